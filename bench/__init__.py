@@ -1,0 +1,1 @@
+"""Repeatable benchmarks; each prints ratios taken in one run on one machine."""

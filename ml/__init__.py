@@ -1,0 +1,1 @@
+"""Conversion propensity in plain scikit-learn and pandas: features in, probabilities out."""

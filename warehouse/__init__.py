@@ -1,0 +1,1 @@
+"""Postgres and what is kept in it: settings, the embedded server, migrations, events, partitions."""

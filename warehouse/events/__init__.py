@@ -1,0 +1,1 @@
+"""The one path of an event into the warehouse: schema, validation, enrichment, landing."""
