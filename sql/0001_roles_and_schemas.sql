@@ -1,0 +1,58 @@
+-- Roles and schemas. Supabase ships anon, authenticated and service_role; elsewhere they are made here.
+-- Login roles get their passwords from `tilda migrate`, never from a file.
+
+do $$
+declare
+    wanted text[][] := array[
+        ['anon', 'nologin'],
+        ['authenticated', 'nologin'],
+        ['service_role', 'nologin bypassrls'],
+        ['analyst', 'nologin'],
+        ['tilda_ingest', 'login noinherit'],
+        ['tilda_reader', 'login']
+    ];
+begin
+    for i in 1 .. array_length(wanted, 1) loop
+        if not exists (select from pg_roles where rolname = wanted[i][1]) then
+            execute format('create role %I %s', wanted[i][1], wanted[i][2]);
+        end if;
+    end loop;
+end
+$$;
+
+grant analyst to tilda_reader;
+
+-- A statement of the public API that takes longer than this has met trouble; the flush is retried or spooled.
+alter role tilda_ingest set statement_timeout = '15s';
+alter role tilda_ingest set lock_timeout = '10s';
+alter role tilda_reader set default_transaction_read_only = on;
+alter role tilda_reader set statement_timeout = '60s';
+
+create schema if not exists ops;
+create schema if not exists archive;
+create schema if not exists staging;
+create schema if not exists intermediate;
+create schema if not exists marts;
+create schema if not exists ml;
+
+comment on schema ops is 'Machinery of the platform: partition functions, watermarks, migration records.';
+comment on schema archive is 'Months that left public.events, and the list of cold files.';
+comment on schema staging is 'dbt: one model for each source. Private.';
+comment on schema intermediate is 'dbt: steps between staging and marts. Private.';
+comment on schema marts is 'dbt: the tables that analysts and BI tools read.';
+comment on schema ml is 'Model versions and propensity scores.';
+
+-- Nobody but the owner gets anything that is not granted by name below; Supabase grants by default.
+alter default privileges in schema public revoke all on tables from public;
+alter default privileges in schema public revoke all on tables from anon, authenticated;
+alter default privileges in schema public revoke all on sequences from anon, authenticated;
+alter default privileges in schema public revoke all on functions from anon, authenticated;
+alter default privileges revoke execute on functions from public;
+
+grant usage on schema public to anon, authenticated, service_role, tilda_ingest;
+grant usage on schema ops, archive, ml, marts to service_role;
+grant usage on schema marts, ml to analyst;
+
+-- Every table that dbt or ml makes later can be read by analysts at once.
+alter default privileges in schema marts grant select on tables to analyst, service_role;
+alter default privileges in schema ml grant select on tables to analyst, service_role;

@@ -1,0 +1,188 @@
+-- One row an event. Columns of fixed width come first: no padding between them.
+create sequence public.events_id_seq;
+
+create table public.events (
+    id bigint not null default nextval('public.events_id_seq'), -- an identity column would block ATTACH
+    created_at timestamptz not null default now(),
+    client_created_at timestamptz,
+    sent_at timestamptz,
+    received_at timestamptz not null default now(),
+    loaded_at timestamptz not null default now(),
+    event_id uuid not null default gen_random_uuid(),
+    session_id uuid,
+    is_bot boolean not null default false,
+    site_id text not null,
+    user_id text,
+    event_type text not null,
+    source text not null default 'direct',
+    page_url text,
+    page_host text,
+    page_path text,
+    page_title text,
+    referrer text,
+    referrer_host text,
+    utm_source text,
+    utm_medium text,
+    utm_campaign text,
+    utm_term text,
+    utm_content text,
+    target_element text,
+    target_text text,
+    device_type text,
+    browser text,
+    os text,
+    ip_address inet,
+    user_agent text,
+    payload jsonb not null default '{}',
+
+    constraint events_event_type_is_named check (length(event_type) between 1 and 64),
+    constraint events_user_id_is_bounded check (length(user_id) between 1 and 128),
+    constraint events_text_is_bounded check (
+        coalesce(length(page_url), 0) <= 4096 and coalesce(length(referrer), 0) <= 4096
+        and coalesce(length(page_title), 0) <= 1024 and coalesce(length(user_agent), 0) <= 1024
+        and coalesce(length(target_element), 0) <= 1024 and coalesce(length(target_text), 0) <= 1024
+    ),
+    constraint events_payload_is_object check ((jsonb_typeof(payload) = 'object') is true),
+    constraint events_payload_is_bounded check (pg_column_size(payload) <= 262144),
+    -- A CHECK that is NULL passes: each ends in IS TRUE. None casts text, so bad data fails as a check.
+    constraint events_click_has_position check ((
+        event_type <> 'click' or (
+            jsonb_typeof(payload #> '{click,x}') = 'number' and jsonb_typeof(payload #> '{click,y}') = 'number'
+        )
+    ) is true),
+    constraint events_scroll_has_percent check ((
+        event_type <> 'scroll' or case
+            when jsonb_typeof(payload #> '{scroll,scrollPercent}') = 'number' then
+                (payload #> '{scroll,scrollPercent}')::numeric between 0 and 100
+                and (payload #> '{scroll,scrollPercent}')::numeric % 1 = 0
+        end
+    ) is true),
+    constraint events_page_leave_has_time check ((
+        event_type <> 'page_leave' or case
+            when jsonb_typeof(payload #> '{timing,timeOnPage}') = 'number' then
+                (payload #> '{timing,timeOnPage}')::numeric >= 0
+        end
+    ) is true),
+    constraint events_form_has_form check ((
+        event_type not in ('form_start', 'form_abandon', 'form_submit', 'form_error')
+        or jsonb_typeof(payload -> 'form') = 'object'
+    ) is true),
+    constraint events_purchase_has_amount check ((
+        event_type <> 'purchase' or case
+            when jsonb_typeof(payload #> '{order,amount}') = 'number' then
+                (payload #> '{order,amount}')::numeric between 0 and 1000000000000
+        end
+    ) is true),
+    constraint events_identify_has_identity check ((
+        event_type <> 'identify' or jsonb_typeof(payload -> 'identity') = 'object'
+    ) is true)
+) partition by range (created_at);
+
+comment on table public.events is 'One row an event, partitioned by month of created_at (UTC).';
+comment on column public.events.created_at is
+'The sender''s time if it lies within [arrival - 35 days, arrival + 25 hours], else the first arrival. Partition key; with event_id the idempotency key.';
+comment on column public.events.client_created_at is 'The sender''s time as it was sent.';
+comment on column public.events.sent_at is 'The sender''s clock at the moment of sending; received_at - sent_at is its skew.';
+comment on column public.events.received_at is 'When a collector took the event; for an import without one: created_at.';
+comment on column public.events.loaded_at is 'When the row entered this table: what incremental models watch.';
+comment on column public.events.source is 'Path into the platform: api, supabase, pixel, webhook, access-log, import, direct.';
+comment on column public.events.ip_address is 'Network of the address (/24 or /48), never the whole address.';
+comment on column public.events.page_host is 'Host of page_url, lower case, without www.';
+comment on column public.events.page_path is 'Path of page_url without query and fragment.';
+
+create unique index events_idempotency on public.events (created_at, event_id);
+create index events_session on public.events (session_id, created_at);
+create index events_conversions on public.events (site_id, created_at)
+where event_type in ('form_submit', 'signup', 'purchase');
+create index events_payload on public.events using gin (payload jsonb_path_ops);
+create index events_scroll_depth on public.events (site_id, ((payload #> '{scroll,scrollPercent}')::int))
+where event_type = 'scroll';
+create index events_without_session on public.events (site_id, user_id) where session_id is null;
+create index events_loaded_at on public.events using brin (loaded_at);
+
+create table public.event_claims (
+    event_id uuid primary key,
+    created_at timestamptz not null
+);
+comment on table public.event_claims is
+'The created_at given once to each event whose own time was absent or out of bounds, so that a resend gets the same.';
+
+create table public.rejected_events (
+    id bigint generated always as identity primary key,
+    site_id text not null,
+    event_id text,
+    code text not null,
+    detail text not null,
+    body text,
+    source text not null,
+    received_at timestamptz not null default now()
+);
+comment on table public.rejected_events is 'Events that were refused, each with its reason: nothing is lost silently.';
+comment on column public.rejected_events.body is 'The event as it came, shortened to 16,384 characters; control characters are escaped.';
+create index rejected_events_site on public.rejected_events (site_id, received_at);
+
+-- Counters of visitors and sessions: one upsert a statement, not one a row. Users come before sessions and each is
+-- ordered by key: unordered batches that share sessions deadlock. Rows put into a partition directly (drained,
+-- restored) fire nothing and are not counted twice.
+create function ops.count_events() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into public.users as u (site_id, user_id, first_seen_at, last_seen_at, event_count)
+    select
+        site_id, user_id, min(created_at), max(created_at), count(*)
+    from inserted
+    where user_id is not null
+    group by site_id, user_id
+    order by site_id, user_id
+    on conflict (site_id, user_id) do update set
+        first_seen_at = least(u.first_seen_at, excluded.first_seen_at),
+        last_seen_at = greatest(u.last_seen_at, excluded.last_seen_at),
+        event_count = u.event_count + excluded.event_count;
+
+    insert into public.sessions as s (
+        site_id, session_id, user_id, started_at, last_seen_at, event_count, landing_page, referrer,
+        utm_source, utm_medium, utm_campaign, utm_term, utm_content, device_type, browser, os, is_bot
+    )
+    select distinct on (site_id, session_id)
+        site_id,
+        session_id,
+        user_id,
+        min(created_at) over w,
+        coalesce(max(created_at) filter (where event_type not in ('page_leave', 'web_vitals')) over w, created_at),
+        count(*) over w,
+        page_url, referrer, utm_source, utm_medium, utm_campaign, utm_term, utm_content,
+        device_type, browser, os,
+        is_bot
+    from inserted
+    where session_id is not null
+    window w as (partition by site_id, session_id)
+    order by site_id, session_id, created_at, event_id
+    on conflict (site_id, session_id) do update set
+        user_id = coalesce(s.user_id, excluded.user_id),
+        started_at = least(s.started_at, excluded.started_at),
+        last_seen_at = greatest(s.last_seen_at, excluded.last_seen_at),
+        event_count = s.event_count + excluded.event_count,
+        -- What describes a session comes from its first event, however late that one arrives.
+        landing_page = case when excluded.started_at < s.started_at
+            then coalesce(excluded.landing_page, s.landing_page) else coalesce(s.landing_page, excluded.landing_page) end,
+        referrer = case when excluded.started_at < s.started_at
+            then coalesce(excluded.referrer, s.referrer) else coalesce(s.referrer, excluded.referrer) end,
+        utm_source = coalesce(s.utm_source, excluded.utm_source),
+        utm_medium = coalesce(s.utm_medium, excluded.utm_medium),
+        utm_campaign = coalesce(s.utm_campaign, excluded.utm_campaign),
+        utm_term = coalesce(s.utm_term, excluded.utm_term),
+        utm_content = coalesce(s.utm_content, excluded.utm_content),
+        device_type = coalesce(s.device_type, excluded.device_type),
+        browser = coalesce(s.browser, excluded.browser),
+        os = coalesce(s.os, excluded.os),
+        is_bot = s.is_bot or excluded.is_bot;
+    return null;
+end
+$$;
+
+create trigger events_count_inserted after insert on public.events
+referencing new table as inserted
+for each statement execute function ops.count_events();

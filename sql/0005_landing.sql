@@ -1,0 +1,123 @@
+-- The two functions that the public API may call, and the one statement behind them.
+
+create function public.site_for_key(key text) returns table (site_id text, domains text [], timezone text)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select s.site_id, s.domains, s.timezone from public.sites as s where s.public_key = key
+$$;
+comment on function public.site_for_key(text) is 'The site that a public key names; no row for an unknown key.';
+
+-- Inserts a flush in one statement and returns the ids that were new. An element of the batch is an event (columns of
+-- public.events; its time is client_created_at) or, with reject_code, a refusal for public.rejected_events.
+--
+-- created_at must be the same on every resend, since it is half of the idempotency key. The sender's time within
+-- [arrival - 35 days, arrival + 25 hours] is. Any other gets the arrival time once, kept in event_claims. When two
+-- flushes race for one claim, the loser waits for the winner's commit, finds no claim in its snapshot and inserts
+-- nothing: the winner stored that event in the same transaction. An event that was in bounds when it first came and is
+-- out of bounds now (resent weeks later) is found by its own key and is a duplicate.
+create function ops.insert_events(batch json, keep_times boolean) returns setof uuid
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    with incoming as materialized (
+        select
+            e.*,
+            greatest(least(coalesce(e.arrived_at, now()), now()), case when keep_times then '-infinity' else now() - interval '35 days' end) as received_at
+        from json_to_recordset(batch) as e (
+            event_id uuid, session_id uuid, is_bot boolean, site_id text, user_id text, event_type text, source text,
+            page_url text, page_host text, page_path text, page_title text, referrer text, referrer_host text,
+            utm_source text, utm_medium text, utm_campaign text, utm_term text, utm_content text,
+            target_element text, target_text text, device_type text, browser text, os text,
+            ip_address inet, user_agent text, payload jsonb,
+            client_created_at timestamptz, sent_at timestamptz, arrived_at timestamptz,
+            reject_code text, reject_detail text, reject_event_id text, reject_body text
+        )
+    ),
+
+    refused as (
+        insert into public.rejected_events (site_id, event_id, code, detail, body, source, received_at)
+        select site_id, reject_event_id, reject_code, coalesce(reject_detail, ''), reject_body, source, received_at
+        from incoming
+        where reject_code is not null
+    ),
+
+    events as (
+        select
+            *,
+            case
+                when keep_times then coalesce(client_created_at, received_at)
+                when client_created_at between received_at - interval '35 days' and received_at + interval '25 hours'
+                    then client_created_at
+            end as own_time
+        from incoming
+        where reject_code is null
+    ),
+
+    claimed as (
+        insert into public.event_claims (event_id, created_at)
+        select distinct on (e.event_id) e.event_id, e.received_at
+        from events as e
+        where
+            e.own_time is null
+            and not exists (
+                select from public.events as stored
+                where stored.created_at = e.client_created_at and stored.event_id = e.event_id
+            )
+            and not exists (
+                select from archive.events as stored
+                where stored.created_at = e.client_created_at and stored.event_id = e.event_id
+            )
+        order by e.event_id, e.received_at
+        on conflict do nothing
+        returning event_id, created_at
+    ),
+
+    placed as (
+        select e.*, coalesce(old_claim.created_at, new_claim.created_at, e.own_time) as created_at
+        from events as e
+        left join public.event_claims as old_claim on old_claim.event_id = e.event_id
+        left join claimed as new_claim on new_claim.event_id = e.event_id
+    )
+
+    insert into public.events (
+        created_at, client_created_at, sent_at, received_at, event_id, session_id, is_bot, site_id, user_id, event_type,
+        source, page_url, page_host, page_path, page_title, referrer, referrer_host, utm_source, utm_medium,
+        utm_campaign, utm_term, utm_content, target_element, target_text, device_type, browser, os, ip_address,
+        user_agent, payload
+    )
+    select
+        created_at, client_created_at, sent_at, received_at, event_id, session_id, coalesce(is_bot, false), site_id,
+        user_id, event_type, source, page_url, page_host, page_path, page_title, referrer, referrer_host, utm_source,
+        utm_medium, utm_campaign, utm_term, utm_content, target_element, target_text, device_type, browser, os,
+        ip_address, user_agent, coalesce(payload, '{}')
+    from placed
+    where created_at is not null
+    order by created_at, event_id
+    on conflict do nothing
+    returning event_id
+$$;
+
+create function public.land_events(batch json) returns setof uuid
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select ops.insert_events(batch, false)
+$$;
+comment on function public.land_events(json) is
+'Lands a flush of the ingest API: an array of events, already validated and enriched. Returns the ids that were new.';
+
+create function ops.import_events(batch json) returns setof uuid
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    select ops.insert_events(batch, true)
+$$;
+comment on function ops.import_events(json) is
+'Lands a batch of an import: times are kept as they are, however old. The months must exist (ops.make_month).';
