@@ -90,7 +90,11 @@ $$;
 comment on function ops.make_month(date) is 'Makes one monthly partition of public.events. Error TA001: the month is archived or cold.';
 
 create table public.events_default partition of public.events default;
-select ops.close_partition('public.events_default'::regclass);
+do $$
+begin
+    perform ops.close_partition('public.events_default'::regclass);
+end
+$$;
 
 -- Keeps the current month and the next ones ready, and gives a month to whatever waits in events_default.
 create function ops.ensure_partitions(months_ahead integer default 3) returns setof date
@@ -120,7 +124,11 @@ $$;
 comment on function ops.ensure_partitions(integer) is
 'Makes the current month, the next months_ahead, and each month whose rows wait in events_default; returns those it made.';
 
-select ops.ensure_partitions();
+do $$
+begin
+    perform ops.ensure_partitions();
+end
+$$;
 
 create table ops.watermarks (
     model text primary key,

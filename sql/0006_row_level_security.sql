@@ -66,7 +66,11 @@ grant execute on function public.site_for_key(text), public.land_events(json) to
 grant execute on function public.site_for_key(text), public.land_events(json) to tilda_ingest;
 
 -- Partitions keep no grant of their own, whatever the line above gave them.
-select ops.close_partition(c.oid::regclass)
-from pg_inherits as i
-inner join pg_class as c on c.oid = i.inhrelid
-where i.inhparent in ('public.events'::regclass, 'archive.events'::regclass) and c.relkind = 'r';
+do $$
+begin
+    perform ops.close_partition(c.oid::regclass)
+    from pg_inherits as i
+    inner join pg_class as c on c.oid = i.inhrelid
+    where i.inhparent in ('public.events'::regclass, 'archive.events'::regclass) and c.relkind = 'r';
+end
+$$;

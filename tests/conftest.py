@@ -1,0 +1,68 @@
+"""Shared fixtures: one embedded Postgres a run, a fresh migrated database from a template for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from warehouse import migrations
+from warehouse.database import connect, replace_in_url
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.secret_store import Secrets
+
+TIERS = ("unit", "postgres", "dbt", "e2e", "browser")
+# What a tier may ask for. A slow fixture in a fast tier is refused when tests are collected, not found out in CI.
+SLOW_FIXTURES = {"postgres_server": {"postgres", "dbt", "e2e", "browser"}}
+TEMPLATE = "tilda_template"
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        tier = item.path.relative_to(here).parts[0]
+        if tier not in TIERS:
+            raise pytest.UsageError(f"{item.path}: a test lives in one of {', '.join(TIERS)}")
+        for name, allowed in SLOW_FIXTURES.items():
+            if name in getattr(item, "fixturenames", ()) and tier not in allowed:
+                raise pytest.UsageError(f"{item.nodeid}: the tier {tier} may not use {name}")
+
+
+@pytest.fixture(scope="session")
+def secrets() -> Secrets:
+    return Secrets(*(f"test-secret-{number}" for number in range(6)))
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) -> Iterator[EmbeddedPostgres]:
+    """The run's server, with the template database migrated."""
+    server = EmbeddedPostgres(
+        tmp_path_factory.mktemp("postgres") / "data", password=secrets.postgres_password, options=NOT_DURABLE
+    )
+    server.start(55400)
+    try:
+        server.ensure_database(TEMPLATE)
+        migrations.migrate(server.url(TEMPLATE))
+        migrations.set_login_passwords(server.url(TEMPLATE), secrets)
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def _database_numbers() -> Iterator[int]:
+    return itertools.count(1)
+
+
+@pytest.fixture
+def database_url(postgres_server: EmbeddedPostgres, _database_numbers: Iterator[int]) -> Iterator[str]:
+    """The owner's address of a fresh migrated database."""
+    name = f"test_{next(_database_numbers)}"
+    with connect(postgres_server.url("postgres")) as admin:
+        admin.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
+        yield replace_in_url(postgres_server.url("postgres"), database=name)
+        admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))

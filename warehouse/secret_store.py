@@ -1,0 +1,76 @@
+"""Secrets that the platform makes for itself, kept in one file that only its owner can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Self
+
+from warehouse.errors import UserError
+
+FILE_NAME = "secrets.json"
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(24)
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Generated secrets. A setting of the same meaning (`SERVICE_KEY`, `READER_KEY`) takes precedence."""
+
+    service_key: str
+    reader_key: str
+    postgres_password: str
+    ingest_password: str
+    reader_password: str
+    visitor_hash_key: str
+
+    @classmethod
+    def load_or_create(cls, data_dir: Path) -> Self:
+        """Read the secrets of `data_dir`; make the file (mode 0600) and what is missing in it.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        path = data_dir / FILE_NAME
+        known: dict[str, str] = {}
+        if path.exists():
+            try:
+                known = json.loads(path.read_text())
+            except (OSError, ValueError) as error:
+                raise UserError(f"The secrets in {path} cannot be read.", "Restore the file from a backup.") from error
+        missing = [field.name for field in fields(cls) if field.name not in known]
+        if missing:
+            known |= {name: _new_secret() for name in missing}
+            known = _write_once(path, known, was_there=path.exists())
+        return cls(**{field.name: known[field.name] for field in fields(cls)})
+
+    def as_dict(self) -> dict[str, str]:
+        """All secrets by name."""
+        return asdict(self)
+
+
+def _write_once(path: Path, content: dict[str, str], *, was_there: bool) -> dict[str, str]:
+    """Write the file whole; when two processes make it at once, the first one's secrets hold."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secrets-")  # mkstemp makes it 0600
+    with os.fdopen(handle, "w") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary = Path(name)
+    if was_there:
+        temporary.replace(path)
+        return content
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return json.loads(path.read_text())
+    finally:
+        temporary.unlink()
+    return content

@@ -1,0 +1,90 @@
+"""The one settings object: the environment, then `.env`, then the defaults (DESIGN: settings)."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from warehouse.errors import UserError
+from warehouse.secret_store import Secrets
+
+PROJECT_ROOT = Path(__file__).resolve().parents[1]
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Every setting, as `.env.example` documents it. Ports that are not set move to the next free one."""
+
+    model_config = SettingsConfigDict(
+        env_file=PROJECT_ROOT / ".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+    )
+
+    database_url: str | None = None
+    database_direct_url: str | None = None
+    data_dir: Path = PROJECT_ROOT / ".data"
+    postgres_port: Port = 54330
+
+    ingest_host: str = "127.0.0.1"
+    ingest_port: Port = 8700
+    ingest_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    private_port: Port = 8701
+    dagster_port: Port = 3000
+    dashboard_port: Port = 8702
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+
+    max_payload_bytes: Annotated[int, Field(ge=100, le=262_144)] = 10_240
+    max_events_per_request: Annotated[int, Field(ge=1, le=10_000)] = 500
+    max_request_bytes: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_048_576
+
+    service_key: str | None = None
+    reader_key: str | None = None
+
+    min_positives: Annotated[int, Field(ge=20)] = 300
+    mindsdb_url: str | None = None
+    mindsdb_username: str | None = None
+    mindsdb_password: str | None = None
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_list(cls, value: object) -> object:
+        return tuple(part for part in re.split(r"[,\s]+", value) if part) if isinstance(value, str) else value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Secrets that nobody set, made on first use and kept in `data_dir`."""
+        return Secrets.load_or_create(self.data_dir)
+
+    def was_set(self, name: str) -> bool:
+        """Whether a person chose this value, so that another must not be taken in its place."""
+        return name in self.model_fields_set
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises:
+        UserError: A value cannot be used; the message names the setting.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise UserError(
+            f"The setting {name} cannot be used: {first['msg']}.", "Correct it in the environment or .env."
+        ) from error
