@@ -42,12 +42,22 @@ create table public.events (
         and coalesce(length(page_title), 0) <= 1024 and coalesce(length(user_agent), 0) <= 1024
         and coalesce(length(target_element), 0) <= 1024 and coalesce(length(target_text), 0) <= 1024
     ),
+    constraint events_times_are_sane check ((
+        created_at between '1900-01-01T00:00:00Z' and '2200-01-01T00:00:00Z'
+        and coalesce(client_created_at, created_at) between '1900-01-01T00:00:00Z' and '2200-01-01T00:00:00Z'
+        and coalesce(sent_at, created_at) between '1900-01-01T00:00:00Z' and '2200-01-01T00:00:00Z'
+    ) is true),
     constraint events_payload_is_object check ((jsonb_typeof(payload) = 'object') is true),
     constraint events_payload_is_bounded check (pg_column_size(payload) <= 262144),
     -- A CHECK that is NULL passes: each ends in IS TRUE. None casts text, so bad data fails as a check.
     constraint events_click_has_position check ((
         event_type <> 'click' or (
-            jsonb_typeof(payload #> '{click,x}') = 'number' and jsonb_typeof(payload #> '{click,y}') = 'number'
+            case when jsonb_typeof(payload #> '{click,x}') = 'number' then
+                (payload #> '{click,x}')::numeric between -10000000 and 10000000
+            end
+            and case when jsonb_typeof(payload #> '{click,y}') = 'number' then
+                (payload #> '{click,y}')::numeric between -10000000 and 10000000
+            end
         )
     ) is true),
     constraint events_scroll_has_percent check ((
@@ -60,7 +70,7 @@ create table public.events (
     constraint events_page_leave_has_time check ((
         event_type <> 'page_leave' or case
             when jsonb_typeof(payload #> '{timing,timeOnPage}') = 'number' then
-                (payload #> '{timing,timeOnPage}')::numeric >= 0
+                (payload #> '{timing,timeOnPage}')::numeric between 0 and 31536000
         end
     ) is true),
     constraint events_form_has_form check ((

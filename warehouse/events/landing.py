@@ -1,0 +1,71 @@
+"""Puts rows into Postgres: one statement a flush, retried on a deadlock, searched for the row at fault when refused."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import LiteralString
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg import errors
+
+from warehouse.events.schema import Row
+
+LAND: LiteralString = "select public.land_events(%s::json)"
+IMPORT: LiteralString = "select ops.import_events(%s::json)"
+
+DEADLOCK_TRIES = 5
+# What a row's own content can be refused for; anything else is the server's trouble, and the caller's to handle.
+_DATA_ERRORS = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, errors.StatementTooComplex)
+
+_encode = msgspec.json.Encoder().encode
+
+
+def land(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString = LAND) -> set[UUID]:
+    """Land a flush and commit it. Returns the ids that were new.
+
+    A flush that is refused for its data is halved until the row at fault stands alone; that one is kept in
+    `rejected_events` with the reason. Rows are set (`reject_code`) when that happens.
+
+    Args:
+        connection: In autocommit mode, with the right to run `statement`.
+        rows: Events and refusals.
+        statement: `LAND` for live events, `IMPORT` for imports, which keep their times.
+
+    Raises:
+        psycopg.OperationalError: The server is away, or stays in deadlock.
+    """
+    if not rows:
+        return set()
+    try:
+        return _execute(connection, rows, statement)
+    except _DATA_ERRORS as error:
+        if len(rows) == 1:
+            _refuse(rows[0], error)
+            return _execute(connection, rows, statement)
+    middle = len(rows) // 2
+    return land(connection, rows[:middle], statement) | land(connection, rows[middle:], statement)
+
+
+def _execute(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString) -> set[UUID]:
+    text = _encode(rows).decode()
+    for attempt in range(1, DEADLOCK_TRIES + 1):
+        try:
+            return {row[0] for row in connection.execute(statement, [text])}
+        except (errors.DeadlockDetected, errors.SerializationFailure):
+            if attempt == DEADLOCK_TRIES:
+                raise
+            time.sleep(0.01 * attempt)
+    raise AssertionError("unreachable")
+
+
+def _refuse(row: Row, error: psycopg.Error) -> None:
+    """Turn an event that Postgres refused into a refusal."""
+    name = error.diag.constraint_name
+    row.reject_code = "refused_by_database"
+    row.reject_detail = f"Constraint {name}." if name else f"{type(error).__name__}."
+    row.reject_event_id = str(row.event_id)
+    event = {field: getattr(row, field) for field in ("event_type", "page_url", "client_created_at", "payload")}
+    row.reject_body = _encode(event).decode(errors="backslashreplace")[:16_384]
