@@ -1,0 +1,72 @@
+"""How events travel: batches, latency, phones that come back online late, clocks that are wrong, batches sent twice.
+
+A browser gathers events for five seconds and sends at once what must not be lost. A visit that a phone could not
+send (`Visits.delay`) goes in one batch when its network is back. A wrong clock shifts `created_at` and `sent_at` alike,
+so the difference between `sent_at` and `received_at` still tells it.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demo.behaviour import device_of
+from demo.browsing import KIND
+from demo.hours import HOUR_MS, HourGrid
+from demo.identity import Names, shares
+from demo.population import Visits
+from demo.shop import PHONE
+
+WRONG_CLOCK_SHARE = 0.04
+"""Share of phones whose clock is wrong: half of them by 2 to 40 minutes, half by 1 to 5 whole hours, either way."""
+RESENT_SHARE = 0.007
+"""Share of batches that are sent a second time, though the first arrived."""
+_AT_ONCE = np.isin(np.arange(len(KIND)), [KIND[name] for name in ("form_submit", "signup", "purchase", "page_leave")])
+_GATHER_MS = 5_000
+
+
+def deliver(rows: NDArray[np.void], visits: Visits, first_visit: int, grid: HourGrid, names: Names) -> NDArray[np.void]:
+    """Fill in `sent`, `received` and `clock` of a day's events, and add the batches that are sent again.
+
+    Args:
+        rows: Events (dtype EVENT) of `visits`.
+        visits: The visits that they belong to.
+        first_visit: Number of the first of these visits.
+        grid: The hours that the visits' cells refer to.
+        names: Where latency and clocks come from.
+    """
+    of_visit = rows["visit"] - first_visit
+    gathered = (rows["at"] // _GATHER_MS + 1) * _GATHER_MS
+    sent = np.where(_AT_ONCE[rows["kind"]], rows["at"] + 20, gathered)
+    delay = visits.delay[of_visit]
+    back_online = grid.start_ms + (visits.cell[of_visit] + 1) * HOUR_MS + (delay * HOUR_MS).astype(np.int64)
+    rows["sent"] = np.where(delay > 0, back_online, sent)
+    phone = device_of(visits.profile) == PHONE
+    rows["clock"] = np.where(phone, clock_errors(visits.visitor, names), 0)[of_visit]
+    return _received(rows, names)
+
+
+def deliver_crawls(rows: NDArray[np.void], names: Names) -> NDArray[np.void]:
+    """The same for crawlers, which send each page view at once from a machine whose clock is right."""
+    rows["sent"] = rows["at"] + 20
+    return _received(rows, names)
+
+
+def clock_errors(visitors: NDArray[np.int64], names: Names) -> NDArray[np.int64]:
+    """By how many milliseconds each visitor's phone is ahead."""
+    trait = names.traits("clock", visitors)
+    size = names.traits("clock error", visitors)
+    sign = np.where(names.traits("clock sign", visitors) < 0.5, -1, 1)
+    minutes = (120_000 + size * 2_280_000).astype(np.int64)
+    hours = (1 + (size * 5).astype(np.int64)) * HOUR_MS
+    error = sign * np.where(trait < WRONG_CLOCK_SHARE / 2, minutes, hours)
+    return np.where(trait < WRONG_CLOCK_SHARE, error, 0)
+
+
+def _received(rows: NDArray[np.void], names: Names) -> NDArray[np.void]:
+    # Everything of a batch travels together, so what happens to it follows from its visit and its moment alone.
+    batch = rows["visit"] * 1_000_003 + rows["sent"] % 1_000_003
+    rows["received"] = rows["sent"] + 40 + (shares(batch, names.salt("latency")) ** 3 * 900).astype(np.int64)
+    again = rows[shares(batch, names.salt("resent")) < RESENT_SHARE].copy()
+    pause = 4_000 + (shares(again["visit"], names.salt("pause")) ** 4 * 1_200_000).astype(np.int64)
+    again["sent"] += pause
+    again["received"] += pause
+    return np.concatenate([rows, again])

@@ -1,0 +1,176 @@
+"""All visitors of the shop, moved on a day at a time by the process that `demo.behaviour` describes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demo.behaviour import (
+    AFTER,
+    NEXT_ABSENCE,
+    NEXT_DAY,
+    STATE_SHAPE,
+    Behaviour,
+    device_of,
+    new_profile,
+    part_of_day,
+)
+from demo.hours import HourGrid
+from demo.shop import PHONE
+
+LATE_SHARE = 0.03
+"""Share of phone visits whose events wait in the phone for a network."""
+MEDIAN_DELAY_HOURS = 3.0
+DELAY_SPREAD = 1.2
+LONGEST_DELAY_HOURS = 46.0
+"""Two days after a visit everything about it has arrived: labels may be counted from then on."""
+
+
+@dataclass(frozen=True)
+class Visits:
+    """The visits of a day, one row each."""
+
+    visitor: NDArray[np.int64]
+    cell: NDArray[np.int64]
+    source: NDArray[np.int64]
+    profile: NDArray[np.int64]
+    """The profile before the visit."""
+    outcome: NDArray[np.int64]
+    delay: NDArray[np.float64]
+    """Hours that the visit's events wait after the end of its cell; 0 for nearly all."""
+
+    def __len__(self) -> int:
+        return len(self.visitor)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Visits"]) -> "Visits":
+        """Several sets of visits as one, in the order given."""
+        names = cls.__dataclass_fields__
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+@dataclass
+class State:
+    """Where each visitor stands, by position."""
+
+    source: NDArray[np.int64]
+    profile: NDArray[np.int64]
+    absence: NDArray[np.int64]
+
+    @property
+    def number(self) -> NDArray[np.int64]:
+        """Position of each state in tables of STATE_SHAPE laid flat."""
+        return np.ravel_multi_index((self.source, self.profile, self.absence), STATE_SHAPE)
+
+    def pass_midnight(self) -> None:
+        """A new day: everything is a day longer ago."""
+        self.profile = NEXT_DAY[self.profile]
+        self.absence = NEXT_ABSENCE[self.absence]
+
+
+class Population:
+    """Visitors and their states; `step` draws one day's visits.
+
+    Args:
+        state: Everyone's state before the first step. Those who have not come yet stand at the end, ordered by arrival.
+        arrival_cell: Cell of the first visit of those, ascending.
+        grid: The hours that cells refer to.
+    """
+
+    def __init__(self, state: State, arrival_cell: NDArray[np.int64], grid: HourGrid) -> None:
+        self.state = state
+        self.here = len(state.profile) - len(arrival_cell)
+        self._arrival_cell = arrival_cell
+        self._arrived = 0
+        self._grid = grid
+
+    def step(self, day: int, behaviour: Behaviour, rng: np.random.Generator) -> Visits:
+        """The visits of one local day, which begins with the midnight that everyone here passes."""
+        first, after_last = (int(cell) for cell in self._grid.day_starts[day : day + 2])
+        known = State(self.state.source[: self.here], self.state.profile[: self.here], self.state.absence[: self.here])
+        known.pass_midnight()
+        self.state.profile[: self.here], self.state.absence[: self.here] = known.profile, known.absence
+
+        cells = slice(first, after_last)
+        rhythm = behaviour.hourly(self._grid.weekday[cells], self._grid.local_hour[cells])
+        passed = np.concatenate([np.zeros((len(rhythm), 1)), rhythm.cumsum(axis=1)], axis=1)
+        part = part_of_day(self._grid.local_hour[cells])
+
+        everyone = np.arange(self.here)
+        who, hour = self._next_visits(everyone, np.zeros_like(everyone), passed, behaviour, rng)
+        arriving = int(np.searchsorted(self._arrival_cell, after_last)) - self._arrived
+        newcomers = np.arange(self.here, self.here + arriving)
+        who = np.concatenate([who, newcomers])
+        hour = np.concatenate([hour, self._arrival_cell[self._arrived : self._arrived + arriving] - first])
+        self.here += arriving
+        self._arrived += arriving
+
+        rounds: list[Visits] = []
+        while len(who):
+            rounds.append(self._visit(who, hour + first, part[hour], behaviour, rng))
+            who, hour = self._next_visits(who, hour + 1, passed, behaviour, rng)
+        return Visits.joined(rounds) if rounds else _no_visits()
+
+    def _next_visits(
+        self,
+        who: NDArray[np.int64],
+        since: NDArray[np.int64],
+        passed: NDArray[np.float64],
+        behaviour: Behaviour,
+        rng: np.random.Generator,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Who comes again before the day is over, counted from hour `since` of it, and in which hour."""
+        state = State(self.state.source[who], self.state.profile[who], self.state.absence[who])
+        rate = behaviour.visit_rate.ravel()[state.number]
+        device = device_of(state.profile)
+        reach = passed[device, since] + rng.standard_exponential(len(who)) / rate
+        coming = reach < passed[device, -1]
+        who, device, reach = who[coming], device[coming], reach[coming]
+        hour = np.empty(len(who), dtype=np.int64)
+        for kind in range(len(passed)):
+            of_kind = device == kind
+            hour[of_kind] = np.searchsorted(passed[kind], reach[of_kind], side="left") - 1
+        return who, hour
+
+    def _visit(
+        self,
+        who: NDArray[np.int64],
+        cell: NDArray[np.int64],
+        part: NDArray[np.int64],
+        behaviour: Behaviour,
+        rng: np.random.Generator,
+    ) -> Visits:
+        """One visit for each of `who`: its source, its outcome, and the state it leaves."""
+        profile = self.state.profile[who]
+        first_visit = _is_newcomer(profile)
+        sources = np.where(
+            first_visit[:, None],
+            behaviour.arrivals.cumsum(),
+            behaviour.transition.cumsum(axis=1)[self.state.source[who]],
+        )
+        source = _choose(sources, rng)
+        outcome = _choose(behaviour.outcomes[part, source, profile].cumsum(axis=1), rng)
+        self.state.source[who] = source
+        self.state.profile[who] = AFTER[outcome, profile]
+        self.state.absence[who] = 0
+        late = (rng.random(len(who)) < LATE_SHARE) & (device_of(profile) == PHONE)
+        hours = MEDIAN_DELAY_HOURS * np.exp(DELAY_SPREAD * rng.standard_normal(len(who)))
+        delay = np.where(late, np.clip(hours, 0.1, LONGEST_DELAY_HOURS), 0.0)
+        return Visits(who, cell, source, profile, outcome, delay)
+
+
+def _is_newcomer(profile: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whose first visit this is."""
+    return profile == new_profile(device_of(profile))
+
+
+def _choose(cumulative: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """One column of each row, by the row's cumulative chances."""
+    drawn = rng.random(len(cumulative)) * cumulative[:, -1]
+    return (cumulative <= drawn[:, None]).sum(axis=1)
+
+
+def _no_visits() -> Visits:
+    none = np.zeros(0, dtype=np.int64)
+    return Visits(none, none, none, none, none, np.zeros(0))

@@ -1,0 +1,228 @@
+"""One run of the simulated shop: its events in the order they arrive, and the truth about them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from demo.behaviour import CHANGED, USUAL, Behaviour, new_profile, without_signal
+from demo.browsing import EVENT, Counters, browse, crawl
+from demo.delivery import deliver, deliver_crawls
+from demo.events import Event, Formatter
+from demo.hours import HOUR_MS, HourGrid, midnight
+from demo.identity import Names
+from demo.population import Population, State, Visits
+from demo.shop import device_shares
+from demo.truth import WINDOW_HOURS, chances
+
+ACTIVE_HOURS = 28 * 24
+"""Who was seen in the 28 days before a cut-off is asked about."""
+_DAYS_BEYOND = WINDOW_HOURS // 24 + 2
+_CRAWLS_PER_VISITOR = 0.15
+
+Progress = Callable[[int, int], None]
+"""Told the days done and the days in all."""
+
+
+class Simulation:
+    """A shop with visitors, simulated by the day. The same arguments give the same events, bit for bit.
+
+    Args:
+        visitors: People who come for the first time within the simulated time; crawlers come on top.
+        days: Local days before the one that holds `end`; that one is simulated up to `end`.
+        seed: Names the run, together with all other arguments.
+        timezone: IANA name; days, hours and weekdays are this timezone's.
+        domain: Host name of the shop's pages.
+        end: Nothing is received at or after this moment. Timezone-aware.
+        signal: False makes every visitor's chances the same at every hour, so that nothing can be predicted.
+        change_at: From the first site midnight at or after this moment on, visitors follow `behaviour.CHANGED`.
+
+    Raises:
+        ValueError: No visitors or days, a moment without a timezone, or a timezone whose clocks move by a part of an
+            hour.
+    """
+
+    def __init__(
+        self,
+        visitors: int,
+        days: int,
+        seed: int,
+        *,
+        timezone: str,
+        domain: str,
+        end: datetime,
+        signal: bool = True,
+        change_at: datetime | None = None,
+    ) -> None:
+        if visitors < 1 or days < 1:
+            raise ValueError(f"A simulation needs at least one visitor and one day, not {visitors} and {days}.")
+        if end.tzinfo is None or (change_at is not None and change_at.tzinfo is None):
+            raise ValueError("Give `end` and `change_at` a timezone.")
+        self.visitors, self.days, self.end = visitors, days, end.astimezone(UTC)
+        zone = ZoneInfo(timezone)
+        first_day = self.end.astimezone(zone).date() - timedelta(days=days)
+        self.start = midnight(first_day, zone)
+        self._grid = HourGrid.over(first_day, days + 1 + _DAYS_BEYOND, zone)
+        self._end_ms = round(self.end.timestamp() * 1000)
+        run = (
+            visitors,
+            days,
+            seed,
+            timezone,
+            domain,
+            self.end.isoformat(),
+            signal,
+            change_at and change_at.timestamp(),
+        )
+        self._names = Names(repr(run))
+        self._entropy = self._names.salt("chance")
+        self._formatter = Formatter(domain, self._names)
+        usual, changed = (
+            Behaviour.of(parameters if signal else without_signal(parameters)) for parameters in (USUAL, CHANGED)
+        )
+        starts = [self.start + timedelta(hours=int(cell)) for cell in self._grid.day_starts[:-1]]
+        self._behaviour = [changed if change_at is not None and start >= change_at else usual for start in starts]
+
+    def events(self, progress: Progress | None = None) -> Iterator[Event]:
+        """Every event in order of `received_at`; memory holds no more than a few days of them."""
+        population = self._population()
+        counters = Counters()
+        waiting = np.zeros(0, dtype=EVENT)
+        for day in range(self.days + 1):
+            visits = population.step(day, self._behaviour[day], self._chance(day, "visits"))
+            rng = self._chance(day, "pages")
+            first_visit = counters.visits
+            rows = browse(visits, self._grid, self._names, counters, rng)
+            crawls = crawl(
+                day,
+                _CRAWLS_PER_VISITOR * self.visitors / self.days,
+                visitors=self.visitors,
+                grid=self._grid,
+                counters=counters,
+                rng=rng,
+            )
+            rows = deliver(rows, visits, first_visit, self._grid, self._names)
+            waiting = np.concatenate([waiting, rows, deliver_crawls(crawls, self._names)])
+            day_over = self._grid.start_ms + int(self._grid.day_starts[day + 1]) * HOUR_MS
+            due = waiting["received"] < min(day_over, self._end_ms)
+            arrived, waiting = waiting[due], waiting[~due]
+            order = np.lexsort((arrived["number"], arrived["at"], arrived["received"]))
+            yield from self._formatter.events(arrived[order])
+            if progress is not None:
+                progress(day + 1, self.days + 1)
+
+    def truth(self, cutoffs: Sequence[datetime]) -> pd.DataFrame:
+        """The best possible predictions, for visitors seen in the 28 days before each cut-off.
+
+        A visitor counts as seen once an event of those days was received before the cut-off, as for a row of features.
+
+        Args:
+            cutoffs: Midnights of the site within the simulated time.
+
+        Returns:
+            Columns `user_id`, `as_of` (UTC), `p_conversion_7d` and `p_purchase_7d`: the exact chance to convert (send a
+            form, sign up or buy), and to buy, in the 168 hours from the cut-off (see `demo.truth`).
+
+        Raises:
+            ValueError: A cut-off is no midnight of the site, or lies outside the simulated time.
+        """
+        wanted = {self._cutoff_day(moment): moment.astimezone(UTC) for moment in cutoffs}
+        population = self._population()
+        last_seen = np.full(self.visitors, -ACTIVE_HOURS - 1)
+        held = _Held()
+        tables: dict[tuple[object, ...], NDArray[np.float64]] = {}
+        frames: list[pd.DataFrame] = []
+        for day in range(max(wanted, default=-1) + 1):
+            cell = int(self._grid.day_starts[day])
+            held.release(cell, last_seen)
+            if day in wanted:
+                seen = np.flatnonzero(last_seen >= cell - ACTIVE_HOURS)
+                table = tables.setdefault(self._window(day), np.zeros(0))
+                if not len(table):
+                    table = chances(self._grid, cell, self._behaviour)
+                    tables[self._window(day)] = table
+                frames.append(self._truth_of(seen, population.state, table, wanted[day]))
+            visits = population.step(day, self._behaviour[day], self._chance(day, "visits"))
+            held.add(visits, last_seen)
+        return pd.concat(frames, ignore_index=True) if frames else _truth_frame([], datetime.now(UTC), np.zeros((2, 0)))
+
+    def midnights(self) -> list[datetime]:
+        """Every site midnight within the simulated time, in UTC: what a cut-off may be."""
+        moments = [self.start + timedelta(hours=int(cell)) for cell in self._grid.day_starts]
+        return [moment for moment in moments if moment <= self.end]
+
+    def _population(self) -> Population:
+        """Everyone before the first day: when each first comes, and on which device."""
+        rng = self._chance(-1, "arrivals")
+        device = np.searchsorted(device_shares().cumsum(), rng.random(self.visitors), side="right").astype(np.int64)
+        device = device.clip(max=len(device_shares()) - 1)
+        last = self._grid.cell_of(self.end)
+        rhythm = self._behaviour[0].hourly(self._grid.weekday[: last + 1], self._grid.local_hour[: last + 1])
+        chance = np.tensordot(device_shares(), rhythm, axes=1).cumsum()
+        arrival = np.searchsorted(chance, np.sort(rng.random(self.visitors)) * chance[-1], side="right")
+        nothing = np.zeros(self.visitors, dtype=np.int64)
+        return Population(State(nothing, new_profile(device), nothing.copy()), arrival, self._grid)
+
+    def _chance(self, day: int, purpose: str) -> np.random.Generator:
+        """The chance of one day and purpose: drawing more of one leaves the others as they are."""
+        salt = self._names.salt(purpose)
+        return np.random.default_rng([self._entropy, salt, day + 1])
+
+    def _cutoff_day(self, moment: datetime) -> int:
+        if moment.tzinfo is None:
+            raise ValueError("Give each cut-off a timezone.")
+        if not self.start <= moment <= self.end:
+            raise ValueError(f"The cut-off {moment.isoformat()} lies outside the simulated time.")
+        return self._grid.day_at(moment.astimezone(UTC))
+
+    def _window(self, day: int) -> tuple[object, ...]:
+        """What the chances of a window depend on: cut-offs that agree in it share one table."""
+        cells = slice(int(self._grid.day_starts[day]), int(self._grid.day_starts[day]) + WINDOW_HOURS)
+        clock = (self._grid.local_hour[cells].tobytes(), self._grid.weekday[cells].tobytes())
+        return (*clock, *(id(behaviour) for behaviour in self._behaviour[day : day + _DAYS_BEYOND]))
+
+    def _truth_of(
+        self, seen: NDArray[np.int64], state: State, table: NDArray[np.float64], as_of: datetime
+    ) -> pd.DataFrame:
+        then = State(state.source[seen], state.profile[seen], state.absence[seen])
+        then.pass_midnight()
+        at_cutoff = table.reshape(len(table), -1)[:, then.number]
+        return _truth_frame(self._names.uuids("user", seen), as_of, at_cutoff)
+
+
+class _Held:
+    """Late visits on their way: a visitor is seen when the first events of a visit arrive."""
+
+    def __init__(self) -> None:
+        self._visits: list[Visits] = []
+
+    def add(self, visits: Visits, last_seen: NDArray[np.int64]) -> None:
+        on_time = visits.delay == 0
+        np.maximum.at(last_seen, visits.visitor[on_time], visits.cell[on_time])
+        self._visits.append(_rows(visits, ~on_time))
+
+    def release(self, cell: int, last_seen: NDArray[np.int64]) -> None:
+        if not self._visits:
+            return
+        late = Visits.joined(self._visits)
+        here = late.cell + 1 + late.delay < cell
+        np.maximum.at(last_seen, late.visitor[here], late.cell[here])
+        self._visits = [_rows(late, ~here)]
+
+
+def _rows(visits: Visits, mask: NDArray[np.bool_]) -> Visits:
+    return Visits(**{name: getattr(visits, name)[mask] for name in Visits.__dataclass_fields__})
+
+
+def _truth_frame(user_ids: list[str], as_of: datetime, at_cutoff: NDArray[np.float64]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "user_id": pd.Series(user_ids, dtype="str"),
+            "as_of": pd.Series([as_of] * len(user_ids), dtype="datetime64[us, UTC]"),
+            "p_conversion_7d": at_cutoff[0],
+            "p_purchase_7d": at_cutoff[1],
+        }
+    )
