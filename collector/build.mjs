@@ -1,0 +1,57 @@
+// Builds collector.js into dist/collector.min.js and prints what each of its modules weighs.
+//   node build.mjs [directory to build into, default dist]
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { SourceMapConsumer } from '@jridgewell/source-map';
+import { minify } from 'terser';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = process.argv[2] ?? join(here, 'dist');
+
+const TERSER = {
+  ecma: 2019,
+  compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, pure_getters: true },
+  mangle: true,
+  format: { comments: false },
+};
+
+/** Bytes as `gzip -9` counts them, without a file name in the header. */
+const gzipped = (code) => gzipSync(code, { level: 9 }).length;
+
+const write = (name, code) => {
+  writeFileSync(join(out, name), code);
+  console.log(`${name}: ${code.length} bytes, ${gzipped(code)} bytes gzip -9`);
+};
+
+/** The name of the module that each line of the source belongs to: headings look like `// ---- Name ----`. */
+const modulesByLine = (source) => {
+  let module = 'Ground';
+  return source.split('\n').map((line) => (module = line.match(/\/\/ ---- ([^-:]+)/)?.[1].trim() ?? module));
+};
+
+/** Minified bytes that come from each module of the source. */
+const weigh = (source, code, map) => {
+  const modules = modulesByLine(source);
+  const mappings = [];
+  new SourceMapConsumer(map).eachMapping((mapping) => mappings.push(mapping));
+  const bytes = new Map();
+  mappings.forEach(({ generatedColumn, originalLine }, index) => {
+    const end = mappings[index + 1]?.generatedColumn ?? code.length;
+    const module = modules[originalLine - 1];
+    bytes.set(module, (bytes.get(module) ?? 0) + end - generatedColumn);
+  });
+  return bytes;
+};
+
+mkdirSync(out, { recursive: true });
+
+const source = readFileSync(join(here, 'collector.js'), 'utf8');
+const { code, map } = await minify(source, { ...TERSER, sourceMap: { asObject: true } });
+write('collector.min.js', code);
+for (const [module, bytes] of weigh(source, code, map)) {
+  const share = bytes / code.length;
+  console.log(`  ${module.padEnd(12)} ${String(bytes).padStart(5)} bytes, about ${Math.round(share * gzipped(code))} gzipped`);
+}

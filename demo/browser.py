@@ -1,0 +1,108 @@
+"""One visit to the demo page in a real Chromium: looks around, fills in the form, sends it, leaves."""
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
+
+from warehouse.errors import UserError
+
+FLAGS: Final = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SYSTEM_CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
+# HeadlessChrome and Playwright's mark in the user agent would be filtered out as a robot's.
+USER_AGENT: Final = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
+)
+NEXT_BATCH_MS: Final = 6_000  # the collector sends within 5 s
+
+
+def find_chromium(playwright: Playwright, chromium: str | None = None) -> str:
+    """The path of a Chromium that can be started: the one asked for, the system's, or Playwright's own download.
+
+    Raises:
+        UserError: There is none.
+    """
+    if chromium is not None:
+        if Path(chromium).is_file():
+            return chromium
+        raise UserError(f"There is no Chromium at {chromium}.", "Name another one, or leave it to be found.")
+    for name in SYSTEM_CHROMIUM:
+        if path := shutil.which(name):
+            return path
+    downloaded = playwright.chromium.executable_path
+    if Path(downloaded).is_file():
+        return downloaded
+    raise UserError(
+        "No Chromium was found for the browser visit.",
+        "Install the package chromium, or run: .venv/bin/playwright install chromium",
+    )
+
+
+def launch(playwright: Playwright, chromium: str | None = None, *, extra_flags: tuple[str, ...] = ()) -> Browser:
+    """Starts a headless Chromium.
+
+    Raises:
+        UserError: There is none, or it does not start.
+    """
+    path = find_chromium(playwright, chromium)
+    try:
+        return playwright.chromium.launch(executable_path=path, args=[*FLAGS, *extra_flags])
+    except Error as error:
+        reason = error.message.splitlines()[0]
+        raise UserError(f"Chromium at {path} does not start: {reason}", "Reinstall it, or name another one.") from error
+
+
+def user_agent(browser: Browser) -> str:
+    """The user agent that the same browser has with a window."""
+    return USER_AGENT.format(major=browser.version.split(".")[0])
+
+
+def visit(url: str, *, chromium: str | None = None) -> None:
+    """Visits the demo page as a person would and leaves it.
+
+    Returns when the page is closed and what it sent has had time to arrive.
+
+    Args:
+        url: The address of the page (`demo.page.serve` yields it).
+        chromium: Path of the browser; None looks for one.
+
+    Raises:
+        UserError: No browser, or the page cannot be opened.
+    """
+    with sync_playwright() as playwright:
+        browser = launch(playwright, chromium)
+        try:
+            context = browser.new_context(user_agent=user_agent(browser), viewport={"width": 1280, "height": 800})
+            page = context.new_page()
+            _look_around(page, url)
+            page.wait_for_timeout(NEXT_BATCH_MS)
+            page.close()
+            # Closing the browser would kill the sends that the closing page has just begun.
+            context.new_page().wait_for_timeout(500)
+        except Error as error:
+            reason = error.message.splitlines()[0]
+            raise UserError(f"The visit to {url} failed: {reason}", "Is the demo page being served?") from error
+        finally:
+            browser.close()
+
+
+def _look_around(page: Page, url: str) -> None:
+    page.goto(f"{url}?utm_source=newsletter&utm_medium=email&utm_campaign=demo")
+    page.wait_for_function("Boolean(window.tildaAnalytics && window.tildaAnalytics.track)")
+    for _ in range(3):
+        page.mouse.wheel(0, 500)
+        page.wait_for_timeout(300)
+    page.click("#rec102 .js-product-buy >> nth=0")
+    page.fill("#form104 [name=Name]", "A demo visitor")
+    page.fill("#form104 [name=Email]", "visitor@example.com")
+    page.click("#form104 .t-submit")
+    page.wait_for_url("**/thanks.html")

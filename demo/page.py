@@ -1,0 +1,93 @@
+"""The demo's website: a small page with the class names of one made with Tilda, served on 127.0.0.1."""
+
+import html
+import json
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Final
+
+FOLDER: Final = Path(__file__).parent / "page"
+CONTENT_TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+
+
+def render(site_key: str, ingest_url: str, name: str = "index.html") -> str:
+    """A page of the site with its snippet filled in.
+
+    Args:
+        site_key: The site's public key.
+        ingest_url: Where the ingest API listens, without a trailing slash.
+        name: A file of `demo/page/`.
+
+    Raises:
+        FileNotFoundError: There is no such page.
+    """
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    return text.replace("{{site_key}}", html.escape(site_key)).replace("{{ingest_url}}", html.escape(ingest_url))
+
+
+class _Site(ThreadingHTTPServer):
+    """Answers GET with the files of `demo/page/` and POST as Tilda's form endpoint does."""
+
+    daemon_threads = True
+
+    def __init__(self, site_key: str, ingest_url: str, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.site_key = site_key
+        self.ingest_url = ingest_url
+        self.forms_taken = 0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Site  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def do_GET(self) -> None:
+        name = self.path.split("?")[0].strip("/") or "index.html"
+        file = FOLDER / Path(name).name
+        if not file.is_file():
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"no such page")
+            return
+        text = render(self.server.site_key, self.server.ingest_url, file.name)
+        self._answer(HTTPStatus.OK, CONTENT_TYPES[file.suffix], text.encode())
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.forms_taken += 1
+        answer = {"message": "OK", "tranid": f"1:{self.server.forms_taken}", "orderid": self.server.forms_taken}
+        self._answer(HTTPStatus.OK, "application/json", json.dumps(answer).encode())
+
+    def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", f"{content_type}; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Says nothing: the demo prints its own lines."""
+
+
+@contextmanager
+def serve(site_key: str, ingest_url: str, port: int = 0) -> Generator[str]:
+    """Serves the site until the block ends.
+
+    Args:
+        site_key: The site's public key.
+        ingest_url: Where the ingest API listens, without a trailing slash.
+        port: Port on 127.0.0.1; 0 takes a free one.
+
+    Yields:
+        The address of the front page.
+    """
+    site = _Site(site_key, ingest_url, port)
+    thread = threading.Thread(target=site.serve_forever, name="demo-page", daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{site.server_port}/"
+    finally:
+        site.shutdown()
+        site.server_close()
+        thread.join()

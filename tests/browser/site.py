@@ -1,0 +1,57 @@
+"""A website for tests: pages of a few lines, each with the real snippet, under a name other than the API's."""
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+SITE_KEY = "pk_test"
+TALL = '<div style="height: 5000px"></div>'
+
+
+class Site:
+    """Serves what `page` was told, at http://shop.localhost:PORT and any other name of this machine."""
+
+    def __init__(self, api_url: str) -> None:
+        self.api_url = api_url
+        self.pages: dict[str, str] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def url(self, path: str = "/", host: str = "shop.localhost") -> str:
+        return f"http://{host}:{self._server.server_port}{path}"
+
+    def snippet(self, options: str = "") -> str:
+        return f'<script async src="{self.api_url}/collector.js" data-site-key="{SITE_KEY}" {options}></script>'
+
+    def page(self, path: str, body: str = "", *, options: str = "", head: str = "") -> str:
+        """Serves a page at the path and gives its address."""
+        self.pages[path] = (
+            f"<!doctype html><html><head><meta charset=utf-8><title>Page {path}</title>{head}"
+            f"{self.snippet(options)}</head><body>{body}</body></html>"
+        )
+        return self.url(path)
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                page = site.pages.get(self.path.split("?")[0])
+                body = (page or "").encode()
+                self.send_response(200 if page is not None else 404)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self.do_GET()
+
+            def log_message(self, *args: object) -> None: ...
+
+        return Handler

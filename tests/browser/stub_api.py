@@ -1,0 +1,130 @@
+"""A recording stand-in for the ingest API, for failures that are hard to cause in the real one."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+DIST = Path(__file__).parents[2] / "collector" / "dist"
+
+
+@dataclass
+class Request:
+    """One POST to /api/events as it arrived."""
+
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    size: int
+    answered: int | None = None
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return self.body["events"]
+
+
+@dataclass
+class Answer:
+    """What the API says next: a status with headers, after a wait."""
+
+    status: int = 202
+    headers: dict[str, str] = field(default_factory=dict)
+    hang_seconds: float = 0
+
+
+class StubApi:
+    """Serves the collector and takes events; `answer` decides what becomes of each request."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.answer: Callable[[Request], Answer] = lambda request: Answer()
+        self._server: ThreadingHTTPServer | None = None
+        self.port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def arrivals(self) -> list[dict[str, Any]]:
+        """Every event that was answered 2xx, repeats included."""
+        return [event for request in list(self.requests) if request.answered == 202 for event in request.events]
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """Every event that was answered 2xx, once, in the order of the sender's clock."""
+        unique = {event["event_id"]: event for event in reversed(self.arrivals)}
+        return sorted(unique.values(), key=lambda event: event["created_at"])
+
+    def of_type(self, *types: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event_type"] in types]
+
+    def wait_for(self, *types: str, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
+        """The events of these types, once there are `count` of them."""
+        return wait_until(lambda: found if len(found := self.of_type(*types)) >= count else None, seconds)
+
+    def start(self) -> None:
+        """Listens, again on the same port after `stop`."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
+        self._server.daemon_threads = True
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Refuses connections."""
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = {"collector.js": "collector.min.js"}.get(self.path[1:], self.path[1:])
+                self._send(200, (DIST / name).read_bytes(), {"Content-Type": "text/javascript"})
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                request = Request(self.path, dict(self.headers), json.loads(body), len(body))
+                api.requests.append(request)
+                answer = api.answer(request)
+                time.sleep(answer.hang_seconds)
+                request.answered = answer.status
+                self._send(answer.status, b'{"accepted":0,"duplicates":0,"rejected":[]}', answer.headers)
+
+            def do_OPTIONS(self) -> None:
+                raise AssertionError(f"a preflight for {urlsplit(self.path).path}")
+
+            def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+                self.send_response(status)
+                self.send_header("Access-Control-Allow-Origin", "*")
+                self.send_header("Access-Control-Expose-Headers", "Retry-After")
+                self.send_header("Content-Length", str(len(body)))
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args: object) -> None: ...
+
+        return Handler
+
+
+def wait_until(look: Callable[[], T | None], seconds: float = 10) -> T:
+    """What `look` gives as soon as it is truthy."""
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end, f"nothing within {seconds} s"
+        time.sleep(0.05)
+    return found
