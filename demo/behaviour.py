@@ -143,13 +143,14 @@ USUAL: Final = Parameters()
 
 CHANGED: Final = replace(
     USUAL,
-    # A giveaway floods the shop, payment breaks on phones, the ads of the competition keep people away, and the
-    # letter loses what made it worth reading.
-    arrival_mix=(0.06, 0.13, 0.00, 0.42, 0.02, 0.12, 0.10, 0.08, 0.07),
-    rho=tuple(round(0.7 * rate, 4) for rate in USUAL.rho),
-    d=(0.30, -1.25, -0.60),
-    w=(0.60, 0.00, 0.70, -1.50, -0.40, 0.25, 0.10, -0.25, 0.40),
+    # A giveaway brings a crowd that buys nothing, payment on phones has a new step, a competitor keeps people away, and
+    # the weekly letter loses what made it worth reading.
+    arrival_mix=(0.08, 0.16, 0.00, 0.32, 0.02, 0.14, 0.12, 0.08, 0.08),
+    rho=tuple(round(0.85 * rate, 4) for rate in USUAL.rho),
+    d=(0.30, -0.90, -0.40),
+    w=(0.60, 0.00, 0.70, -1.50, -0.10, 0.25, 0.10, -0.25, 0.40),
 )
+"""What visitors do after the change (`Simulation(change_at=…)`); conversions fall to about half."""
 
 
 def without_signal(usual: Parameters) -> Parameters:
