@@ -1,0 +1,155 @@
+"""Months of events: makes the ones that are needed, shows the ones that exist. The work is done in SQL (`ops`)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import LiteralString
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.rows import class_row
+
+from warehouse.database import connect
+from warehouse.errors import UserError
+
+MONTH_IS_ARCHIVED = "TA001"
+"""SQLSTATE of `ops.make_month` for a month that is archived or cold."""
+
+_PARTITIONS: LiteralString = """
+    select
+        n.nspname as schema,
+        c.relname as name,
+        to_date(substring(c.relname from '^events_(\\d{4}_\\d{2})$'), 'YYYY_MM') as month,
+        case
+            when n.nspname = 'archive' then 'archive' when c.relname = 'events_default' then 'default' else 'live'
+        end as place,
+        c.reltuples::bigint as rows,
+        pg_table_size(c.oid) as bytes,
+        pg_indexes_size(c.oid) as index_bytes,
+        null::timestamptz as oldest,
+        null::timestamptz as newest
+    from pg_inherits as i
+    inner join pg_class as c on c.oid = i.inhrelid
+    inner join pg_namespace as n on n.oid = c.relnamespace
+    where i.inhparent in ('public.events'::regclass, 'archive.events'::regclass) and c.relkind = 'r'
+    union all
+    select null, null, month, 'cold', row_count, byte_count, 0, null, null
+    from archive.cold_files
+    where dropped_at is not null
+    order by month nulls last
+"""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A month of events, wherever it is.
+
+    Attributes:
+        month: Its first day (UTC); None for the partition that takes what no month covers.
+        place: `live`, `archive`, `cold` (a file outside Postgres), or `default`.
+        rows: Postgres's estimate; exact for a cold month and for a table that was never analysed.
+        bytes: Size of the table without its indexes, or of the cold file.
+        index_bytes: Size of the indexes.
+        oldest: The first `created_at` in it; None if it is empty or cold.
+        newest: The last one.
+    """
+
+    month: date | None
+    place: str
+    rows: int
+    bytes: int
+    index_bytes: int
+    oldest: datetime | None
+    newest: datetime | None
+
+
+@dataclass(frozen=True)
+class _Found(Partition):
+    schema: str | None
+    name: str | None
+
+
+def ensure(url: str, months_ahead: int = 3) -> list[date]:
+    """Make the current month, the next ones, and each month whose rows wait in the default partition.
+
+    Returns:
+        First days of the months that were made.
+
+    Raises:
+        UserError: Rows wait for a month that is archived or cold.
+    """
+    with connect(url) as connection, _archived_month_explained():
+        return [row[0] for row in connection.execute("select ops.ensure_partitions(%s)", [months_ahead])]
+
+
+def ensure_months(connection: psycopg.Connection, months: Iterable[date]) -> list[date]:
+    """Make the months that these days lie in, unless they exist. Each is committed by itself in autocommit mode.
+
+    Returns:
+        First days of the months that were made.
+
+    Raises:
+        UserError: A month is archived or cold.
+    """
+    made: list[date] = []
+    for month in sorted({day.replace(day=1) for day in months}):
+        with _archived_month_explained():
+            row = connection.execute("select ops.make_month(%s)", [month]).fetchone()
+        if row is not None and row[0]:
+            made.append(month)
+    return made
+
+
+def list_partitions(url: str) -> list[Partition]:
+    """Every month of events, oldest first; the default partition comes last."""
+    with connect(url) as connection:
+        with connection.cursor(row_factory=class_row(_Found)) as cursor:
+            found = cursor.execute(_PARTITIONS).fetchall()
+        return [_with_times(connection, partition) for partition in found]
+
+
+def unavailable_months(connection: psycopg.Connection, months: Iterable[date]) -> list[date]:
+    """Those of these months that are archived or cold, so that nothing can be imported into them."""
+    wanted = sorted({day.replace(day=1) for day in months})
+    rows = connection.execute(
+        """
+        select m
+        from unnest(%s::date[]) as m
+        where
+            to_regclass(format('public.events_%%s', to_char(m, 'YYYY_MM'))) is null
+            and (
+                to_regclass(format('archive.events_%%s', to_char(m, 'YYYY_MM'))) is not null
+                or exists (select from archive.cold_files as f where f.month = m and f.dropped_at is not null)
+            )
+        order by m
+        """,
+        [wanted],
+    )
+    return [row[0] for row in rows]
+
+
+def _with_times(connection: psycopg.Connection, found: _Found) -> Partition:
+    rows, oldest, newest = found.rows, None, None
+    if found.name is not None and found.schema is not None:
+        table = sql.Identifier(found.schema, found.name)
+        row = connection.execute(sql.SQL("select min(created_at), max(created_at) from {}").format(table)).fetchone()
+        oldest, newest = row or (None, None)
+        if rows < 0:
+            row = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone()
+            rows = row[0] if row else 0
+    return Partition(found.month, found.place, rows, found.bytes, found.index_bytes, oldest, newest)
+
+
+@contextmanager
+def _archived_month_explained() -> Generator[None]:
+    try:
+        yield
+    except errors.Error as error:
+        if error.sqlstate != MONTH_IS_ARCHIVED:
+            raise
+        raise UserError(
+            error.diag.message_primary or "The month is archived.", f"{error.diag.message_hint}."
+        ) from error
