@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import socket
 import stat
@@ -69,17 +70,30 @@ class EmbeddedPostgres:
         return f"postgresql://postgres:{self._password}@{HOST}:{port or self.running_port()}/{database}"
 
     def running_port(self) -> int | None:
-        """The TCP port of the running server; None if it does not run."""
+        """The TCP port of the running server; None if it does not run or is not ready."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
-            pid, port, status = int(lines[0]), int(lines[3]), lines[7].strip()
+            port, status = int(lines[3]), lines[7].strip()
         except (OSError, ValueError, IndexError):
             return None
+        return port if self.is_alive() and status == "ready" else None
+
+    def is_alive(self) -> bool:
+        """Whether the server's process exists, ready or not."""
         try:
-            is_postgres = psutil.Process(pid).name().startswith("postgres")
-        except psutil.NoSuchProcess:
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            return psutil.Process(pid).name().startswith("postgres")
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            return False
+
+    def last_port(self) -> int | None:
+        """The port that the server listens on, or listened on when it last ran."""
+        try:
+            conf = (self.data / "tilda.conf").read_text()
+        except OSError:
             return None
-        return port if is_postgres and status == "ready" else None
+        found = re.search(r"^port = (\d+)$", conf, re.MULTILINE)
+        return int(found.group(1)) if found else None
 
     def start(self, port: int, *, exact_port: bool = False) -> int:
         """Start the server if it does not run, making the cluster first if need be. Returns its port.

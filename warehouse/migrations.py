@@ -6,6 +6,7 @@ import warnings
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
+import yoyo
 from psycopg import sql
 
 from warehouse.database import INGEST_LOGIN, READER_LOGIN, connect
@@ -13,9 +14,8 @@ from warehouse.errors import UserError
 from warehouse.secret_store import Secrets
 from warehouse.settings import PROJECT_ROOT
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # without XDG_RUNTIME_DIR, as in a service, its import warns
-    import yoyo
+# yoyo looks for a folder of its own there, and warns when there is none, as in a service.
+warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
 
 SQL_DIR = PROJECT_ROOT / "sql"
 LOCK = "tilda.migrate"

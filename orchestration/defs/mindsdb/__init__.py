@@ -1,0 +1,1 @@
+"""Serving the champion in MindsDB."""

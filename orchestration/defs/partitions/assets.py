@@ -1,0 +1,34 @@
+"""The months of `public.events`."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from orchestration.lib.warehouse import Warehouse
+from warehouse import partitions
+
+
+@dg.asset(
+    key=["ops", "event_partitions"],
+    group_name="events",
+    kinds={"postgres"},
+    owners=["team:data"],
+)
+def event_partitions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    """Keeps the current month and the next three ready, so that no event waits for its partition.
+
+    Events of a month that nobody foresaw wait in `events_default`; this moves them into a partition of their own.
+    """
+    made = partitions.ensure(warehouse.url())
+    months = partitions.list_partitions(warehouse.url())
+    context.log.info("Made %s", ", ".join(f"{month:%Y-%m}" for month in made) or "nothing: all were there")
+    return dg.MaterializeResult(
+        metadata={
+            "made": [f"{month:%Y-%m}" for month in made],
+            "partitions": len(months),
+            "bytes": sum(month.bytes for month in months),
+            "months": dg.MetadataValue.table(
+                [dg.TableRecord({"month": str(one.month), "place": one.place, "bytes": one.bytes}) for one in months]
+            ),
+        }
+    )

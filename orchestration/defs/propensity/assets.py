@@ -1,0 +1,87 @@
+"""From feature rows to scores: what is learned from, the model, the scores.
+
+No frame is handed from asset to asset: rows of persons stay in Postgres, and no copy of them lies in Dagster's storage.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from ml.features import load_targets
+from orchestration.defs.propensity import steps
+from orchestration.lib.metadata import table
+from orchestration.lib.warehouse import Warehouse
+from warehouse import propensity
+from warehouse.settings import load_settings
+
+FEATURES = dg.AssetKey(["marts", "visitor_features"])
+OWNERS = ["team:data"]
+
+
+@dg.asset(key=["ml", "training_set"], deps=[FEATURES], group_name="ml", kinds={"postgres"}, owners=OWNERS)
+def training_set(warehouse: Warehouse) -> dg.MaterializeResult:
+    """Counts what can be learned from: examples and positives of each site, target and cut-off.
+
+    The rows themselves are those of `marts.visitor_features` whose label is known.
+    """
+    with warehouse.connect() as connection:
+        counts = [
+            count for target in load_targets().values() for count in steps.count_examples(connection, target)
+        ]
+    return dg.MaterializeResult(
+        metadata={
+            "examples": sum(count.examples for count in counts),
+            "positives": sum(count.positives for count in counts),
+            "by_site_and_target": table(counts),
+        }
+    )
+
+
+@dg.asset(key=["ml", "model_versions"], deps=[training_set], group_name="ml", kinds={"scikitlearn"}, owners=OWNERS)
+def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    """Trains a model for each site and target that has grounds, and decides whether it becomes the champion.
+
+    A site without grounds gets a record that says what is missing, in words for a marketer.
+    """
+    decisions: list[steps.Decided] = []
+    with warehouse.connect() as connection:
+        for site_id in propensity.sites_with_features(connection):
+            for target in load_targets().values():
+                decided = steps.train(connection, site_id, target, min_positives=load_settings().min_positives)
+                context.log.info("%s, %s: %s: %s", site_id, target.name, decided.decision, decided.reason)
+                decisions.append(decided)
+    return dg.MaterializeResult(
+        metadata={
+            "promoted": sum(decided.decision == "promoted" for decided in decisions),
+            "decisions": table(decisions),
+        }
+    )
+
+
+@dg.asset(
+    key=["ml", "propensity_scores"],
+    deps=[propensity_model, FEATURES],
+    group_name="ml",
+    kinds={"scikitlearn", "postgres"},
+    owners=OWNERS,
+)
+def propensity_scores(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+    """Scores every visitor who was active in the 28 days before the newest cut-off, with the site's champion.
+
+    Running it again for the same cut-off puts the same scores in place of the old ones.
+    """
+    written: list[steps.Scored] = []
+    with warehouse.connect() as connection:
+        for site_id in propensity.sites_with_features(connection):
+            for target in load_targets().values():
+                scored = steps.score(connection, site_id, target)
+                if scored is None:
+                    context.log.info("%s, %s: no champion, so no scores", site_id, target.name)
+                else:
+                    written.append(scored)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(scored.visitors for scored in written),
+            "by_site_and_target": table(written),
+        }
+    )

@@ -1,0 +1,12 @@
+-- Mean score of each scoring beside the share that reached the target in the model's own data.
+select
+    scores.site_id,
+    scores.target,
+    avg(scores.score) as mean_score,
+    (models.metrics -> 'chosen' ->> 'base_rate')::double precision as base_rate
+from ml.propensity_scores as scores
+inner join ml.model_versions as models
+    on
+        scores.site_id = models.site_id and scores.target = models.target
+        and scores.model_version = models.version
+group by scores.site_id, scores.target, scores.as_of, models.metrics

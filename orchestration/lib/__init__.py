@@ -1,0 +1,1 @@
+"""What definitions share: resources and pure helpers."""

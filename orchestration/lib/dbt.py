@@ -1,0 +1,74 @@
+"""The dbt project as Dagster sees it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
+
+from warehouse.settings import PROJECT_ROOT
+
+PROJECT_DIR = PROJECT_ROOT / "dbt_project"
+
+GROUPS = ("staging", "intermediate", "marts")
+
+
+def load_project() -> DbtProject:
+    """The project with a manifest that is up to date: a clean clone has none, and an old one misleads."""
+    project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR)
+    target = PROJECT_DIR / "target"
+    target.mkdir(exist_ok=True)
+    # The webserver and the daemon load the definitions at the same moment; one of them parses.
+    with (target / "manifest.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if is_stale(project.manifest_path, PROJECT_DIR):
+            project.preparer.prepare(project)
+    return project
+
+
+def is_stale(manifest: Path, project_dir: Path) -> bool:
+    """Whether a file of the project is newer than its manifest, or there is none."""
+    if not manifest.exists():
+        return True
+    made = manifest.stat().st_mtime
+    folders = ("models", "macros", "seeds", "tests")
+    sources = [path for folder in folders for path in (project_dir / folder).rglob("*")]
+    sources += [project_dir, project_dir / "dbt_project.yml", project_dir / "profiles.yml"]
+    return any(path.stat().st_mtime > made for path in sources if path.exists() and path != project_dir)
+
+
+def dbt_environment(url: str) -> dict[str, str]:
+    """What `profiles.yml` reads, taken from a database address."""
+    parts = urlsplit(url)
+    return {
+        "DBT_HOST": parts.hostname or "127.0.0.1",
+        "DBT_PORT": str(parts.port or 5432),
+        "DBT_USER": unquote(parts.username or "postgres"),
+        "DBT_PASSWORD": unquote(parts.password or ""),
+        "DBT_DATABASE": unquote(parts.path.lstrip("/")) or "postgres",
+        "DBT_SSLMODE": parse_qs(parts.query).get("sslmode", ["prefer"])[0],
+    }
+
+
+class Translator(DagsterDbtTranslator):
+    """Keys are schema and name, as in Postgres; groups and owners come from the models' `meta`."""
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """`marts/sessions` for the relation `marts.sessions`."""
+        return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """The schema, which is the layer."""
+        schema = dbt_resource_props["schema"]
+        return schema if schema in GROUPS else "events"
+
+
+def dbt_resource(project: DbtProject) -> DbtCliResource:
+    """The dbt command line of this environment."""
+    return DbtCliResource(project_dir=project, profiles_dir=os.fspath(PROJECT_DIR))

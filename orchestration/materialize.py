@@ -1,0 +1,100 @@
+"""Materialises assets in this process: `python -m orchestration.materialize [SELECTION]`.
+
+The run is recorded in Dagster's instance (DAGSTER_HOME), so the web page shows it like any other. Standard output is
+JSON Lines: `{"done", "total"}` as assets are made, then the result, or `{"error", "remedy"}`; the log goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from typing import Any
+
+import dagster as dg
+
+from warehouse.errors import UserError
+
+
+def _say(**told: object) -> None:
+    sys.stdout.write(json.dumps(told) + "\n")
+    sys.stdout.flush()
+
+
+def materialize(selection: str) -> dict[str, Any]:
+    """Materialise what `selection` names, with their checks.
+
+    Returns:
+        `run_id`, `assets`, `checks_passed`, `checks_failed` (names), `seconds`.
+
+    Raises:
+        UserError: The selection is no selection or names nothing, or an asset failed.
+    """
+    from orchestration.definitions import defs  # noqa: PLC0415 - takes seconds, and a test of this module needs none
+
+    graph = defs.resolve_asset_graph()
+    try:
+        named = dg.AssetSelection.from_string(selection).resolve(graph)
+    except dg.DagsterError as error:
+        raise UserError(f"The selection {selection!r} cannot be read.", "Write it as in the Dagster page.") from error
+    keys = [key for key in named if graph.get(key).is_executable]
+    if not keys:
+        raise UserError(f"The selection {selection!r} names no asset.", "The Dagster page lists them.")
+
+    started = time.monotonic()
+    made: set[dg.AssetKey] = set()
+    checks: dict[str, bool] = {}
+    failures: list[str] = []
+
+    def follow(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            return
+        if event.is_step_materialization and event.asset_key is not None:
+            made.add(event.asset_key)
+            _say(done=len(made), total=len(keys))
+        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            checks[f"{evaluation.asset_key.to_user_string()}:{evaluation.check_name}"] = evaluation.passed
+        elif event.is_step_failure and event.step_key is not None:
+            failures.append(f"{event.step_key}: {_cause(event.step_failure_data.error)}")
+
+    run_id = str(uuid.uuid4())
+    _say(done=0, total=len(keys))
+    with dg.DagsterInstance.get() as instance:
+        instance.add_event_listener(run_id, follow)
+        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, asset_selection=keys, run_id=run_id, raise_on_error=False
+        )
+    if not result.success:
+        reason = failures[0] if failures else "see the run in the Dagster page"
+        raise UserError(f"Run {run_id} failed: {reason}.", "The Dagster page shows its log.")
+    return {
+        "run_id": run_id,
+        "assets": len(made),
+        "checks_passed": sum(checks.values()),
+        "checks_failed": sorted(name for name, passed in checks.items() if not passed),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _cause(error: Any) -> str:  # noqa: ANN401 - Dagster does not export its SerializableErrorInfo
+    """The innermost message, in one line."""
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return " ".join(error.message.split()).rstrip(".") if error is not None else "no message"
+
+
+def main() -> int:
+    """Run the selection of the command line; 0, or 1 with the error told."""
+    try:
+        _say(**materialize(sys.argv[1] if len(sys.argv) > 1 else "*"))
+    except UserError as error:
+        _say(error=error.message, remedy=error.remedy)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""The `tilda` command line: parses, calls, prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from tilda.commands import data, models, sites, stack
+from tilda.console import err
+from warehouse.errors import UserError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="tilda-analytics")
+def cli() -> None:
+    """Self-hosted analytics for websites made with Tilda.
+
+    `tilda up` starts everything; `tilda status` says where it is. Settings come from the environment and `.env`.
+    """
+
+
+for group in (stack, sites, data, models):
+    for command in group.COMMANDS:
+        cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line: exit code 0 for success, 1 for a failure with its remedy, 2 for a wrong call."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        err.print("Interrupted.")
+        sys.exit(130)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except UserError as error:
+        if os.environ.get("TILDA_DEBUG"):
+            raise
+        err.print(f"[bold red]Error:[/] {_escape(error.message)}", _escape(error.remedy))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        err.print("Interrupted.")
+        sys.exit(130)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,1 @@
+"""The commands of `tilda`, by what they are about. Each module lists them in `COMMANDS`."""

@@ -1,0 +1,119 @@
+"""`tilda import`, `tilda simulate`, `tilda partitions`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from demo.bring_in import simulate_into
+from demo.simulation import Simulation
+from tilda import console
+from tilda.state import running
+from warehouse import partitions, sites
+from warehouse.database import running_database
+from warehouse.errors import UserError
+from warehouse.events.imports import import_file
+from warehouse.settings import load_settings
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--site", "site_id", required=True, metavar="SITE", help="The site that the events belong to.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["access-log", "events"]),
+    required=True,
+    help="access-log: a web server's combined or common log; events: JSON Lines of the contract. Both may be .gz.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def import_(file: Path, site_id: str, file_format: Literal["access-log", "events"], *, as_json: bool) -> None:
+    """Import past events from a file. A second import of the same file adds nothing."""
+    settings = load_settings()
+    with running_database(settings) as url, console.progress(f"Importing {file.name}", quiet=as_json) as advance:
+        result = import_file(
+            url,
+            file,
+            site_id=site_id,
+            format=file_format,
+            hash_key=settings.secrets.visitor_hash_key,
+            progress=advance,
+        )
+    if as_json:
+        console.print_json(result)
+    else:
+        console.print_result(result)
+
+
+@click.command()
+@click.option("--site", "site_id", required=True, metavar="SITE", help="The site that gets the events.")
+@click.option("--visitors", type=click.IntRange(1), required=True, help="People who come in the simulated time.")
+@click.option("--days", type=click.IntRange(1), required=True, help="Days before the end.")
+@click.option("--seed", type=int, required=True, help="The same arguments give the same events.")
+@click.option("--end", type=click.DateTime(), help="Last moment, UTC; default: the last full hour.")
+@click.option("--truth", type=click.Path(path_type=Path), help="Write the true probabilities to this CSV file.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def simulate(
+    *,
+    site_id: str,
+    visitors: int,
+    days: int,
+    seed: int,
+    end: datetime | None,
+    truth: Path | None,
+    as_json: bool,
+) -> None:
+    """Simulate a shop's visitors: recent days through the ingest API, older ones through the import."""
+    settings = load_settings()
+    until = end.replace(tzinfo=UTC) if end else datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    state = running(settings.data_dir)
+    if state is None or "ingest" not in state.urls:
+        raise UserError("The ingest API is not running.", "Start it with `tilda up`.")
+    with running_database(settings) as url, console.progress("Simulating", quiet=as_json) as advance:
+        site = sites.get_site(url, site_id)
+        simulation = Simulation(visitors, days, seed, timezone=site.timezone, domain=site.domains[0], end=until)
+        result = simulate_into(
+            url,
+            site,
+            simulation,
+            ingest_url=state.urls["ingest"],
+            service_key=settings.service_key or settings.secrets.service_key,
+            hash_key=settings.secrets.visitor_hash_key,
+            truth_file=truth,
+            progress=advance,
+        )
+    if as_json:
+        console.print_json(result)
+    else:
+        console.print_result(result)
+
+
+@click.group("partitions")
+def partitions_() -> None:
+    """The monthly tables under public.events."""
+
+
+@partitions_.command("ensure")
+def ensure() -> None:
+    """Make the current month and the next three, and give a month to events that wait for one."""
+    with running_database(load_settings()) as url:
+        made = partitions.ensure(url)
+    click.echo(f"Made {', '.join(f'{month:%Y-%m}' for month in made)}." if made else "Nothing was missing.")
+
+
+@partitions_.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def list_(*, as_json: bool) -> None:
+    """List the months: where each is, its size, its oldest and newest event."""
+    with running_database(load_settings()) as url:
+        found = partitions.list_partitions(url)
+    if as_json:
+        console.print_json(found)
+    else:
+        console.print_records(found)
+
+
+COMMANDS = (import_, simulate, partitions_)

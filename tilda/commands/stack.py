@@ -1,0 +1,218 @@
+"""`tilda up`, `down`, `status`, `migrate`, `secrets`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from typing import Any
+
+import click
+import psutil
+from psycopg import errors
+
+from tilda import console, demo_run, processes
+from tilda.state import State, only_one, running
+from tilda.supervisor import stop_leftovers
+from warehouse import migrations
+from warehouse.database import connect, direct_url, embedded, running_database, url_with_passfile
+from warehouse.errors import UserError
+from warehouse.secret_store import Secrets
+from warehouse.settings import PROJECT_ROOT, Settings, load_settings
+
+START_SECONDS = 300
+STOP_SECONDS = 120
+
+
+@click.command()
+@click.option("--demo", "with_demo", is_flag=True, help="Bring in real and simulated data, model it, train and score.")
+@click.option("--detach", is_flag=True, help="Return when everything runs; `tilda down` stops it.")
+def up(*, with_demo: bool, detach: bool) -> None:
+    """Start Postgres, the ingest API and Dagster, and keep them running until Ctrl-C."""
+    settings = load_settings()
+    started = None if running(settings.data_dir) else _start_supervisor(settings, follow=not detach)
+    try:
+        state = _wait_until_ready(settings, started)
+        if with_demo:
+            demo_run.run(settings, state.urls)
+        console.print_table("", ["service", "address"], sorted(state.urls.items()))
+        if started is None or detach:
+            click.echo("It keeps running. Stop it with: tilda down")
+            return
+        click.echo("Serving. Press Ctrl-C to stop.")
+        _follow(settings, started)
+    except BaseException:
+        if started is not None:
+            _stop(settings, started.pid)
+        raise
+
+
+def _start_supervisor(settings: Settings, *, follow: bool) -> subprocess.Popen[bytes]:
+    """Start the supervisor in a session of its own, so that Ctrl-C in this terminal does not reach it.
+
+    With `follow`, a pipe to its standard input tells it when this command is gone, whatever ended it.
+    """
+    log = settings.data_dir / "logs" / "supervisor.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tilda.supervisor", *(["--follow"] if follow else [])],
+            stdin=subprocess.PIPE if follow else subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=PROJECT_ROOT,
+            start_new_session=True,
+        )
+
+
+def _wait_until_ready(settings: Settings, started: subprocess.Popen[bytes] | None) -> State:
+    """Wait for the stack, telling what it does.
+
+    Raises:
+        UserError: It failed, or took too long.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    with console.waiting("Starting") as say:
+        while time.monotonic() < deadline:
+            state = State.read(settings.data_dir)
+            ours = state and state.supervisor and (started is None or state.supervisor.pid == started.pid)
+            if state and ours:
+                if state.phase == "ready":
+                    return state
+                if state.phase == "failed":
+                    raise UserError(state.message)
+                say(state.message)
+            if started is not None and started.poll() is not None and not (ours and state and state.phase == "failed"):
+                raise UserError(
+                    "Another `tilda up` is under way."
+                    if started.returncode == 3
+                    else f"The supervisor ended (code {started.returncode}).",
+                    f"Its log: {settings.data_dir / 'logs' / 'supervisor.log'}",
+                )
+            time.sleep(0.2)
+    raise UserError(f"The stack was not ready within {START_SECONDS} seconds.", f"Logs: {settings.data_dir / 'logs'}")
+
+
+def _follow(settings: Settings, started: subprocess.Popen[bytes]) -> None:
+    try:
+        code = started.wait()
+    except KeyboardInterrupt:
+        _stop(settings, started.pid)
+        return
+    if code != 0:
+        raise UserError(f"The supervisor ended (code {code}).", f"Logs: {settings.data_dir / 'logs'}")
+
+
+def _stop(settings: Settings, pid: int) -> None:
+    """Ask the supervisor to stop everything and wait until it has."""
+    with console.waiting("Stopping"):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisor = psutil.Process(pid)
+            supervisor.send_signal(signal.SIGTERM)
+            _, alive = psutil.wait_procs([supervisor], timeout=STOP_SECONDS)
+            for process in alive:
+                processes.stop(process)
+        _stop_what_is_left(settings)
+
+
+def _stop_what_is_left(settings: Settings) -> int:
+    """What a killed supervisor left behind. Returns how many processes there were."""
+    with only_one(settings.data_dir) as alone:
+        if not alone:
+            return 0
+        count = stop_leftovers(settings)
+        if settings.database_url is None and settings.database_direct_url is None and embedded(settings).is_alive():
+            embedded(settings).stop()
+            count += 1
+        return count
+
+
+@click.command()
+def down() -> None:
+    """Stop everything that `tilda up` started, also after a crash."""
+    settings = load_settings()
+    state = running(settings.data_dir)
+    if state and state.supervisor:
+        _stop(settings, state.supervisor.pid)
+        click.echo("Stopped.")
+    elif _stop_what_is_left(settings):
+        click.echo("Stopped what an earlier run had left.")
+    else:
+        click.echo("Nothing was running.")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def status(*, as_json: bool) -> None:
+    """Say what runs, where, and what has arrived. Exit code 1 if the stack does not run."""
+    settings = load_settings()
+    state = running(settings.data_dir)
+    report = _report(settings, state)
+    if as_json:
+        console.print_json(report)
+    else:
+        rows = [(name, report[name]) for name in report if name != "processes"]
+        console.print_table(f"Stack: {report['state']}", ["what", "value"], rows)
+        rows = [(one["name"], one["pid"], "running" if one["running"] else "down") for one in report["processes"]]
+        console.print_table("", ["process", "pid", "state"], rows)
+    if state is None:
+        sys.exit(1)
+
+
+def _report(settings: Settings, state: State | None) -> dict[str, Any]:
+    urls = state.urls if state else {}
+    found: dict[str, Any] = {
+        "state": state.phase if state else "stopped",
+        "database_url": None,
+        "ingest_url": urls.get("ingest"),
+        "private_url": urls.get("private"),
+        "dagster_url": urls.get("dagster"),
+        "dashboard_url": urls.get("dashboard"),
+        "processes": [one.as_dict() | {"running": one.find() is not None} for one in state.processes] if state else [],
+        "events": None,
+        "last_event_at": None,
+    }
+    with contextlib.suppress(UserError):
+        url = direct_url(settings)
+        found["database_url"] = url_with_passfile(url, settings.data_dir / "pgpass")
+        with connect(url) as connection, contextlib.suppress(errors.UndefinedTable):
+            # the newest arrivals are in the newest rows: the id index of no partition is needed for an exact count
+            row = connection.execute("select count(*), max(received_at) from public.events").fetchone()
+            if row:
+                found["events"], found["last_event_at"] = row
+    return found
+
+
+@click.command()
+@click.option("--sql", "only_sql", is_flag=True, help="Print what would run, and run nothing.")
+def migrate(*, only_sql: bool) -> None:
+    """Bring the database's schema up to date."""
+    settings = load_settings()
+    with running_database(settings) as url:
+        if only_sql:
+            click.echo(migrations.pending_sql(url), nl=False)
+            return
+        applied = migrations.migrate(url)
+        migrations.set_login_passwords(url, settings.secrets)
+    for name in applied:
+        click.echo(f"applied {name}")
+    click.echo("The schema is up to date.")
+
+
+@click.group()
+def secrets() -> None:
+    """The keys and passwords that the platform made for itself."""
+
+
+@secrets.command("show")
+@click.argument("name", type=click.Choice([field.name for field in fields(Secrets)]))
+def show_secret(name: str) -> None:
+    """Print one secret; a setting of the same name takes precedence over the one that was made."""
+    settings = load_settings()
+    click.echo(getattr(settings, name, None) or settings.secrets.as_dict()[name])
+
+
+COMMANDS = (up, down, status, migrate, secrets)

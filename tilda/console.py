@@ -1,0 +1,117 @@
+"""What the command line shows: progress, tables, JSON, errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Advance = Callable[[float, float | None], None]
+"""Tells how far long work has come: what is done, and what there is in all (None: unknown), in any one unit."""
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document: dataclasses as objects, times as RFC 3339."""
+    json.dump(value, sys.stdout, default=_plain, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - what json.dump takes
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value)
+
+
+def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table: numbers to the right, everything else to the left."""
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for position, heading in enumerate(headings):
+        numeric = all(isinstance(row[position], int | float) or row[position] is None for row in rows) and rows
+        table.add_column(heading, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    out.print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@contextmanager
+def progress(title: str, *, quiet: bool = False) -> Generator[Advance]:
+    """A progress bar on stderr while the block runs: a live one in a terminal, a line at the end elsewhere."""
+    bar = Progress(
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+        console=err,
+        disable=quiet,
+    )
+    with bar:
+        task = bar.add_task(title, total=None)
+
+        def advance(done: float, total: float | None = None) -> None:
+            bar.update(task, completed=int(done), total=int(total) if total is not None else None)
+
+        yield advance
+        finished = bar.tasks[0].completed
+        bar.update(task, total=finished or 1, completed=finished or 1)
+
+
+@contextmanager
+def waiting(title: str, *, quiet: bool = False) -> Generator[Callable[[str], None]]:
+    """A spinner on stderr while the block runs; the yielded function changes its text."""
+    if quiet or not err.is_terminal:
+        shown: list[str] = []
+
+        def say(text: str) -> None:
+            if not quiet and text and (not shown or shown[-1] != text):
+                shown.append(text)
+                err.print(f"{text} …")
+
+        say(title)
+        yield say
+        return
+    with err.status(title) as status:
+        yield status.update
+
+
+def print_result(result: object) -> None:
+    """Print the fields of a dataclass, one a line; empty ones are left out."""
+    for name, value in asdict(result).items():  # type: ignore[call-overload]
+        if value or value == 0:
+            label = name.replace("_", " ")
+            text = (
+                ", ".join(f"{key}: {_cell(part)}" for key, part in value.items()) if isinstance(value, dict) else value
+            )
+            text = ", ".join(map(str, text)) if isinstance(text, list | tuple) else text
+            out.print(f"{label}: {text if isinstance(text, str) else _cell(text)}", markup=False)
+
+
+def print_records(records: Sequence[object]) -> None:
+    """Print dataclasses of one kind as a table."""
+    rows = [asdict(record) for record in records]  # type: ignore[call-overload]
+    if rows:
+        print_table("", [name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in rows])

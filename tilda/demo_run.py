@@ -1,0 +1,71 @@
+"""The main job, end to end: real and simulated data in, everything materialised, a table of what was found."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from demo.bring_in import SAMPLE_LOG, simulate_into
+from demo.browser import visit
+from demo.page import serve
+from demo.simulation import Simulation
+from tilda import console, report
+from tilda.materialize import materialize
+from warehouse import sites
+from warehouse.database import direct_url
+from warehouse.errors import UserError
+from warehouse.events.imports import import_file
+from warehouse.settings import Settings
+
+BLOG, SHOP = "blog", "shop"
+VISITORS, DAYS, SEED = 24_000, 100, 7
+"""The shop's size: enough conversions for a model with grounds, few enough for three minutes."""
+
+
+def run(settings: Settings, urls: dict[str, str]) -> None:
+    """Bring the data in, materialise every asset, print the result. A second run adds only a browser's visit.
+
+    Raises:
+        UserError: A step failed.
+    """
+    url = direct_url(settings)
+    hash_key = settings.secrets.visitor_hash_key
+    blog = sites.add_site(url, BLOG, domains=["semicomplete.com"], timezone="UTC")
+    shop = sites.add_site(url, SHOP, domains=["shop.example", "127.0.0.1"], timezone="Europe/Moscow")
+    with console.progress("Importing a real access log") as advance:
+        import_file(
+            url, SAMPLE_LOG, site_id=blog.site_id, format="access-log", hash_key=hash_key, progress=advance
+        )
+    with console.progress("Simulating a shop") as advance:
+        simulate_into(
+            url,
+            shop,
+            Simulation(VISITORS, DAYS, SEED, timezone=shop.timezone, domain=shop.domains[0], end=_end(settings)),
+            ingest_url=urls["ingest"],
+            service_key=settings.service_key or settings.secrets.service_key,
+            hash_key=hash_key,
+            truth_file=settings.data_dir / "demo" / "truth.csv",
+            progress=advance,
+        )
+    with console.waiting("Visiting a page with a real browser"):
+        try:
+            with serve(shop.public_key, urls["ingest"]) as page:
+                visit(page)
+        except UserError as error:
+            console.err.print(f"No browser's visit: {error}", markup=False)
+    with console.progress("Materialising every asset") as advance:
+        materialize(settings, "*", advance)
+    report.print_report(settings, shop.site_id)
+    console.out.print(f"\nThe snippet for {shop.site_id}, for the site's HEAD:", style="bold")
+    console.out.print(sites.snippet(shop, urls["ingest"]), markup=False)
+
+
+def _end(settings: Settings) -> datetime:
+    """The simulation's last moment: the last full hour of the first run, kept, so that later runs add nothing."""
+    file = settings.data_dir / "demo" / "simulation.json"
+    if file.exists():
+        return datetime.fromisoformat(json.loads(file.read_text())["end"])
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"visitors": VISITORS, "days": DAYS, "seed": SEED, "end": end.isoformat()}))
+    return end

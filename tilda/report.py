@@ -1,0 +1,81 @@
+"""The demo's table: what came in, what was modelled, how good the model is beside the best possible one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+
+from ml import evaluation
+from ml.features import load_targets
+from tilda import console
+from warehouse import propensity
+from warehouse.database import connect, direct_url
+from warehouse.queries import read_query
+from warehouse.settings import Settings
+
+SQL = Path(__file__).parent / "sql"
+TARGET = "conversion_7d"
+
+
+def print_report(settings: Settings, shop: str, truth_file: Path) -> None:
+    """Print the result of a demo run; `truth_file` holds the simulation's true probabilities."""
+    with connect(direct_url(settings)) as connection:
+        _print(connection, "Events by source", "events_by_source", [])
+        _print(connection, "Sites, without bots", "sites", [])
+        _print(connection, f"Funnel of {shop}", "funnel", [shop])
+        _print(connection, f"Last days of {shop}", "last_days", [shop])
+        _print_quality(connection, shop, truth_file)
+        _print(connection, f"Likeliest to convert in 7 days, {shop}", "top_scores", [shop, TARGET])
+
+
+def _print(connection: psycopg.Connection, title: str, query: str, parameters: list[str]) -> None:
+    cursor = connection.execute(read_query(SQL, query), parameters)
+    headings = [column.name.replace("_", " ") for column in cursor.description or []]
+    console.print_table(title, headings, cursor.fetchall())
+
+
+def _print_quality(connection: psycopg.Connection, site_id: str, truth_file: Path) -> None:
+    """The champion's figures on its newest, unseen period, and those of the truth on the same visitors."""
+    model = propensity.champion(connection, site_id, TARGET)
+    if model is None:
+        newest = propensity.newest_version(connection, site_id, TARGET)
+        console.out.print(f"\nNo scores for {site_id}: {newest.reason if newest else 'nothing was trained'}", markup=False)
+        return
+    chosen = model.metrics["chosen"]
+    rows: list[tuple[object, ...]] = [("model", model.algorithm, *(chosen[name] for name in _FIGURES))]
+    best = _best_possible(connection, site_id, model, truth_file)
+    if best is not None:
+        rows.append(("best possible", "the truth", *(best.as_dict()[name] for name in _FIGURES)))
+    console.print_table(
+        f"Model {model.version} on its newest period, which it had not seen",
+        ["", "algorithm", "examples", "ROC-AUC", "Brier", "log-loss", "base rate"],
+        rows,
+    )
+
+
+_FIGURES = ("n", "roc_auc", "brier", "log_loss", "base_rate")
+
+
+def _best_possible(
+    connection: psycopg.Connection, site_id: str, model: propensity.ModelVersion, truth_file: Path
+) -> evaluation.Report | None:
+    """What the true probabilities reach on the examples that judged the model."""
+    if not truth_file.exists():
+        return None
+    label = load_targets()[TARGET].label
+    examples = propensity.training_frame(connection, site_id, label, load_targets()[TARGET].weeks)
+    since = pd.Timestamp(model.metrics["judged_from"])
+    until = pd.Timestamp(model.metrics["judged_until"])
+    examples = examples[(examples["as_of"] >= since) & (examples["as_of"] <= until)]
+    truth = pd.read_csv(truth_file, parse_dates=["as_of"])
+    both = examples.merge(truth, on=["site_id", "user_id", "as_of"], how="inner")
+    if both.empty:
+        return None
+    return evaluation.report(
+        both[label].to_numpy(dtype="int8"),
+        both["p_conversion_7d"].to_numpy(),
+        visitor=both["user_id"].to_numpy(),
+        base_rate=model.metrics["chosen"]["base_rate"],
+    )

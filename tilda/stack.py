@@ -1,0 +1,156 @@
+"""What the stack consists of: each process's command, environment, address and sign of readiness."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from warehouse.database import dagster_url, direct_url, ingest_url, reader_url
+from warehouse.embedded_postgres import free_port
+from warehouse.settings import PROJECT_ROOT, Settings
+
+# Taken out of every child's environment; each gets back only what it needs.
+SECRET_SETTINGS = ("DATABASE_URL", "DATABASE_DIRECT_URL", "SERVICE_KEY", "READER_KEY", "MINDSDB_PASSWORD")
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process of the stack.
+
+    Attributes:
+        name: As `tilda status` shows it.
+        command: What is run, from the project's folder.
+        environment: All of it.
+        ready_url: Answers 200 when the process is ready; None: ready once it runs.
+        url: Where people reach it.
+    """
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    ready_url: str | None
+    url: str | None
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The TCP ports of the stack, chosen when it starts."""
+
+    ingest: int
+    private: int
+    dagster: int
+
+
+def choose_ports(settings: Settings) -> Ports:
+    """Take the ports of the settings; one that nobody set and that is taken moves to the next free one.
+
+    Raises:
+        UserError: A port that was set is taken.
+    """
+    chosen: list[int] = []
+    for name, host in (
+        ("ingest_port", settings.ingest_host),
+        ("private_port", "127.0.0.1"),
+        ("dagster_port", "127.0.0.1"),
+    ):
+        wanted: int = getattr(settings, name)
+        chosen.append(free_port(wanted, host, exact=settings.was_set(name), taken=frozenset(chosen)))
+    return Ports(*chosen)
+
+
+def shown_host(host: str) -> str:
+    """The host under which this machine reaches a listening address."""
+    return "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound
+
+
+def base_environment(settings: Settings) -> dict[str, str]:
+    """The environment that every child shares: no secret in it, our own programs first on PATH."""
+    environment = {name: value for name, value in os.environ.items() if name not in SECRET_SETTINGS}
+    programs = str(Path(sys.executable).parent)
+    return environment | {
+        "PATH": f"{programs}{os.pathsep}{environment.get('PATH', '')}",
+        "DATA_DIR": str(settings.data_dir),
+        "PYTHONUNBUFFERED": "1",
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def owner_environment(settings: Settings) -> dict[str, str]:
+    """The environment of what works on the whole warehouse: Dagster, dbt, ml."""
+    environment = base_environment(settings) | {
+        "DATABASE_URL": direct_url(settings),
+        "DATABASE_DIRECT_URL": direct_url(settings),
+        "DAGSTER_HOME": str(dagster_home(settings)),
+        "DAGSTER_POSTGRES_URL": dagster_url(settings),
+    }
+    if settings.mindsdb_password:
+        environment["MINDSDB_PASSWORD"] = settings.mindsdb_password
+    return environment
+
+
+def dagster_home(settings: Settings) -> Path:
+    """Dagster's home, made with the project's `dagster.yaml` in it."""
+    home = settings.data_dir / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT_ROOT / "orchestration" / "dagster.yaml", home / "dagster.yaml")
+    return home
+
+
+def services(settings: Settings, ports: Ports) -> list[Service]:
+    """The processes of the stack in the order in which they start. Postgres runs already."""
+    base = base_environment(settings)
+    owner = owner_environment(settings)
+    service_key = settings.service_key or settings.secrets.service_key
+    reader_key = settings.reader_key or settings.secrets.reader_key
+    uvicorn = [sys.executable, "-m", "uvicorn", "--factory", "--no-access-log", "--no-server-header"]
+    public_login, reader_login = ingest_url(settings), reader_url(settings)
+    ingest_address = f"http://{shown_host(settings.ingest_host)}:{ports.ingest}"
+    private_address = f"http://127.0.0.1:{ports.private}"
+    dagster_address = f"http://127.0.0.1:{ports.dagster}"
+    return [
+        Service(
+            "ingest",
+            [
+                *uvicorn,
+                "ingest_api.app:create_app",
+                "--host",
+                settings.ingest_host,
+                "--port",
+                str(ports.ingest),
+                "--workers",
+                str(settings.ingest_workers),
+                "--timeout-graceful-shutdown",
+                "10",
+            ],
+            # the process that faces the internet holds no login but its own
+            base | {"DATABASE_URL": public_login, "DATABASE_DIRECT_URL": public_login, "SERVICE_KEY": service_key},
+            f"{ingest_address}/ready",
+            ingest_address,
+        ),
+        Service(
+            "private",
+            [*uvicorn, "ingest_api.private:create_private_app", "--host", "127.0.0.1", "--port", str(ports.private)],
+            base
+            | {"DATABASE_URL": reader_login, "DATABASE_DIRECT_URL": reader_login}
+            | {"SERVICE_KEY": service_key, "READER_KEY": reader_key},
+            f"{private_address}/health",
+            private_address,
+        ),
+        Service(
+            "dagster-webserver",
+            [_program("dagster-webserver"), "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(ports.dagster)],
+            owner,
+            f"{dagster_address}/server_info",
+            dagster_address,
+        ),
+        Service("dagster-daemon", [_program("dagster-daemon"), "run", "-w", "workspace.yaml"], owner, None, None),
+    ]
+
+
+def _program(name: str) -> str:
+    """A program of this environment."""
+    return str(Path(sys.executable).parent / name)

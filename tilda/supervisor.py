@@ -1,0 +1,230 @@
+"""The process that starts the stack, keeps it running and stops it: `python -m tilda.supervisor`.
+
+`tilda up` starts it in a session of its own and talks to it through the state file and signals. With `--follow` it
+also ends when its standard input closes: when the terminal's command dies, by whatever, the stack goes with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+
+import httpx
+import psutil
+
+from tilda import processes
+from tilda.processes import Recorded
+from tilda.stack import Service, choose_ports, services
+from tilda.state import State, forget, only_one
+from warehouse import migrations
+from warehouse.database import MAIN_DATABASE, dagster_url, direct_url, embedded, ensure_database
+from warehouse.errors import UserError
+from warehouse.settings import PROJECT_ROOT, Settings, load_settings
+
+READY_SECONDS = 120
+TICK_SECONDS = 0.25
+# A child that dies is started again, each time after a longer pause; one that ran this long has earned a new start.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, GOOD_RUN_SECONDS = 1.0, 60.0, 120.0
+
+
+class _StopRequestedError(Exception):
+    """Somebody asked the supervisor to end."""
+
+
+@dataclass
+class _Child:
+    service: Service
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+    pause: float = FIRST_PAUSE_SECONDS
+    restart_at: float | None = None
+
+
+class Supervisor:
+    """Starts, watches and stops the processes of the stack."""
+
+    def __init__(self, settings: Settings, *, follow: bool) -> None:
+        self._settings = settings
+        self._follow = follow
+        self._state = State(supervisor=Recorded("supervisor", os.getpid(), processes.own_start_time()))
+        self._children: list[_Child] = []
+
+    def run(self) -> int:
+        """Run until a signal, or until nobody follows any more. Returns the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        code = 0
+        try:
+            self._start()
+            self._watch()
+        except _StopRequestedError:
+            pass
+        except UserError as error:
+            self._state.phase, self._state.message = "failed", str(error)
+            code = 1
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        self._stop(failed=code != 0)
+        return code
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise _StopRequestedError
+
+    def _tell(self, message: str) -> None:
+        self._state.message = message
+        self._state.write(self._settings.data_dir)
+
+    def _start(self) -> None:
+        settings = self._settings
+        self._tell("Starting Postgres")
+        if settings.database_url is None and settings.database_direct_url is None:
+            server = embedded(settings)
+            server.start(settings.postgres_port, exact_port=settings.was_set("postgres_port"))
+            server.ensure_database(MAIN_DATABASE)
+        self._tell("Migrating the database")
+        owner = direct_url(settings)
+        migrations.migrate(owner)
+        migrations.set_login_passwords(owner, settings.secrets)
+        ensure_database(dagster_url(settings))
+
+        ports = choose_ports(settings)
+        wanted = services(settings, ports)
+        self._tell("Starting the processes")
+        for service in wanted:
+            self._children.append(_Child(service, self._spawn(service)))
+            self._record()
+        for child in self._children:
+            self._tell(f"Waiting for {child.service.name}")
+            self._wait_until_ready(child)
+        self._state.urls = {
+            child.service.name.removesuffix("-webserver"): child.service.url
+            for child in self._children
+            if child.service.url
+        }
+        self._state.phase = "ready"
+        self._tell("")
+
+    def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
+        log = self._settings.data_dir / "logs" / f"{service.name}.log"
+        return processes.spawn(service.command, service.environment, log, cwd=PROJECT_ROOT)
+
+    def _record(self) -> None:
+        self._state.processes = [
+            Recorded(child.service.name, child.process.pid, _start_time(child.process.pid), child.service.url)
+            for child in self._children
+            if child.process.poll() is None
+        ]
+        self._state.write(self._settings.data_dir)
+
+    def _wait_until_ready(self, child: _Child) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            self._check_follower()
+            if child.process.poll() is not None:
+                raise UserError(
+                    f"{child.service.name} ended while it started (code {child.process.returncode}).",
+                    f"Its log: {self._settings.data_dir / 'logs' / (child.service.name + '.log')}",
+                )
+            if child.service.ready_url is None:
+                return
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(child.service.ready_url, timeout=5).status_code == 200:
+                    return
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"{child.service.name} was not ready within {READY_SECONDS} seconds.",
+                    f"Its log: {self._settings.data_dir / 'logs' / (child.service.name + '.log')}",
+                )
+            time.sleep(TICK_SECONDS)
+
+    def _watch(self) -> None:
+        while True:
+            self._check_follower()
+            for child in self._children:
+                self._keep_running(child)
+            self._keep_postgres()
+            time.sleep(TICK_SECONDS)
+
+    def _keep_running(self, child: _Child) -> None:
+        if child.process.poll() is None:
+            return
+        now = time.monotonic()
+        if child.restart_at is None:
+            if now - child.started > GOOD_RUN_SECONDS:
+                child.pause = FIRST_PAUSE_SECONDS
+            child.restart_at = now + child.pause
+            child.pause = min(child.pause * 2, LONGEST_PAUSE_SECONDS)
+        elif now >= child.restart_at:
+            child.process, child.started, child.restart_at = self._spawn(child.service), now, None
+            self._record()
+
+    def _keep_postgres(self) -> None:
+        """Bring the embedded server back after a crash; its port stays, since every child knows it."""
+        settings = self._settings
+        if settings.database_url is not None or settings.database_direct_url is not None:
+            return
+        server = embedded(settings)
+        if not server.is_alive():
+            with contextlib.suppress(UserError):
+                server.start(server.last_port() or settings.postgres_port, exact_port=True)
+
+    def _check_follower(self) -> None:
+        if self._follow and select.select([sys.stdin], [], [], 0)[0] and not os.read(sys.stdin.fileno(), 4096):
+            raise _StopRequestedError
+
+    def _stop(self, *, failed: bool) -> None:
+        data_dir = self._settings.data_dir
+        if not failed:
+            self._state.phase = "stopping"
+            self._tell("Stopping")
+        for child in reversed(self._children):
+            if child.process.poll() is None:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    processes.stop(psutil.Process(child.process.pid))
+                child.process.wait()
+        if self._settings.database_url is None and self._settings.database_direct_url is None:
+            embedded(self._settings).stop()
+        if failed:
+            self._state.processes = []
+            self._state.write(data_dir)
+        else:
+            forget(data_dir)
+
+
+def _start_time(pid: int) -> float:
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def main() -> int:
+    """Supervise the stack of these settings, unless one runs already."""
+    settings = load_settings()
+    with only_one(settings.data_dir) as alone:
+        if not alone:
+            return 3
+        stop_leftovers(settings)
+        return Supervisor(settings, follow="--follow" in sys.argv).run()
+
+
+def stop_leftovers(settings: Settings) -> int:
+    """Stop the children that a killed supervisor left behind. Returns how many there were."""
+    state = State.read(settings.data_dir)
+    left = [process for recorded in (state.processes if state else []) if (process := recorded.find())]
+    for process in left:
+        processes.stop(process)
+    forget(settings.data_dir)
+    return len(left)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
