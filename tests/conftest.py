@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
+from tests.ingest_server import IngestServer
 from warehouse import migrations
 from warehouse.database import connect, replace_in_url
 from warehouse.embedded_postgres import EmbeddedPostgres
@@ -16,7 +17,10 @@ from warehouse.secret_store import Secrets
 
 TIERS = ("unit", "postgres", "dbt", "e2e", "browser")
 # What a tier may ask for. A slow fixture in a fast tier is refused when tests are collected, not found out in CI.
-SLOW_FIXTURES = {"postgres_server": {"postgres", "dbt", "e2e", "browser"}}
+SLOW_FIXTURES = {
+    "postgres_server": {"postgres", "dbt", "e2e", "browser"},
+    "ingest_server": {"postgres", "e2e", "browser"},
+}
 TEMPLATE = "tilda_template"
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
@@ -66,3 +70,15 @@ def database_url(postgres_server: EmbeddedPostgres, _database_numbers: Iterator[
         admin.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
         yield replace_in_url(postgres_server.url("postgres"), database=name)
         admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def ingest_server(database_url: str, secrets: Secrets, tmp_path: Path) -> Iterator[IngestServer]:
+    """The real public API in a process of its own, with a site that takes any origin."""
+    server = IngestServer(database_url, secrets, tmp_path, {"RATE_LIMIT_PER_IP": "off"})
+    server.add_site(server.site_id, server.site_key)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

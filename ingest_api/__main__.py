@@ -1,0 +1,51 @@
+"""`python -m ingest_api [public|private]`: serves one of the two applications with the settings that fit it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import uvicorn
+
+from warehouse.errors import UserError
+from warehouse.settings import load_settings
+
+PRIVATE_HOST = "127.0.0.1"
+_APPLICATIONS = {"public": "ingest_api.app:create_app", "private": "ingest_api.private:create_private_app"}
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until SIGTERM or SIGINT; requests that were taken are finished first."""
+    which = arguments[0] if arguments else "public"
+    try:
+        if which not in _APPLICATIONS:
+            print(f"There is no application {which!r}: say {' or '.join(_APPLICATIONS)}.", file=sys.stderr)
+            return 2
+        settings = load_settings()
+        # uvicorn raises the signal once more after its graceful stop; an orderly end is no death by signal.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        public = which == "public"
+        uvicorn.run(
+            _APPLICATIONS[which],
+            factory=True,
+            host=settings.ingest_host if public else PRIVATE_HOST,
+            port=settings.ingest_port if public else settings.private_port,
+            workers=settings.ingest_workers if public else 1,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            # uvicorn would believe forwarded headers of 127.0.0.1; TRUSTED_PROXIES decides, in client_address.
+            proxy_headers=False,
+            timeout_keep_alive=75,
+        )
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

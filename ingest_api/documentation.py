@@ -1,0 +1,138 @@
+"""OpenAPI of the raw endpoints: what they take and answer, with examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ingest_api.problems import documented
+from warehouse.events.schema import Event
+
+_EVENT_EXAMPLE = {
+    "event_id": "6f2c1c1e-6f1b-4d0f-9d52-0c2d3f8a7b11",
+    "event_type": "page_view",
+    "created_at": "2026-11-22T12:30:00.000Z",
+    "session_id": "0b7a2a9e-5c0e-4c3b-8a66-0f4f7a0c9d10",
+    "user_id": "c7c0a8f2-8d57-4a59-9a67-1f3b0a2d4e55",
+    "page_url": "https://shop.example/catalogue?utm_source=newsletter",
+    "page_title": "Catalogue",
+    "referrer": "https://search.example/",
+    "payload": {"page_view_id": "2f8a", "viewport": {"width": 1280, "height": 720}},
+}
+_BATCH_EXAMPLE = {"sent_at": "2026-11-22T12:30:01.000Z", "events": [_EVENT_EXAMPLE]}
+
+_SCHEMAS, _COMPONENTS = msgspec.json.schema_components([Event], ref_template="#/components/schemas/{name}")
+_EVENT = _COMPONENTS["Event"]
+_BATCH: dict[str, Any] = {
+    "oneOf": [
+        {"type": "array", "items": _EVENT, "maxItems": 500},
+        {
+            "type": "object",
+            "required": ["events"],
+            "properties": {
+                "sent_at": {
+                    "type": "string",
+                    "format": "date-time",
+                    "description": "The sender's clock at the moment of sending; tells how wrong it is.",
+                },
+                "events": {"type": "array", "items": _EVENT, "maxItems": 500},
+            },
+        },
+    ]
+}
+_ACCEPTED: dict[str, Any] = {
+    "type": "object",
+    "required": ["rejected"],
+    "properties": {
+        "accepted": {"type": "integer", "description": "Events stored now."},
+        "duplicates": {"type": "integer", "description": "Events that were stored before."},
+        "spooled": {
+            "type": "integer",
+            "description": "In place of the other two while the database is away: events on the local disk.",
+        },
+        "rejected": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["index", "event_id", "code", "detail"],
+                "properties": {
+                    "index": {"type": "integer", "description": "Place in the batch, from 0."},
+                    "event_id": {"type": ["string", "null"]},
+                    "code": {"type": "string"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+_KEYS: list[dict[str, Any]] = [
+    {
+        "name": "key",
+        "in": "query",
+        "schema": {"type": "string"},
+        "description": "The site's public key; or send the header `apikey`.",
+    },
+    {"name": "apikey", "in": "header", "schema": {"type": "string"}},
+]
+
+EVENTS: dict[str, Any] = {
+    "status_code": 202,
+    "summary": "Send a batch of events",
+    "description": (
+        "Takes an array of events, or `{sent_at, events}`. The answer 202 means durable. A bad event never spoils its "
+        "batch: it is named in `rejected` and kept with its reason. A resend of the same `event_id` is stored once."
+    ),
+    "responses": documented(400, 401, 403, 408, 413, 415, 429, 500, 503)
+    | {
+        202: {
+            "description": "Durable",
+            "content": {
+                "application/json": {
+                    "schema": _ACCEPTED,
+                    "example": {"accepted": 1, "duplicates": 0, "rejected": []},
+                }
+            },
+        }
+    },
+    "openapi_extra": {
+        "parameters": _KEYS,
+        "requestBody": {
+            "required": True,
+            "content": {
+                media_type: {"schema": _BATCH, "example": _BATCH_EXAMPLE}
+                for media_type in ("application/json", "text/plain")
+            },
+        },
+    },
+}
+
+COLLECTOR: dict[str, Any] = {
+    "summary": "The collector",
+    "responses": documented(404)
+    | {
+        200: {"description": "The script", "content": {"text/javascript": {"schema": {"type": "string"}}}},
+        304: {"description": "The browser has it"},
+    },
+}
+
+HEALTH: dict[str, Any] = {
+    "summary": "The process lives",
+    "responses": {
+        200: {"description": "It does", "content": {"application/json": {"example": {"status": "ok"}}}},
+    },
+}
+
+READY: dict[str, Any] = {
+    "summary": "Events can be taken",
+    "responses": {
+        200: {
+            "description": "The database is reachable, or events are spooled",
+            "content": {"application/json": {"example": {"ready": True, "database": "reachable"}}},
+        },
+        503: {
+            "description": "Neither",
+            "content": {"application/json": {"example": {"ready": False, "database": "away"}}},
+        },
+    },
+}

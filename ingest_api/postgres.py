@@ -1,0 +1,100 @@
+"""The two things the public application asks of Postgres, each on connections of its own, each in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+from uuid import UUID
+
+import psycopg
+
+from ingest_api.sites import PostgresAwayError, Site
+from warehouse.database import connect
+from warehouse.errors import UserError
+from warehouse.events.landing import land
+from warehouse.events.schema import Row
+
+ANSWER_SECONDS = 30.0
+"""Longer than the login's statement_timeout: a server that is silent for so long does not answer any more."""
+
+
+_Result = TypeVar("_Result")
+
+
+class Connection:
+    """One connection, opened when needed and again after a failure, used by one thread at a time."""
+
+    def __init__(self, url: str, application: str) -> None:
+        self._url = url
+        self._application = application
+        self._connection: psycopg.Connection | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=application)
+
+    async def land(self, rows: Sequence[Row]) -> set[UUID]:
+        """Land a flush (`warehouse.events.landing.land`).
+
+        Raises:
+            PostgresAwayError: The server is away, or silent. Rows may have been committed all the same.
+        """
+        return await self._run(lambda connection: land(connection, rows))
+
+    async def site_for_key(self, key: str) -> Site | None:
+        """The site that a public key names.
+
+        Raises:
+            PostgresAwayError: The server is away, or silent.
+        """
+
+        def ask(connection: psycopg.Connection) -> Site | None:
+            row = connection.execute("select site_id, domains from public.site_for_key(%s)", [key]).fetchone()
+            return Site(row[0], tuple(_host_name(domain) for domain in row[1])) if row else None
+
+        return await self._run(ask)
+
+    async def close(self) -> None:
+        """Close the connection; nothing may be under way."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, work: Callable[[psycopg.Connection], _Result]) -> _Result:
+        future = asyncio.get_running_loop().run_in_executor(self._thread, self._with_connection, work)
+        try:
+            return await asyncio.wait_for(asyncio.shield(future), ANSWER_SECONDS)
+        except TimeoutError:
+            self._hang_up()
+            return await future
+
+    def _with_connection(self, work: Callable[[psycopg.Connection], _Result]) -> _Result:
+        try:
+            if self._connection is None or self._connection.closed:
+                self._connection = connect(self._url, application=self._application)
+            return work(self._connection)
+        except (UserError, psycopg.Error) as error:
+            # Whatever Postgres says that `land` could not handle (no disk left, shutting down, no memory): not now.
+            self._drop()
+            raise PostgresAwayError(type(error).__name__) from error
+
+    def _hang_up(self) -> None:
+        """Wake the thread that waits for a silent server: its socket ends, and libpq reports a lost connection."""
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            with socket.socket(fileno=os.dup(connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _host_name(domain: str) -> str:
+    """A domain as browsers write it in an origin: lower case, punycode. `www.` is dropped: a domain covers it."""
+    name = domain.strip().rstrip(".").lower().removeprefix("www.")
+    try:
+        return name.encode("idna").decode()
+    except UnicodeError:
+        return name

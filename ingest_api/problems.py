@@ -1,0 +1,110 @@
+"""Errors of both applications as RFC 9457 problem documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemError(Exception):
+    """An answer other than success.
+
+    Args:
+        status: HTTP status.
+        code: A stable name; it ends the document's `type`.
+        detail: One sentence with the remedy.
+        retry_after: Seconds after which the same request may succeed.
+        headers: Further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        retry_after: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = dict(headers or {})
+        if retry_after is not None:
+            self.headers["Retry-After"] = str(retry_after)
+
+    def response(self) -> Response:
+        """The problem document."""
+        return Response(
+            msgspec.json.encode(
+                {
+                    "type": f"urn:tilda:problem:{self.code}",
+                    "title": HTTPStatus(self.status).phrase,
+                    "status": self.status,
+                    "code": self.code,
+                    "detail": self.detail,
+                }
+            ),
+            self.status,
+            self.headers,
+            MEDIA_TYPE,
+        )
+
+
+def unavailable(code: str, detail: str, retry_after: int) -> ProblemError:
+    """503: the sender keeps what it has and comes back."""
+    return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, code, detail, retry_after=retry_after)
+
+
+async def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return error.response()
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).name.lower()
+    return ProblemError(error.status_code, code, f"{error.detail}.", headers=error.headers).response()
+
+
+async def _on_invalid_request(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", f"{where}: {first['msg']}.").response()
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of an application a problem document."""
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI: the problem documents that an operation answers."""
+    schema = {
+        "type": "object",
+        "required": ["type", "title", "status", "code", "detail"],
+        "properties": {
+            "type": {"type": "string", "examples": ["urn:tilda:problem:unknown_key"]},
+            "title": {"type": "string", "examples": ["Unauthorized"]},
+            "status": {"type": "integer", "examples": [401]},
+            "code": {"type": "string", "examples": ["unknown_key"]},
+            "detail": {"type": "string", "examples": ["No site has this key."]},
+        },
+    }
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
+        for status in statuses
+    }

@@ -1,0 +1,211 @@
+"""What senders of events rely on, over HTTP, against the real process and Postgres."""
+
+import gzip
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.ingest_server import IngestServer, page_view
+
+
+def test_events_land_enriched(ingest_server: IngestServer):
+    event = page_view(created_at=datetime.now(UTC).isoformat(), page_title="Catalogue")
+    answer = ingest_server.send(
+        event, headers={"User-Agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36"}
+    )
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "duplicates": 0, "rejected": []})
+    row = ingest_server.rows(
+        "select site_id, event_id::text, page_path, utm_source, browser, host(ip_address), source,"
+        " received_at > now() - interval '1 minute' from public.events"
+    )
+    assert row == [("shop", event["event_id"], "/catalogue", "news", "Chrome", "127.0.0.0", "api", True)]
+    assert ingest_server.rows("select event_count from public.sessions") == [(1,)]
+
+
+def test_beacons_and_envelopes_are_read(ingest_server: IngestServer):
+    now = datetime.now(UTC)
+    body = json.dumps({"sent_at": now.isoformat(), "events": [page_view()]})
+    answer = httpx.post(ingest_server.events_url, content=body, headers={"Content-Type": "text/plain;charset=UTF-8"})
+    assert answer.json()["accepted"] == 1
+    assert ingest_server.rows("select sent_at from public.events") == [(now,)]
+
+
+def test_a_bad_event_spoils_only_itself(ingest_server: IngestServer):
+    bad_click = page_view(event_type="click", payload={"click": {"x": "left"}})
+    answer = ingest_server.send(page_view(), bad_click, page_view(), page_view(user_id="a\u0000b"))
+    assert answer.status_code == 202
+    assert answer.json()["accepted"] == 2
+    assert [(r["index"], r["event_id"], r["code"]) for r in answer.json()["rejected"]] == [
+        (1, bad_click["event_id"], "invalid_payload"),
+        (3, answer.json()["rejected"][1]["event_id"], "invalid_text"),
+    ]
+    assert ingest_server.count() == 2
+    assert ingest_server.rows("select code from public.rejected_events order by id") == [
+        ("invalid_payload",),
+        ("invalid_text",),
+    ]
+
+
+def test_resends_are_counted_and_stored_once(ingest_server: IngestServer):
+    events = [
+        page_view(created_at=(datetime.now(UTC) - timedelta(days=days)).isoformat()) for days in (0, 20, 34, 36, 4000)
+    ] + [page_view()]
+    first, again = ingest_server.send(*events), ingest_server.send(*events, events[0])
+    assert (first.json()["accepted"], first.json()["duplicates"]) == (6, 0)
+    assert (again.json()["accepted"], again.json()["duplicates"]) == (0, 7)
+    assert ingest_server.count() == 6
+
+
+def test_each_request_has_its_own_account_when_flushes_are_shared(ingest_server: IngestServer):
+    shared = [page_view(created_at=datetime.now(UTC).isoformat()) for _ in range(30)]
+    with httpx.Client() as client, ThreadPoolExecutor(16) as pool:
+
+        def send(number: int) -> tuple[int, int]:
+            own = [page_view() for _ in range(number % 3)]
+            batch = [*own, *shared[number % 5 :: 5], *shared[number % 5 :: 5][:1]]
+            answer = client.post(ingest_server.events_url, json=batch, timeout=60).json()
+            assert answer["accepted"] + answer["duplicates"] == len(batch)
+            return answer["accepted"], len(own)
+
+        answers = list(pool.map(send, range(160)))
+    own = sum(number for _, number in answers)
+    assert sum(accepted for accepted, _ in answers) == own + len(shared) == ingest_server.count()
+
+
+def test_events_without_a_time_are_claimed_once_by_parallel_senders(ingest_server: IngestServer):
+    event = page_view(created_at=None)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ingest_server.send(event).json(), range(24)))
+    assert sum(answer["accepted"] for answer in answers) == 1
+    assert sum(answer["duplicates"] for answer in answers) == 23
+    assert ingest_server.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (b"{", {}, 400, "invalid_json"),
+        (b'"text"', {}, 400, "invalid_batch"),
+        (b'{"events": 1}', {}, 400, "invalid_batch"),
+        (b"[" * 100_000, {}, 400, "invalid_json"),
+        (b"\xff\xfe[]", {}, 400, "invalid_json"),
+        (b"[" + b",".join([b"{}"] * 501) + b"]", {}, 413, "too_many_events"),
+        (b" " * 1_048_577, {}, 413, "request_too_large"),
+        (gzip.compress(b"[]"), {"Content-Encoding": "gzip"}, 415, "encoded_body"),
+        (b"a=b", {"Content-Type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_requests_that_cannot_be_read(
+    shared_ingest: IngestServer, body: bytes, headers: dict[str, str], status: int, code: str
+):
+    answer = httpx.post(shared_ingest.events_url, content=body, headers={"Content-Type": "text/plain"} | headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_body_without_a_length_is_cut_off_at_its_bound(shared_ingest: IngestServer):
+    def chunks():
+        for _ in range(40):
+            yield b" " * 65_536
+
+    answer = httpx.post(shared_ingest.events_url, content=chunks(), headers={"Content-Type": "text/plain"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "request_too_large")
+
+
+def test_keys(shared_ingest: IngestServer):
+    url = f"{shared_ingest.url}/api/events"
+    assert httpx.post(url, json=[]).json()["code"] == "missing_key"
+    assert httpx.post(f"{url}?key=nobody", json=[]).json()["code"] == "unknown_key"
+    assert httpx.post(url, json=[], headers={"apikey": shared_ingest.site_key}).status_code == 202
+
+
+def test_a_page_may_read_every_answer(shared_ingest: IngestServer):
+    """A page that cannot read a refusal never empties its queue."""
+    site = uuid4().hex
+    shared_ingest.add_site(site, site, ["shop.example", "магазин.рф"])
+    url = f"{shared_ingest.url}/api/events?key={site}"
+    for origin in ("https://shop.example", "https://www.shop.example:8443", "https://xn--80aairftm.xn--p1ai"):
+        for target, body, status in (
+            (url, b"[]", 202),
+            (url, b"{", 400),
+            (url, b" " * 1_048_577, 413),
+            (f"{shared_ingest.url}/api/events?key=x", b"[]", 401),
+            (f"{shared_ingest.url}/nothing", b"", 404),
+        ):
+            answer = httpx.post(target, content=body, headers={"Origin": origin, "Content-Type": "text/plain"})
+            assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, origin)
+            assert "Retry-After" in answer.headers["access-control-expose-headers"]
+            assert "Origin" in answer.headers["vary"]
+
+
+def test_a_foreign_page_is_refused(shared_ingest: IngestServer):
+    site = uuid4().hex
+    shared_ingest.add_site(site, site, ["shop.example"])
+    for origin in (
+        "https://evil.example",
+        "https://shop.example.evil.org",
+        "https://evilshop.example",
+        "null",
+        "https://[",
+    ):
+        answer = httpx.post(
+            f"{shared_ingest.url}/api/events?key={site}", json=[page_view()], headers={"Origin": origin}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (403, "origin_not_allowed")
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_preflight(shared_ingest: IngestServer):
+    answer = httpx.options(
+        f"{shared_ingest.url}/api/events",
+        headers={
+            "Origin": "https://shop.example",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "apikey,content-type,x-client-info",
+        },
+    )
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+    assert answer.headers["access-control-allow-headers"] == "apikey,content-type,x-client-info"
+    assert "POST" in answer.headers["access-control-allow-methods"]
+
+
+def test_addresses_are_forwarded_by_trusted_proxies_only(shared_ingest: IngestServer):
+    session = str(uuid4())
+    shared_ingest.send(page_view(session_id=session), headers={"X-Forwarded-For": "203.0.113.7"})
+    assert shared_ingest.rows("select host(ip_address) from public.events where session_id = %s", session) == [
+        ("127.0.0.0",)
+    ]
+
+
+def test_health_and_readiness(shared_ingest: IngestServer):
+    assert httpx.get(f"{shared_ingest.url}/health").json() == {"status": "ok"}
+    assert httpx.get(f"{shared_ingest.url}/ready").json()["ready"] is True
+
+
+def test_the_collector_is_served_with_an_etag(shared_ingest: IngestServer):
+    answer = httpx.get(f"{shared_ingest.url}/collector.js")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/javascript")
+    again = httpx.get(f"{shared_ingest.url}/collector.js", headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_a_graceful_stop_finishes_what_was_taken(ingest_server: IngestServer):
+    with ThreadPoolExecutor(16) as pool:
+        answers = [pool.submit(ingest_server.send, *(page_view() for _ in range(50))) for _ in range(40)]
+        answers[4].result()
+        assert ingest_server.stop() == 0
+        accepted = 0
+        for answer in answers:
+            try:
+                accepted += answer.result().json()["accepted"]
+            except httpx.TransportError:
+                continue
+    assert accepted == ingest_server.count() > 0
+    assert "Traceback" not in ingest_server.log.read_text()

@@ -1,0 +1,78 @@
+"""The private API: who will convert, for those who hold a key."""
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.ingest_server import IngestServer
+from warehouse.database import connect
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.secret_store import Secrets
+
+AS_OF = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+@pytest.fixture
+def private(
+    postgres_server: EmbeddedPostgres, database_url: str, secrets: Secrets, tmp_path: Path
+) -> Iterator[IngestServer]:
+    server = IngestServer(database_url, secrets, tmp_path, application="private")
+    visitors = [(f"visitor-{number:02}", number / 25) for number in range(24)] + [("=cmd|' /C calc'!A0", 0.99)]
+    with connect(database_url) as connection:
+        for as_of in (AS_OF, AS_OF - timedelta(days=1)):
+            for user_id, score in visitors:
+                band = "hot" if score > 0.9 else "warm" if score > 0.5 else "cold"
+                connection.execute(
+                    "insert into ml.propensity_scores"
+                    " (site_id, user_id, as_of, score, decile, band, reasons, model_version)"
+                    " values ('shop', %s, %s, %s, 1, %s, '{came back often}', 'v1')",
+                    [user_id, as_of, score, band],
+                )
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+def test_scores_are_read_with_a_key_only_page_by_page_and_filtered(private: IngestServer, secrets: Secrets):
+    url, key = f"{private.url}/api/propensity", {"Authorization": f"Bearer {secrets.reader_key}"}
+    for wrong in ({}, {"Authorization": "Bearer no"}, {"apikey": "\u00e9".encode("latin-1")}):
+        assert httpx.get(url, params={"site": "shop"}, headers=wrong).status_code == 401
+
+    def get(**params: str | float) -> httpx.Response:
+        return httpx.get(url, params={"site": "shop"} | params, headers=key)
+
+    everything = get(limit=1000).json()
+    assert datetime.fromisoformat(everything["as_of"]) == AS_OF
+    assert len(everything["scores"]) == 25
+    assert everything["next_cursor"] is None
+
+    pages, answer = [], get(limit=10)
+    while True:
+        pages += answer.json()["scores"]
+        if answer.json()["next_cursor"] is None:
+            break
+        answer = httpx.get(private.url + answer.links["next"]["url"], headers=key)
+    assert pages == everything["scores"]
+    assert [score["score"] for score in pages] == sorted((score["score"] for score in pages), reverse=True)
+
+    assert [score["user_id"] for score in get(band="hot").json()["scores"]] == ["=cmd|' /C calc'!A0", "visitor-23"]
+    assert {score["score"] >= 0.5 for score in get(min_score=0.5).json()["scores"]} == {True}
+    assert get(site="elsewhere").json()["scores"] == []
+
+    text = get(format="csv").text
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert len(rows) == 25
+    assert rows[0]["user_id"] == "'=cmd|' /C calc'!A0"  # no formula in a spreadsheet
+    assert httpx.get(url, params={"site": "shop"}, headers=key | {"Accept": "text/csv"}).text == text
+
+    for wrong in ({"band": "x"}, {"limit": 0}, {"min_score": "nan"}, {"cursor": "x"}, {"target": "a b"}):
+        answer = get(**wrong)
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+    assert get(site="a\u0000b").status_code in {200, 422}

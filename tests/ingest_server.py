@@ -1,0 +1,134 @@
+"""The real ingest API as a process of its own, for tests and benchmarks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from warehouse.database import INGEST_LOGIN, READER_LOGIN, connect, replace_in_url
+from warehouse.embedded_postgres import free_port
+from warehouse.secret_store import Secrets
+from warehouse.settings import PROJECT_ROOT
+
+START_SECONDS = 30
+STOP_SECONDS = 40
+
+
+@dataclass
+class IngestServer:
+    """A running ingest API: `url`, a site's `site_id` and `site_key`, the owner's `database_url`, its `log`."""
+
+    database_url: str
+    secrets: Secrets
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+    site_id: str = "shop"
+    site_key: str = "pk_test"
+    application: str = "public"
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def events_url(self) -> str:
+        return f"{self.url}/api/events?key={self.site_key}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / f"{self.application}.log"
+
+    def add_site(self, site_id: str, key: str, domains: list[str] | None = None, timezone: str = "UTC") -> None:
+        with connect(self.database_url) as connection:
+            connection.execute(
+                "insert into public.sites (site_id, name, public_key, domains, timezone) values (%s, %s, %s, %s, %s)",
+                [site_id, site_id, key, domains or [], timezone],
+            )
+
+    def start(self) -> None:
+        """Start on a port of its own (the same one again after a stop) and wait until it answers."""
+        public = self.application == "public"
+        self.port = self.port or free_port(8750 + os.getpid() % 500)
+        login, password = (
+            (INGEST_LOGIN, self.secrets.ingest_password) if public else (READER_LOGIN, self.secrets.reader_password)
+        )
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {
+            "DATABASE_URL": replace_in_url(self.database_url, user=login, password=password),
+            "DATA_DIR": str(self.folder / "data"),
+            "INGEST_PORT" if public else "PRIVATE_PORT": str(self.port),
+        }
+        if not public:
+            environment |= {"READER_KEY": self.secrets.reader_key, "SERVICE_KEY": self.secrets.service_key}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ingest_api", self.application],
+                cwd=PROJECT_ROOT,
+                env=environment | self.settings,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                if httpx.get(f"{self.url}/health", timeout=2).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the ingest API did not start:\n{self.log.read_text()}")
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        """Stop gracefully; returns the exit code."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(STOP_SECONDS)
+        self.process = None
+        return code
+
+    def kill(self) -> None:
+        """Kill it and its workers as a power cut would."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(STOP_SECONDS)
+            self.process = None
+
+    def send(self, *events: dict[str, Any], **options: Any) -> httpx.Response:
+        """Send a batch as an array."""
+        return httpx.post(self.events_url, json=list(events), timeout=60, **options)
+
+    def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of a query as the owner."""
+        with connect(self.database_url) as connection:
+            return connection.execute(query, values).fetchall()  # pyright: ignore[reportArgumentType]
+
+    def count(self) -> int:
+        """Events stored."""
+        return self.rows("select count(*) from public.events")[0][0]
+
+
+def page_view(**fields: Any) -> dict[str, Any]:
+    """A valid event of its own; `fields` replace or add."""
+    return {
+        "event_id": str(uuid4()),
+        "event_type": "page_view",
+        "session_id": str(uuid4()),
+        "user_id": "visitor-1",
+        "page_url": "https://shop.example/catalogue?utm_source=news",
+        "payload": {"page_view_id": "p1"},
+    } | fields
