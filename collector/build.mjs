@@ -1,7 +1,7 @@
-// Builds collector.js into dist/collector.min.js and prints what each of its modules weighs.
+// Builds the collector and its optional modules into dist/ and prints what each part weighs.
 //   node build.mjs [directory to build into, default dist]
 
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -17,6 +17,8 @@ const TERSER = {
   mangle: true,
   format: { comments: false },
 };
+
+const read = (path) => readFileSync(join(here, path), 'utf8');
 
 /** Bytes as `gzip -9` counts them, without a file name in the header. */
 const gzipped = (code) => gzipSync(code, { level: 9 }).length;
@@ -48,10 +50,25 @@ const weigh = (source, code, map) => {
 
 mkdirSync(out, { recursive: true });
 
-const source = readFileSync(join(here, 'collector.js'), 'utf8');
+const source = read('collector.js');
 const { code, map } = await minify(source, { ...TERSER, sourceMap: { asObject: true } });
 write('collector.min.js', code);
 for (const [module, bytes] of weigh(source, code, map)) {
   const share = bytes / code.length;
   console.log(`  ${module.padEnd(12)} ${String(bytes).padStart(5)} bytes, about ${Math.round(share * gzipped(code))} gzipped`);
 }
+
+/** An optional module: a library's own build, our few lines about it, and the notice that its licence asks for. */
+const bundle = async (name, module, library, notice) => {
+  const parts = [read(join('node_modules', library)), read(module)];
+  const { code } = await minify(`(() => {\n${parts.join('\n')}\n})();`, {
+    ...TERSER,
+    format: { comments: false, preamble: notice },
+  });
+  write(name, code);
+};
+
+const fingerprintLicence = read('node_modules/@fingerprintjs/fingerprintjs/LICENSE').trim();
+await bundle('collector.fingerprint.js', 'fingerprint.js', '@fingerprintjs/fingerprintjs/dist/fp.js', `/*!\nFingerprintJS\n${fingerprintLicence}\n*/`);
+await bundle('collector.vitals.js', 'vitals.js', 'web-vitals/dist/web-vitals.iife.js', '/*! web-vitals, Copyright Google LLC, Apache License 2.0: see LICENSE-web-vitals.txt */');
+copyFileSync(join(here, 'node_modules/web-vitals/LICENSE'), join(out, 'LICENSE-web-vitals.txt'));

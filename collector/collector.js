@@ -39,8 +39,10 @@
     };
 
   /** Listens in the capture phase (a page may stop propagation) and passively (nothing here prevents a default). */
-  const listen = (target, types, handler) =>
+  const listenAlways = (target, types, handler) =>
     types.split(' ').forEach((type) => target.addEventListener(type, safely(handler), { capture: true, passive: true }));
+
+  const listen = (target, types, handler) => listenAlways(target, types, (event) => granted && handler(event));
 
   const later = (run, milliseconds) => setTimeout(safely(run), milliseconds);
 
@@ -81,14 +83,20 @@
   const local = storage('localStorage');
   const tab = storage('sessionStorage');
 
-  const readCookie = (name) =>
-    attempt(() => (document.cookie.match('(?:^|; )' + name + '=([^;]*)') || [])[1], undefined);
+  const readCookie = (name) => attempt(() => (document.cookie.match('(?:^|; )' + name + '=([^;]*)') || [])[1]);
+
+  const attribute = (element, name) => element.getAttribute(name) || undefined;
+
+  /** The words of an option that lists some. */
+  const listOf = (option) => (option || '').split(/[\s,]+/).filter(Boolean);
 
   // ---- Consent ------------------------------------------------------------------------------------------------
   // Before it nothing is stored, sent or even remembered; withdrawing it removes all that was stored.
 
   const CONSENT = 'analytics_consent'; // "true", "false", or "never" after optOut()
   const consentMode = options.consent || 'opt-out';
+  const byDefault = consentMode === 'opt-out';
+  const TILDA_ANSWER = 500; // milliseconds from a click on Tilda's block to its cookies
   let granted = false;
 
   const refused = () =>
@@ -98,42 +106,40 @@
   const tildaConsent = () =>
     readCookie('t_cookiesConsentGiven') === 'true' && /analytics/.test(readCookie('t_cookiesCategories'));
 
-  function decideConsent() {
-    const stored = local.get(CONSENT);
-    if (consentMode === 'opt-out') applyConsent(stored !== 'false');
-    else if (consentMode === 'opt-in') applyConsent(stored === 'true');
-    else if (consentMode === 'tilda') applyConsent(tildaConsent());
+  const decideConsent = () => {
+    if (consentMode === 'tilda') applyConsent(tildaConsent());
+    else if (/^opt-/.test(consentMode)) applyConsent((local.get(CONSENT) || String(byDefault)) === 'true');
     else {
       // The name of a function of the page: it answers, promises an answer, or calls back, as often as it likes.
       const answer = window[consentMode] && window[consentMode](safely(applyConsent));
       Promise.resolve(answer).then(safely((yes) => typeof yes === 'boolean' && applyConsent(yes)), log);
     }
-  }
+  };
 
-  function applyConsent(wanted) {
+  const applyConsent = (wanted) => {
     wanted = !!wanted && !refused();
     if (wanted === granted) return;
     granted = wanted;
     if (granted) start();
     else forget();
-  }
+  };
 
-  /** The public call: applies the visitor's answer and remembers it where it differs from the default. */
-  function consent(wanted) {
-    if (local.get(CONSENT) !== 'never') {
-      if (!!wanted === (consentMode === 'opt-out')) local.remove(CONSENT);
-      else if (wanted ? !refused() : consentMode === 'opt-out') local.set(CONSENT, String(!!wanted));
-      else local.remove(CONSENT);
-    }
+  /** The public call: applies the visitor's answer and remembers it. No answer is stored where the default is no. */
+  const consent = (wanted) => {
     applyConsent(wanted);
-  }
+    if (refused()) return;
+    if (granted || byDefault) local.set(CONSENT, granted);
+    else local.remove(CONSENT);
+  };
 
   // ---- Identity -----------------------------------------------------------------------------------------------
   // A random UUID of this site's own, in localStorage and in a first-party cookie (which Tilda's webhook carries).
-  // Without either it lives as long as the page.
+  // Without either it lives as long as the page. With `data-server-cookie` the API, on a subdomain of the site, sets
+  // the cookie: Safari keeps what a script has written for 7 days only.
 
   const USER_ID = 'analytics_user_id';
   const YEAR = 365 * 24 * 60 * 60;
+  const serverCookie = 'serverCookie' in options;
   let userId;
 
   const writeCookie = (value, seconds) =>
@@ -144,30 +150,31 @@
         (location.protocol === 'https:' ? '; Secure' : '');
     });
 
-  function rememberUser(id) {
+  const rememberUser = (id) => {
     userId = id;
     local.set(USER_ID, id);
-    writeCookie(id, YEAR);
-  }
+    if (!serverCookie) writeCookie(id, YEAR);
+  };
 
   /** The cookie comes first: subdomains may share it, and a server may have set it for longer than Safari's 7 days. */
   const knownUser = () => [readCookie(USER_ID), local.get(USER_ID)].find((id) => /^[\w.-]{8,128}$/.test(id || ''));
 
   // ---- Campaign -----------------------------------------------------------------------------------------------
 
-  const UTM = ['source', 'medium', 'campaign', 'term', 'content'];
-  const CLICK_IDS = ['gclid', 'yclid', 'ymclid', 'fbclid', 'msclkid', 'vkclid', 'rb_clickid'];
+  const UTM = /^utm_(source|medium|campaign|term|content)$/;
+  const CLICK_ID = /^([gy]clid|ymclid|fbclid|msclkid|vkclid|rb_clickid)$/;
 
-  /** The campaign that the address names: {utm: {source, …}, click_ids: {gclid, …}}, or undefined. */
-  function campaignOf(search) {
-    const query = new URLSearchParams(search);
-    const pick = (names, prefix) => {
-      const found = names.filter((name) => query.get(prefix + name));
-      return found.length ? Object.assign({}, ...found.map((name) => ({ [name]: query.get(prefix + name).slice(0, 200) }))) : undefined;
-    };
-    const campaign = { utm: pick(UTM, 'utm_'), click_ids: pick(CLICK_IDS, '') };
-    return campaign.utm || campaign.click_ids ? campaign : undefined;
-  }
+  /** What of a campaign the address names: {utm: {source, …}, click_ids: {gclid, …}}, empty when it names none. */
+  const campaignOf = (search) => {
+    const campaign = {};
+    const note = (section, name, value) => (campaign[section] = { ...campaign[section], [name]: value.slice(0, 200) });
+    new URLSearchParams(search).forEach((value, name) => {
+      if (!value) return;
+      if (UTM.test(name)) note('utm', name.slice(4), value);
+      if (CLICK_ID.test(name)) note('click_ids', name, value);
+    });
+    return campaign;
+  };
 
   // ---- Session ------------------------------------------------------------------------------------------------
   // Ends after 30 minutes without activity. A new one starts as well in a new tab or window, with another campaign,
@@ -177,67 +184,85 @@
   const SESSION = 'analytics_session';
   const IDLE = 30 * MINUTE;
   // Coming back from where one pays is no new visit. The same list as the seed `referrer_exclusions`.
-  const REFERRER_EXCLUSIONS = [
-    'paypal.com', 'stripe.com', 'yookassa.ru', 'yoomoney.ru', 'robokassa.ru', 'cloudpayments.ru', 'prodamus.ru',
-    'tinkoff.ru', 'tbank.ru', 'sberbank.ru', 'alfabank.ru', 'vtb.ru', 'payanyway.ru', 'paykeeper.ru',
-  ].concat((options.referrerExclusions || '').split(/[\s,]+/).filter(Boolean)); // prettier-ignore
+  const REFERRER_EXCLUSIONS = listOf(
+    `paypal.com stripe.com yookassa.ru yoomoney.ru robokassa.ru cloudpayments.ru prodamus.ru tinkoff.ru tbank.ru
+    sberbank.ru alfabank.ru vtb.ru payanyway.ru paykeeper.ru ${options.referrerExclusions}`,
+  );
   const siteDomain = (options.cookieDomain || location.hostname).replace(/^(\.|www\.)/, '');
   const isTopFrame = window.top === window;
-  let session; // { id, active: time of the last activity, referrer: host, campaign, left: the page has gone }
+  // { id, active: time of the last activity, referrer: host, campaign, left: its page has gone, fingerprinted }
+  let session;
 
   const within = (host, domain) => ('.' + host).endsWith('.' + domain);
 
   /** The host that sent the visitor here, '' when that is this site or a payment page. */
-  function externalReferrer() {
+  const externalReferrer = () => {
     const host = attempt(() => new URL(document.referrer).hostname, '');
     return [siteDomain, ...REFERRER_EXCLUSIONS].some((domain) => within(host, domain)) ? '' : host;
-  }
+  };
 
-  function saveSession() {
+  const saveSession = () => {
     tab.set(SESSION, JSON.stringify(session));
-  }
+  };
 
-  function newSession(referrer, campaign) {
+  const newSession = (referrer, campaign) => {
     session = { id: uuid(), active: Date.now(), referrer, campaign };
     tab.set(SESSION_ID, session.id);
     saveSession();
-  }
+  };
 
-  /** The session for a page that has just loaded. */
-  function resumeSession() {
-    const referrer = externalReferrer();
-    const campaign = campaignOf(location.search);
-    const { type } = performance.getEntriesByType('navigation')[0] || {};
-    const arrived = type !== 'reload' && type !== 'back_forward';
-    session = attempt(() => JSON.parse(tab.get(SESSION)));
-    if (!session || session.id !== tab.get(SESSION_ID)) return newSession(referrer, campaign);
-    // A window opened by a page inherits a copy of its sessionStorage. There the page that wrote it has not left.
-    const copied = isTopFrame && !session.left;
-    const elsewhere = arrived && referrer && referrer !== session.referrer;
-    const campaigned = arrived && campaign && JSON.stringify(campaign) !== JSON.stringify(session.campaign);
-    if (copied || elsewhere || campaigned || expired()) return newSession(referrer, campaign);
-    session.left = undefined;
-    saveSession();
-  }
+  const storedSession = () => {
+    const stored = attempt(() => JSON.parse(tab.get(SESSION)));
+    return stored && stored.id === tab.get(SESSION_ID) ? stored : undefined;
+  };
 
   const expired = () => Math.abs(Date.now() - session.active) > IDLE;
 
+  /** Finds or begins the session of a page that has just loaded. Gives the referrer: a reload or "back" brings none. */
+  const openSession = () => {
+    const referrer = externalReferrer();
+    const campaign = campaignOf(location.search);
+    const { type } = performance.getEntriesByType('navigation')[0] || {};
+    session = storedSession();
+    const arrived = !session || (type !== 'reload' && type !== 'back_forward');
+    // A window opened by a page inherits a copy of its sessionStorage. There the page that wrote it has not left.
+    const continues =
+      session &&
+      (session.left || !isTopFrame) &&
+      !expired() &&
+      !(arrived && referrer && referrer !== session.referrer) &&
+      !(arrived && (campaign.utm || campaign.click_ids) && JSON.stringify(campaign) !== JSON.stringify(session.campaign));
+    if (continues) resumeSession();
+    else newSession(arrived ? referrer : '', campaign);
+    return arrived ? document.referrer : '';
+  };
+
+  /** Takes up what other pages of this tab have made of the session. */
+  const resumeSession = () => {
+    session = storedSession() || session;
+    session.left = undefined;
+    saveSession();
+  };
+
   /** Called with every event that shows a person at work. */
-  function keepSession() {
-    if (expired()) newSession('', undefined);
+  const keepSession = () => {
+    resumeSession();
+    if (expired()) newSession('');
     session.active = Date.now();
     saveSession();
-  }
+  };
 
   // ---- Device -------------------------------------------------------------------------------------------------
   // What the server cannot read from the request. User agents are parsed there.
 
-  const viewport = () => ({ width: window.innerWidth, height: window.innerHeight });
-
-  const pageSize = () => ({
-    width: document.documentElement.scrollWidth,
-    height: document.documentElement.scrollHeight,
-  });
+  /** Sizes in CSS pixels. */
+  const sizes = () => {
+    const { scrollWidth, scrollHeight } = document.documentElement;
+    return {
+      viewport: { width: window.innerWidth, height: window.innerHeight },
+      page: { width: scrollWidth, height: scrollHeight },
+    };
+  };
 
   const device = () => ({
     language: navigator.language,
@@ -259,7 +284,7 @@
   const BATCH_DELAY = 5 * SECOND;
   const REQUEST_BYTES = 48 * 1024; // beacons and keepalive fetches share 64 KiB
   const ABANDONED = 10 * SECOND;
-  const CRITICAL = ['form_submit', 'purchase', 'signup', 'identify', 'outbound_click', 'file_download'];
+  const CRITICAL = /^(form_submit|purchase|signup|identify|outbound_click|file_download)$/;
 
   let unsent = 0; // events recorded since the last flush
   let timer;
@@ -273,18 +298,18 @@
       .sort();
 
   /** Writes the event through to the queue and decides when to send. */
-  function enqueue(event) {
+  const enqueue = (event) => {
     const text = JSON.stringify(event);
     if (sizeOf(text) > REQUEST_BYTES) return log('too large, dropped', event);
     local.set([QUEUE + Date.now(), event.session_id, event.event_id.slice(0, 8)].join(':'), text);
     unsent++;
-    if (CRITICAL.includes(event.event_type) || document.visibilityState === 'hidden') flush(true);
+    if (CRITICAL.test(event.event_type) || document.visibilityState === 'hidden') flush(true);
     else if (unsent >= BATCH_EVENTS) flush();
     else timer = timer || later(flush, BATCH_DELAY);
-  }
+  };
 
   /** The oldest events that fit into one request, each with its key. */
-  function nextBatch() {
+  const nextBatch = () => {
     const keys = queuedKeys();
     keys.splice(0, keys.length - QUEUE_LIMIT).forEach((key) => local.remove(key));
     const batch = [];
@@ -299,14 +324,15 @@
       batch.push({ key, text });
     }
     return batch;
-  }
+  };
 
   // ---- Transport ----------------------------------------------------------------------------------------------
 
   const RETRY_AT = 'analytics_retry_at'; // when the API has asked to be left alone until then
   const ANSWER_WITHIN = 15 * SECOND;
-  const LONGEST_WAIT = 5 * MINUTE;
-  const url = `${endpoint}/api/events?key=${encodeURIComponent(options.siteKey)}`;
+  const LONGEST_PAUSE = 60 * MINUTE; // that the API may ask for
+  const LONGEST_WAIT = 5 * MINUTE; // between two attempts of our own
+  const url = `${endpoint}/api/events?key=${encodeURIComponent(options.siteKey)}${serverCookie ? '&cookie=1' : ''}`;
   const survivesPage = 'keepalive' in Request.prototype;
 
   const inFlight = new Set();
@@ -316,24 +342,24 @@
    * Sends what is queued. In a row: one request at a time, none while a failure is being waited out. `now` (a critical
    * event, a page that hides) does not wait for either, only for a Retry-After.
    */
-  function flush(now) {
+  const flush = (now) => {
     if (!granted) return;
     clearTimeout(timer);
     timer = unsent = 0;
     const wait = local.get(RETRY_AT) - Date.now();
-    if (wait > 0 && wait <= LONGEST_WAIT) return retryIn(wait);
+    if (wait > 0 && wait <= LONGEST_PAUSE) return retryIn(wait);
     if (now !== true && inFlight.size) return;
     const batch = nextBatch();
     if (batch.length) send(batch);
-  }
+  };
 
-  function retryIn(milliseconds) {
+  const retryIn = (milliseconds) => {
     clearTimeout(timer);
     timer = later(flush, milliseconds * (1 + Math.random() / 2));
-  }
+  };
 
   /** A string body is text/plain: no preflight. A keepalive fetch outlives the page as a beacon does, and is answered. */
-  function send(batch) {
+  const send = (batch) => {
     const body = `{"sent_at":"${new Date().toISOString()}","events":[${batch.map(({ text }) => text).join()}]}`;
     if (!survivesPage && document.visibilityState === 'hidden') return navigator.sendBeacon(url, body);
     const abort = new AbortController();
@@ -345,15 +371,15 @@
         batch.forEach(({ key }) => inFlight.delete(key));
         handle(answer);
       });
-    fetch(url, { method: 'POST', body, keepalive: true, credentials: 'omit', signal: abort.signal }).then(
+    fetch(url, { method: 'POST', body, keepalive: true, credentials: serverCookie ? 'include' : 'omit', signal: abort.signal }).then(
       settled((response) => answered(batch, response)),
       settled(() => failed()),
     );
-  }
+  };
 
-  function answered(batch, response) {
+  const answered = (batch, response) => {
     if (response.ok) {
-      if ('debug' in options) response.json().then(({ rejected }) => rejected && rejected.length && log('rejected', rejected), log);
+      if ('debug' in options) response.json().then(({ rejected }) => log('rejected', rejected), log);
     } else if (![400, 413, 422].includes(response.status)) {
       return failed(response);
     } else if (batch.length > 1) {
@@ -365,24 +391,24 @@
     failures = 0;
     batch.forEach(({ key }) => local.remove(key));
     if (queuedKeys().length) timer = timer || later(flush, nextBatch().length ? 0 : BATCH_DELAY);
-  }
+  };
 
   /** Waits as long as the API asks for, else 1, 2, 4 … seconds, with jitter. */
-  function failed(response) {
+  const failed = (response) => {
     const asked = response && response.headers.get('Retry-After');
     const wait = asked * SECOND || Date.parse(asked) - Date.now();
-    if (wait > 0) local.set(RETRY_AT, Date.now() + Math.min(wait, LONGEST_WAIT));
-    retryIn(Math.min(wait > 0 ? wait : 2 ** failures++ * SECOND, LONGEST_WAIT));
-  }
+    if (wait > 0) local.set(RETRY_AT, Date.now() + Math.min(wait, LONGEST_PAUSE));
+    retryIn(wait > 0 ? Math.min(wait, LONGEST_PAUSE) : Math.min(2 ** failures++ * SECOND, LONGEST_WAIT));
+  };
 
   // ---- Events -------------------------------------------------------------------------------------------------
 
-  const LEAVING = ['page_leave', 'form_abandon', 'web_vitals']; // neither start nor extend a session
+  const LEAVING = /^(page_leave|form_abandon|web_vitals)$/; // neither start nor extend a session
 
   /** Records one event. `sections` go into its payload. */
-  function record(type, sections, element) {
+  const record = (type, sections, element) => {
     if (!granted || page.excluded) return;
-    if (!LEAVING.includes(type)) keepSession();
+    if (!LEAVING.test(type)) keepSession();
     enqueue({
       event_id: uuid(),
       event_type: type,
@@ -396,17 +422,19 @@
       target_text: element && textOf(element),
       payload: { page_view_id: page.id, ...sections },
     });
-  }
+  };
 
   // ---- Clicks -------------------------------------------------------------------------------------------------
 
   const INTERACTIVE = 'a,button,input,select,textarea,label,summary,[role=button],[onclick],.t-btn,.t-submit,.tn-atom';
   const UNREADABLE = 'input,select,textarea,script,style,[contenteditable],[data-private]';
   const DOWNLOAD = /\.(pdf|docx?|xlsx?|pptx?|csv|txt|rtf|epub|zip|rar|7z|gz|dmg|exe|apk|mp3|mp4|mov|avi)$/i;
+  const CONTACT = /^(mailto|tel|sms|tg|viber|whatsapp):/;
+  const PASSING = /active|hover|focus|open|show|anim/; // classes that come and go
   const TEXT_LENGTH = 100;
 
   /** A short selector that survives a reload: up from the element to the nearest id, at most four steps. */
-  function selectorOf(element) {
+  const selectorOf = (element) => {
     const steps = [];
     for (let node = element; node && node.nodeType === 1 && steps.length < 4; node = node.parentElement) {
       const id = node.getAttribute('id') || '';
@@ -414,50 +442,48 @@
         steps.unshift('#' + id);
         break;
       }
-      const names = [...node.classList].filter((name) => /^[a-z][\w-]*$/i.test(name) && !/active|hover|focus|open|show|anim/.test(name));
+      const names = [...node.classList].filter((name) => /^[a-z][\w-]*$/i.test(name) && !PASSING.test(name));
       steps.unshift([node.localName, ...names.slice(0, 2)].join('.'));
     }
     return steps.join(' > ').slice(0, 300);
-  }
+  };
 
   /** The text one would read on the element; never what was typed, `***` where it is private. */
-  function textOf(element) {
+  const textOf = (element) => {
     const unreadable = element.closest(UNREADABLE);
     if (unreadable) return unreadable.closest('[data-private]') ? '***' : undefined;
     if (element.childElementCount && !element.matches(INTERACTIVE)) return undefined; // half of the page
-    const walker = document.createTreeWalker(element, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT, (node) =>
-      node.nodeType === 1 && node.matches(UNREADABLE) ? NodeFilter.FILTER_REJECT : NodeFilter.FILTER_ACCEPT,
-    );
+    const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
     let text = '';
     while (text.length < TEXT_LENGTH && walker.nextNode()) {
-      const { data } = walker.currentNode;
-      if (data && data.trim()) text += ' ' + data.trim().replace(/\s+/g, ' ');
+      const { data, parentElement } = walker.currentNode;
+      if (!parentElement.closest(UNREADABLE)) text = (text + ' ' + data).replace(/\s+/g, ' ');
     }
     return text.trim().slice(0, TEXT_LENGTH) || undefined;
-  }
+  };
 
-  function onClick(event) {
+  const onClick = (event) => {
+    const { button, pageX, pageY } = event;
     const origin = event.composedPath()[0];
-    if (event.button > 1 || !origin.closest) return;
+    if (button > 1 || !origin.closest) return;
     const element = origin.closest(INTERACTIVE) || origin;
-    const name = (element.closest('[data-tilda-event-name]') || element).getAttribute('data-tilda-event-name') || undefined;
-    record(
-      'click',
-      { click: { x: Math.round(event.pageX), y: Math.round(event.pageY), button: event.button, name }, page: pageSize(), viewport: viewport() },
-      element,
-    );
+    const named = element.closest('[data-tilda-event-name]');
+    const name = named ? attribute(named, 'data-tilda-event-name') : undefined;
+    const click = { x: Math.round(pageX), y: Math.round(pageY), button, name };
+    record('click', { click, ...sizes() }, element);
+    wrapTilda();
     const link = origin.closest('a[href]');
     if (link) onLink(link);
-    if (consentMode === 'tilda') later(decideConsent, 500);
-  }
+  };
 
-  function onLink(link) {
+  const onLink = (link) => {
     const { protocol, hostname, pathname, href } = new URL(link.getAttribute('href'), document.baseURI);
     const details = { link: { url: href.slice(0, 2000) } };
     const isWeb = /^http/.test(protocol);
+    const isOutside = isWeb ? !within(hostname, siteDomain) : CONTACT.test(protocol);
     if (isWeb && (link.hasAttribute('download') || DOWNLOAD.test(pathname))) record('file_download', details, link);
-    else if (isWeb ? !within(hostname, siteDomain) : /^(mailto|tel|sms|tg|viber|whatsapp):/.test(protocol)) record('outbound_click', details, link);
-  }
+    else if (isOutside) record('outbound_click', details, link);
+  };
 
   // ---- Scroll -------------------------------------------------------------------------------------------------
 
@@ -465,32 +491,34 @@
   let scrollTimer;
 
   /** The deepest point of the page that has been on the screen, in per cent. */
-  function measureScroll() {
-    const depth = Math.round(((window.scrollY + window.innerHeight) / pageSize().height) * 100);
+  const measureScroll = () => {
+    const { viewport, page: whole } = sizes();
+    const depth = Math.round(((window.scrollY + viewport.height) / whole.height) * 100);
     page.depth = Math.max(page.depth, Math.min(depth, 100) || 0);
-  }
+  };
 
-  function onScroll() {
+  const onScroll = () => {
     clearTimeout(scrollTimer);
     scrollTimer = later(() => {
       measureScroll();
-      if (page.depth < page.reported + SCROLL_STEP && (page.depth < 100 || page.reported === 100)) return;
-      page.reported = page.depth;
-      record('scroll', { scroll: { scrollPercent: page.depth }, page: pageSize(), viewport: viewport(), timing: timing() });
+      const { depth, reported } = page;
+      if (depth < reported + SCROLL_STEP && (depth < 100 || reported === 100)) return;
+      page.reported = depth;
+      record('scroll', { scroll: { scrollPercent: depth }, timing: timing(), ...sizes() });
     }, 200);
-  }
+  };
 
   // ---- Engagement ---------------------------------------------------------------------------------------------
   // Time counts while the page is visible and something was done with it in the last 30 seconds.
 
   const ATTENTION = 30 * SECOND;
 
-  function onActivity() {
+  const onActivity = () => {
     if (!page.watched) return;
     const now = performance.now();
     page.engaged += Math.min(now - page.active, ATTENTION);
     page.active = now;
-  }
+  };
 
   const inSeconds = (milliseconds) => Math.round(milliseconds / 100) / 10;
 
@@ -498,109 +526,201 @@
   const timing = () => ({ timeOnPage: inSeconds(performance.now() - page.opened), engagedTime: inSeconds(page.engaged) });
 
   /** Totals so far, once for each time that the page hides: on a phone the first may be the last. */
-  function reportLeaving() {
+  const reportLeaving = () => {
     if (page.left) return;
     page.left = true;
     onActivity();
     measureScroll();
     page.watched = false;
-    record('page_leave', { timing: timing(), scroll: { scrollPercent: page.depth }, page: pageSize(), viewport: viewport() });
-  }
+    const scroll = { scrollPercent: page.depth };
+    record('page_leave', { scroll, timing: timing(), ...sizes() });
+  };
 
-  function reportReturn() {
+  const reportReturn = () => {
     page.left = false;
     page.watched = true;
     page.active = performance.now();
-  }
+  };
 
   // ---- Forms --------------------------------------------------------------------------------------------------
+  // Values stay in the page, but for the fields that `data-form-fields` lists and the hash of `data-hash-email`. Both
+  // are noted while one types: Tilda empties a form before it says that it was sent.
 
-  const touched = new Map(); // forms begun and not sent, each with the name of the field last touched
+  const FORM_FIELDS = listOf(options.formFields);
+  const touched = new Map(); // forms begun and not yet sent: { field: the last one touched, fields, identity }
 
-  function describeForm(form) {
+  const describeForm = (form, more) => {
     const title = form.querySelector('[name=tildaspec-formname]');
     return {
-      id: form.getAttribute('id') || undefined,
-      name: (title && title.value) || form.getAttribute('name') || undefined,
-      tranid: form.tildaTranId,
+      id: attribute(form, 'id'),
+      name: (title && title.value) || attribute(form, 'name'),
+      ...more,
     };
-  }
+  };
 
-  function onField({ target }) {
-    const form = target.form;
-    if (!form || target.type === 'hidden') return;
-    if (!touched.has(form)) record('form_start', { form: describeForm(form) }, form);
-    touched.set(form, target.name || target.id);
-  }
+  const hashEmail = async (field, state) => {
+    const { value } = field;
+    const bytes = new TextEncoder().encode(value.trim().toLowerCase());
+    const hash = await crypto.subtle.digest('SHA-256', bytes);
+    const hex = Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    if (field.value === value) state.identity = { email_sha256: hex };
+  };
 
-  function onFormEnd(type, form) {
-    if (!form || !form.matches || !form.matches('form')) return;
+  const onField = ({ target }) => {
+    const { form, type, name } = target;
+    if (!form || type === 'hidden') return;
+    if (!touched.has(form)) {
+      touched.set(form, {});
+      record('form_start', { form: describeForm(form) }, form);
+    }
+    const state = touched.get(form);
+    state.field = name || target.id;
+    if (FORM_FIELDS.includes(name)) state.fields = { ...state.fields, [name]: type === 'checkbox' ? target.checked : target.value };
+    if ('hashEmail' in options && (type === 'email' || /^e-?mail$/i.test(name))) hashEmail(target, state).catch(log);
+  };
+
+  const onFormEnd = (type, form) => {
+    if (!form.matches('form')) return;
+    const { fields, identity } = touched.get(form) || {};
+    record(type, { form: describeForm(form, { tranid: form.tildaTranId || undefined, fields }), identity }, form);
     if (type === 'form_submit') touched.delete(form);
-    record(type, { form: describeForm(form) }, form);
-  }
+  };
 
-  function reportAbandoned() {
-    touched.forEach((field, form) => record('form_abandon', { form: { ...describeForm(form), field } }, form));
+  const reportAbandoned = () => {
+    touched.forEach(({ field }, form) => record('form_abandon', { form: describeForm(form, { field }) }, form));
     touched.clear();
-  }
+  };
+
+  // ---- Commerce -----------------------------------------------------------------------------------------------
+  // Tilda tells its statistics of every cart, payment and popup: sendEventToStatistics(page, title, product, price).
+
+  /** "1 990,50" as a number; of several separators the last one is the decimal point. */
+  const numberOf = (value) => parseFloat(String(value).replace(/[^\d.,]|[.,](?=.*[.,])/g, '').replace(',', '.')) || 0;
+
+  const currency = () => {
+    const holder = document.querySelector('[data-project-currency-code]');
+    return holder ? attribute(holder, 'data-project-currency-code') : undefined;
+  };
+
+  const itemOf = ({ name, sku, price, quantity }) => ({ name, sku, price: numberOf(price), quantity: numberOf(quantity) || 1 });
+
+  const onTildaStatistics = (address, title, product, price) => {
+    const amount = numberOf(price);
+    const [, popup] = /\/popup\/([^/]+)/.exec(address) || [];
+    if (popup) record('popup_open', { popup: { id: popup } });
+    else if (/\/cart\/add\//.test(address)) {
+      record('add_to_cart', { order: { amount, currency: currency(), items: [itemOf({ name: product || title, price })] } });
+    } else if (/\/payment\//.test(address)) {
+      const { products = [] } = window.tcart || {};
+      const [, id] = /Order\s+(\S+)/.exec(title) || [];
+      record('purchase', { order: { id, amount, currency: currency(), items: products.map(itemOf) } });
+    }
+  };
+
+  const wrapTilda = () => {
+    const tilda = window.Tilda || {};
+    const original = tilda.sendEventToStatistics;
+    if (!original || original.watched) return;
+    tilda.sendEventToStatistics = function (...args) {
+      if (granted) safely(onTildaStatistics)(...args);
+      return original.apply(this, args);
+    };
+    tilda.sendEventToStatistics.watched = true;
+  };
 
   // ---- Navigation ---------------------------------------------------------------------------------------------
 
+  const TITLE_DELAY = 50; // what changes the address sets the title a moment later
   let page = {};
 
   const addressOf = () => ('hash' in options ? location.href : location.href.replace(/#.*/, '')).slice(0, 2000);
 
-  function isExcluded() {
-    return (options.exclude || '')
-      .split(/[\s,]+/)
-      .filter(Boolean)
-      .some((pattern) => new RegExp('^' + pattern.split('*').map((part) => part.replace(/[^\w]/g, '\\$&')).join('.*') + '$').test(location.pathname));
-  }
+  /** Whether `data-exclude` lists the path; `*` stands for anything. */
+  const isExcluded = () => {
+    const path = attempt(() => decodeURI(location.pathname), location.pathname);
+    return listOf(options.exclude).some((pattern) => {
+      const parts = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
+      return new RegExp(`^${parts.join('.*')}$`).test(path);
+    });
+  };
 
-  function openPage(referrer) {
+  const openPage = (referrer) => {
     const now = performance.now();
-    const watched = document.visibilityState === 'visible';
-    page = { id: uuid(), url: addressOf(), referrer: referrer.slice(0, 2000), excluded: isExcluded(), opened: now, active: now, watched, engaged: 0, depth: 0, reported: 0 };
-    record('page_view', { ...session.campaign, device: device(), viewport: viewport(), page: pageSize() });
-  }
+    page = {
+      id: uuid(),
+      url: addressOf(),
+      referrer: referrer.slice(0, 2000),
+      excluded: isExcluded(),
+      opened: now,
+      active: now, // when attention was last counted
+      watched: document.visibilityState === 'visible',
+      engaged: 0,
+      depth: 0, // the deepest scroll, in per cent, and what of it was reported
+      reported: 0,
+    };
+    record('page_view', { ...session.campaign, device: device(), ...sizes() });
+  };
 
-  function onAddress() {
+  const onAddress = () => {
     if (addressOf() === page.url) return;
     reportAbandoned();
     reportLeaving();
     openPage(page.url);
-  }
+  };
 
-  function onPageHide() {
+  /** Pages that change their address without loading. */
+  const wrapHistory = () => {
+    ['pushState', 'replaceState'].forEach((name) => {
+      const original = history[name];
+      history[name] = function (...args) {
+        const result = original.apply(this, args);
+        if (granted) later(onAddress, TITLE_DELAY);
+        return result;
+      };
+    });
+    listen(window, 'popstate hashchange', () => later(onAddress, TITLE_DELAY));
+  };
+
+  const onPageHide = () => {
     reportAbandoned();
     reportLeaving();
-    if (isTopFrame) session.left = true;
-    saveSession();
+    if (isTopFrame) {
+      session.left = true;
+      saveSession();
+    }
     flush(true);
-  }
+  };
 
-  function onPageShow({ persisted }) {
-    if (!persisted) return;
-    session.left = undefined;
-    openPage(document.referrer);
-  }
+  /** Back from the back/forward cache: a new view of the page, in the session as it now is. */
+  const onPageShow = ({ persisted }) => {
+    if (persisted) openPage('');
+  };
 
-  function onVisibility() {
+  const onVisibility = () => {
     if (document.visibilityState === 'visible') return reportReturn();
     reportLeaving();
     flush(true);
-  }
+  };
 
   // ---- Start --------------------------------------------------------------------------------------------------
 
-  let listening = false;
+  let started = false;
 
-  function start() {
+  const start = () => {
     rememberUser(knownUser() || uuid());
-    resumeSession();
-    openPage(document.referrer);
-    if (listening) return;
-    listening = true;
+    openPage(openSession());
+    if (!started) startListening();
+    started = true;
+    wrapTilda();
+    if ('webVitals' in options) load('collector.vitals.js');
+    if ('fingerprint' in options && !session.fingerprinted) {
+      session.fingerprinted = true; // once a session is enough
+      load('collector.fingerprint.js');
+    }
+  };
+
+  const startListening = () => {
+    wrapHistory();
     listen(document, 'click auxclick', onClick);
     listen(window, 'scroll', onScroll);
     listen(document, 'pointerdown pointermove keydown wheel touchstart scroll', onActivity);
@@ -609,25 +729,34 @@
     listen(document, 'tildaform:aftersuccess', ({ target }) => onFormEnd('form_submit', target));
     listen(document, 'tildaform:aftererror', ({ target }) => onFormEnd('form_error', target));
     listen(document, 'visibilitychange', onVisibility);
+    listen(document, 'DOMContentLoaded', wrapTilda);
+    listen(window, 'load', wrapTilda);
     listen(window, 'pagehide', onPageHide);
     listen(window, 'pageshow', onPageShow);
     listen(window, 'online', flush);
-  }
+  };
+
+  /** An optional module, from where this file came from. */
+  const load = (name) => {
+    const module = document.createElement('script');
+    module.src = new URL(name, script.src);
+    document.head.append(module);
+  };
 
   /** Consent was withdrawn: nothing that we stored stays, but the refusal itself. */
-  function forget() {
+  const forget = () => {
     clearTimeout(timer);
     timer = unsent = 0;
     touched.clear();
     [...queuedKeys(), USER_ID, RETRY_AT].forEach(local.remove);
     [SESSION_ID, SESSION].forEach(tab.remove);
     writeCookie('', 0);
-  }
+  };
 
   const calls = {
-    track: (name, data) => record(String(name), { custom: data }),
-    purchase: (order) => record('purchase', { order }),
-    identify: (id, traits) => record('identify', { identity: { external_id: id, ...traits } }),
+    track: (name, data) => (name === 'purchase' ? calls.purchase(data) : record(name, { custom: data })),
+    purchase: (order) => record('purchase', { order: { ...order, amount: numberOf(order.amount) } }),
+    identify: (id, traits) => record('identify', { identity: { ...traits, external_id: id } }),
     consent,
     optOut() {
       local.set(CONSENT, 'never');
@@ -636,16 +765,25 @@
     reset() {
       if (!granted) return;
       rememberUser(uuid());
-      newSession('', undefined);
+      newSession('');
     },
-    /** For the optional modules: gives them the one way to record. */
+    /** Gives an optional module the one way to record. */
     extend: (module) => module(record),
   };
 
-  const waiting = api.slice ? api.slice() : [];
-  Object.keys(calls).forEach((name) => (api[name] = safely(calls[name])));
-  api.push = ([name, ...args]) => api[name](...args);
+  const main = () => {
+    const waiting = api.slice ? api.slice() : [];
+    Object.keys(calls).forEach((name) => (api[name] = safely(calls[name])));
+    api.push = ([name, ...args]) => api[name](...args);
+    decideConsent();
+    waiting.forEach((call) => api.push(call));
+    // Another tab has changed its mind, or Tilda's block was answered.
+    listenAlways(window, 'storage', ({ key }) => key === CONSENT && decideConsent());
+    if (consentMode === 'tilda') listenAlways(document, 'click', () => later(decideConsent, TILDA_ANSWER));
+  };
 
-  safely(decideConsent)();
-  waiting.forEach((call) => api.push(call));
+  // Not before the title is known, nor for a page that is only prepared.
+  if (document.prerendering) listenAlways(document, 'prerenderingchange', main);
+  else if (document.body) safely(main)();
+  else listenAlways(document, 'DOMContentLoaded', main);
 })(window, document);

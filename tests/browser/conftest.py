@@ -1,13 +1,23 @@
 """One real Chromium a run, one context a test, a website and an API on other ports and names."""
 
 from collections.abc import Iterator
+from contextlib import closing
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from psycopg import sql
 
 from demo.browser import launch, user_agent
+from tests.browser.event_log import RealApi
 from tests.browser.site import Site
 from tests.browser.stub_api import StubApi
+from tests.ingest_server import IngestServer
+from warehouse.database import connect, replace_in_url
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.secret_store import Secrets
+
+TEMPLATE = "tilda_template"
 
 
 @pytest.fixture(scope="session")
@@ -41,6 +51,33 @@ def page(context: BrowserContext) -> Iterator[Page]:
     assert errors == []
 
 
+@pytest.fixture(scope="session")
+def real_server(
+    postgres_server: EmbeddedPostgres, secrets: Secrets, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[IngestServer]:
+    """One ingest API on one database for the whole tier; each test has a site of its own."""
+    with connect(postgres_server.url("postgres")) as admin:
+        admin.execute(sql.SQL("create database browser_tier template {}").format(sql.Identifier(TEMPLATE)))
+    url = replace_in_url(postgres_server.url("postgres"), database="browser_tier")
+    server = IngestServer(url, secrets, tmp_path_factory.mktemp("ingest"), {"RATE_LIMIT_PER_IP": "off"})
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def api(real_server: IngestServer) -> RealApi:
+    """The real ingest API, as the site of this test sees it."""
+    return RealApi(real_server, f"site-{uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def site(api: RealApi) -> Iterator[Site]:
+    """A website that sends to the real API."""
+    with closing(Site(api)) as site:
+        yield site
+
+
 @pytest.fixture
 def stub_api() -> Iterator[StubApi]:
     api = StubApi()
@@ -49,7 +86,7 @@ def stub_api() -> Iterator[StubApi]:
 
 
 @pytest.fixture
-def site(stub_api: StubApi) -> Iterator[Site]:
-    site = Site(stub_api.url)
-    yield site
-    site.stop()
+def stub_site(stub_api: StubApi) -> Iterator[Site]:
+    """A website that sends to the recording stub."""
+    with closing(Site(stub_api)) as site:
+        yield site

@@ -3,21 +3,22 @@
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-SITE_KEY = "pk_test"
+from tests.browser.event_log import EventLog
+
 TALL = '<div style="height: 5000px"></div>'
 
 
 class Site:
     """Serves what `page` was told, at http://shop.localhost:PORT and any other name of this machine."""
 
-    def __init__(self, api_url: str) -> None:
-        self.api_url = api_url
+    def __init__(self, api: EventLog) -> None:
+        self.api = api
         self.pages: dict[str, str] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
 
@@ -25,7 +26,9 @@ class Site:
         return f"http://{host}:{self._server.server_port}{path}"
 
     def snippet(self, options: str = "") -> str:
-        return f'<script async src="{self.api_url}/collector.js" data-site-key="{SITE_KEY}" {options}></script>'
+        return (
+            f'<script async src="{self.api.url}/collector.js" data-site-key="{self.api.site_key}" {options}></script>'
+        )
 
     def page(self, path: str, body: str = "", *, options: str = "", head: str = "") -> str:
         """Serves a page at the path and gives its address."""

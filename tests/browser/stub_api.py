@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
-T = TypeVar("T")
+from tests.browser.event_log import Event, EventLog
 
 DIST = Path(__file__).parents[2] / "collector" / "dist"
 
@@ -27,7 +27,7 @@ class Request:
     at: float = field(default_factory=time.monotonic)
 
     @property
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[Event]:
         return self.body["events"]
 
 
@@ -40,7 +40,7 @@ class Answer:
     hang_seconds: float = 0
 
 
-class StubApi:
+class StubApi(EventLog):
     """Serves the collector and takes events; `answer` decides what becomes of each request."""
 
     def __init__(self) -> None:
@@ -50,27 +50,22 @@ class StubApi:
         self.port = 0
         self.start()
 
+    site_key = "pk_stub"
+
     @property
-    def url(self) -> str:
+    def url(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def arrivals(self) -> list[dict[str, Any]]:
+    def arrivals(self) -> list[Event]:
         """Every event that was answered 2xx, repeats included."""
         return [event for request in list(self.requests) if request.answered == 202 for event in request.events]
 
     @property
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[Event]:
         """Every event that was answered 2xx, once, in the order of the sender's clock."""
         unique = {event["event_id"]: event for event in reversed(self.arrivals)}
         return sorted(unique.values(), key=lambda event: event["created_at"])
-
-    def of_type(self, *types: str) -> list[dict[str, Any]]:
-        return [event for event in self.events if event["event_type"] in types]
-
-    def wait_for(self, *types: str, count: int = 1, seconds: float = 10) -> list[dict[str, Any]]:
-        """The events of these types, once there are `count` of them."""
-        return wait_until(lambda: found if len(found := self.of_type(*types)) >= count else None, seconds)
 
     def start(self) -> None:
         """Listens, again on the same port after `stop`."""
@@ -91,7 +86,7 @@ class StubApi:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                name = {"collector.js": "collector.min.js"}.get(self.path[1:], self.path[1:])
+                name = "collector.min.js" if self.path == "/collector.js" else self.path[1:]
                 self._send(200, (DIST / name).read_bytes(), {"Content-Type": "text/javascript"})
 
             def do_POST(self) -> None:
@@ -108,7 +103,8 @@ class StubApi:
 
             def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
                 self.send_response(status)
-                self.send_header("Access-Control-Allow-Origin", "*")
+                self.send_header("Access-Control-Allow-Origin", self.headers.get("Origin", "*"))
+                self.send_header("Access-Control-Allow-Credentials", "true")
                 self.send_header("Access-Control-Expose-Headers", "Retry-After")
                 self.send_header("Content-Length", str(len(body)))
                 for name, value in headers.items():
@@ -119,12 +115,3 @@ class StubApi:
             def log_message(self, *args: object) -> None: ...
 
         return Handler
-
-
-def wait_until(look: Callable[[], T | None], seconds: float = 10) -> T:
-    """What `look` gives as soon as it is truthy."""
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < end, f"nothing within {seconds} s"
-        time.sleep(0.05)
-    return found

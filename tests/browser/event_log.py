@@ -1,0 +1,63 @@
+"""What arrived: the same questions to the real API's database and to the stub's memory."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from tests.ingest_server import IngestServer
+
+T = TypeVar("T")
+Event = dict[str, Any]
+
+
+def wait_until(look: Callable[[], T | None], seconds: float = 10) -> T:
+    """What `look` gives as soon as it is truthy."""
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end, f"nothing within {seconds} s"
+        time.sleep(0.05)
+    return found
+
+
+class EventLog(ABC):
+    """Events that were taken, each once, in the order of the sender's clock."""
+
+    url: str
+    site_key: str
+
+    @property
+    @abstractmethod
+    def events(self) -> list[Event]: ...
+
+    def of_type(self, *types: str) -> list[Event]:
+        return [event for event in self.events if event["event_type"] in types]
+
+    def wait_for(self, *types: str, count: int = 1, seconds: float = 10) -> list[Event]:
+        """The events of these types, once there are `count` of them."""
+        return wait_until(lambda: found if len(found := self.of_type(*types)) >= count else None, seconds)
+
+
+class RealApi(EventLog):
+    """The rows of one site in Postgres, landed by the real ingest API."""
+
+    def __init__(self, server: IngestServer, site_id: str) -> None:
+        self.server = server
+        self.site_id = site_id
+        self.site_key = f"pk_{site_id}"
+        server.add_site(site_id, self.site_key)
+
+    @property
+    def url(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.server.url
+
+    @property
+    def events(self) -> list[Event]:
+        rows = self.server.rows(
+            "select to_jsonb(e) from public.events e where site_id = %s order by created_at, id", self.site_id
+        )
+        return [row[0] for row in rows]
+
+    @property
+    def rejected(self) -> list[tuple[Any, ...]]:
+        return self.server.rows("select code, detail from public.rejected_events where site_id = %s", self.site_id)
