@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import UTC
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import ua_parser
 
-from warehouse.events.schema import MAX_TEXT, MAX_URL, MAX_UTM, Event, Row
+from warehouse.events.schema import MAX_TEXT, MAX_URL, MAX_UTM, Event, Rejection, Row
 
 UTM_FIELDS = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 
 # ua-parser knows many crawlers by name; these words mark the others, command-line clients and headless browsers.
 # (Cubot makes phones.)
 _BOT_WORDS = re.compile(
-    r"(?<!cu)bot\b|bot[/_-]|crawl|spider|slurp|scrap|archiver|transcoder|headless|phantomjs|lighthouse|pagespeed|pingdom|uptime"
-    r"|monitor|validator|feed|rss|fetch|preview|facebookexternalhit|whatsapp/|curl/|wget/|python-|python/|java/|libwww|perl/"
-    r"|go-http-client|okhttp|httpclient|http_client|axios/|node-fetch|guzzle|ruby|apache-|check_http|scanner|nikto",
+    r"(?<!cu)bot(?:\b|[/_-])|crawl|spider|slurp|scrap|archiver|transcoder|headless|phantomjs|lighthouse|pagespeed|pingdom"
+    r"|uptime|monitor|validator|feed|\brss|fetch|preview|facebookexternalhit|whatsapp/|curl/|wget/|python-|python/|java/"
+    r"|libwww|perl/|go-http-client|okhttp|httpclient|http_client|axios/|node-fetch|guzzle|^ruby|ruby/|apache-|check_http"
+    r"|scanner|nikto|\+https?:|\w@\w",
     re.IGNORECASE,
 )
-_TABLET = re.compile(r"ipad|tablet|kindle|silk/|playbook|android(?!.*mobile)", re.IGNORECASE)
+_TABLET = re.compile(r"ipad|tablet(?! pc)|kindle|silk/|playbook|android(?!.*mobile)", re.IGNORECASE)
 _MOBILE = re.compile(r"mobi|iphone|ipod|android|phone|blackberry|opera mini|symbian|midp", re.IGNORECASE)
 _TELEVISION = re.compile(r"smart-?tv|hbbtv|appletv|googletv|tizen.*tv|webos.*tv|\bbravia\b|roku", re.IGNORECASE)
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f]+")
@@ -45,11 +47,13 @@ class Page(NamedTuple):
     campaign: dict[str, str]
 
 
-@lru_cache(maxsize=20_000)
 def parse_user_agent(user_agent: str | None) -> Agent:
     """Read a user agent string (regexes of the uap-core project). No string says nothing."""
-    if not user_agent:
-        return Agent(None, None, None, is_bot=False)
+    return _parse_user_agent(user_agent[:MAX_TEXT]) if user_agent else Agent(None, None, None, is_bot=False)
+
+
+@lru_cache(maxsize=20_000)
+def _parse_user_agent(user_agent: str) -> Agent:
     found = ua_parser.parse(user_agent)
     is_bot = bool(found.device and found.device.family == "Spider") or _BOT_WORDS.search(user_agent) is not None
     return Agent(
@@ -68,15 +72,21 @@ def _device_type(user_agent: str) -> str:
     return "mobile" if _MOBILE.search(user_agent) else "desktop"
 
 
-@lru_cache(maxsize=50_000)
 def parse_url(url: str | None) -> Page:
-    """Split an absolute URL. What is no URL gives neither host nor path, and never an error."""
+    """Split an absolute URL, or the path of one. What is neither gives no host and no path, and never an error."""
     if not url:
         return Page(None, None, {})
+    # What strangers send must not fill the memory: a cache of long addresses would.
+    return _split_often(url) if len(url) <= 500 else _split(url[:MAX_URL])
+
+
+def _split(url: str) -> Page:
     try:
         parts = urlsplit(url)
-        host = (parts.hostname or "").removeprefix("www.") or None
+        host = (parts.hostname or "").rstrip(".").removeprefix("www.") or None
     except ValueError:
+        return Page(None, None, {})
+    if host is None and not url.startswith("/"):
         return Page(None, None, {})
     campaign: dict[str, str] = {}
     if "utm_" in parts.query.lower():
@@ -89,22 +99,29 @@ def parse_url(url: str | None) -> Page:
             text = clean(value, MAX_UTM)
             if field in UTM_FIELDS and field not in campaign and text:
                 campaign[field] = text
-    path = clean(unquote(parts.path), MAX_URL) or ("/" if host else None)
-    return Page(host[:255] if host else None, path, campaign)
+    return Page(clean(host, 255), clean(unquote(parts.path), MAX_URL) or "/", campaign)
+
+
+_split_often = lru_cache(maxsize=50_000)(_split)
+
+
+def truncate_address(address: str | None) -> str | None:
+    """The network of an address: /24 for IPv4, /48 for IPv6. What is no address gives None."""
+    return _truncate(address) if address and len(address) <= 64 else None
 
 
 @lru_cache(maxsize=50_000)
-def truncate_address(address: str | None) -> str | None:
-    """The network of an address: /24 for IPv4, /48 for IPv6. What is no address gives None."""
-    if not address:
-        return None
+def _truncate(address: str) -> str | None:
+    text, _, length = address.strip().partition("/")  # as Postgres prints a network
     try:
-        parsed = ipaddress.ip_address(address.strip().partition("%")[0])
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+        longest = int(length) if length else 128
     except ValueError:
         return None
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return str(ipaddress.ip_network((parsed, 24 if parsed.version == 4 else 48), strict=False))
+    if isinstance(parsed, ipaddress.IPv6Address):
+        # Addresses of version 4 in the clothes of version 6; the first 48 bits of 6to4 hold all of one.
+        parsed = parsed.ipv4_mapped or parsed.sixtofour or parsed
+    return str(ipaddress.ip_network((parsed, min(24 if parsed.version == 4 else 48, longest)), strict=False))
 
 
 def clean(text: str | None, most: int) -> str | None:
@@ -133,7 +150,7 @@ def make_row(event: Event, *, site_id: str, source: str, address: str | None, us
         source=source,
         event_id=event.event_id,
         event_type=event.event_type,
-        client_created_at=event.created_at,
+        client_created_at=event.created_at and event.created_at.astimezone(UTC),  # Postgres knows no offset beyond 16 h
         session_id=event.session_id,
         user_id=event.user_id,
         is_bot=agent.is_bot,
@@ -156,14 +173,27 @@ def make_row(event: Event, *, site_id: str, source: str, address: str | None, us
     return row
 
 
+def make_refusal(rejection: Rejection, *, site_id: str, source: str) -> Row:
+    """The row that keeps an event that was refused, with its reason."""
+    return Row(
+        site_id=site_id,
+        source=source,
+        reject_code=rejection.code,
+        reject_detail=rejection.detail,
+        reject_event_id=rejection.event_id,
+        reject_body=rejection.body,
+    )
+
+
 def _set_campaign(row: Row, of_url: dict[str, str], payload: dict[str, object] | None) -> None:
     """The campaign of an event: what the collector read at the session's start, else what the URL says."""
     section = payload.get("utm") if payload else None
+    campaign: dict[str, str] = {}
     if isinstance(section, dict):
         for field in UTM_FIELDS:
             value = section.get(field.removeprefix("utm_"))
-            if isinstance(value, str):
-                setattr(row, field, clean(value, MAX_UTM))
-    elif of_url:
-        for field, value in of_url.items():
-            setattr(row, field, value)
+            text = clean(value, MAX_UTM) if isinstance(value, str) else None
+            if text:
+                campaign[field] = text
+    for field, text in (campaign or of_url).items():
+        setattr(row, field, text)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -40,6 +41,10 @@ class _Envelope(msgspec.Struct):
     sent_at: Time | None = None
 
 
+class _OnlyId(msgspec.Struct):
+    event_id: Any = None
+
+
 class InvalidEventError(Exception):
     """One event cannot be taken; `code` is a name of `Rejection.code`, `detail` a sentence."""
 
@@ -62,8 +67,14 @@ class Batch:
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_event = msgspec.json.Decoder(Event).decode
+_decode_id = msgspec.json.Decoder(_OnlyId).decode
 
-_READ_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_READ_ERRORS = (msgspec.DecodeError, UnicodeDecodeError)
+_HALF_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
+)
+
+E = TypeVar("E", bound=Event)
 
 
 def parse_batch(body: bytes, limits: Limits) -> Batch:
@@ -92,12 +103,16 @@ def _open_envelope(body: bytes) -> tuple[datetime | None, list[msgspec.Raw]]:
         if body.lstrip()[:1] == b"[":
             return None, _decode_array(body)
         envelope = _decode_envelope(body)
+        check_time("sent_at", envelope.sent_at)
     except msgspec.ValidationError as error:
         raise BatchError("invalid_batch", f"Not an array of events nor {{sent_at, events}}: {error}.") from error
     except _READ_ERRORS as error:
         raise BatchError("invalid_json", f"The body is not JSON in UTF-8: {error}.") from error
-    _check_time("sent_at", envelope.sent_at, lambda detail: BatchError("invalid_batch", detail))
-    return envelope.sent_at, envelope.events
+    except RecursionError as error:
+        raise BatchError("invalid_json", "The body is nested too deeply to be read.") from error
+    except InvalidEventError as error:
+        raise BatchError("invalid_batch", error.detail) from error
+    return envelope.sent_at and envelope.sent_at.astimezone(UTC), envelope.events
 
 
 def parse_event(raw: bytes, limits: Limits) -> Event:
@@ -106,13 +121,41 @@ def parse_event(raw: bytes, limits: Limits) -> Event:
     Raises:
         InvalidEventError: It breaks the schema or a bound, or holds what Postgres cannot.
     """
+    event = decode_event(raw, _decode_event)
+    check_event(event, raw, limits)
+    return event
+
+
+def decode_event(raw: bytes, decode: Callable[[bytes], E]) -> E:
+    """Read the fields of an event.
+
+    Raises:
+        InvalidEventError: The text is no JSON, or breaks the schema.
+    """
     try:
-        event = _decode_event(raw)
+        return decode(raw)
     except msgspec.ValidationError as error:
         raise InvalidEventError("invalid_event", f"{error}.") from error
     except _READ_ERRORS as error:
+        if _HALF_PAIR.search(raw):
+            raise InvalidEventError("invalid_text", "Half a surrogate pair cannot be stored.") from error
         raise InvalidEventError("invalid_json", f"Not JSON in UTF-8: {error}.") from error
-    _check_time("created_at", event.created_at, lambda detail: InvalidEventError("time_out_of_range", detail))
+    except RecursionError as error:
+        raise _too_deep() from error
+
+
+def check_event(event: Event, raw: bytes, limits: Limits) -> None:
+    """Check what the types of the schema do not say.
+
+    Args:
+        event: What `raw` holds.
+        raw: The event's JSON text.
+        limits: Bounds of the request.
+
+    Raises:
+        InvalidEventError: It breaks a bound, or holds what Postgres cannot.
+    """
+    check_time("created_at", event.created_at)
     payload = event.payload
     # The exact checks walk the payload; the text of the event tells at once that most need none.
     if len(raw) > limits.max_payload_bytes and payload is not None:
@@ -124,11 +167,10 @@ def parse_event(raw: bytes, limits: Limits) -> Event:
     if b"\\u0000" in raw and _holds_nul(event):
         raise InvalidEventError("invalid_text", "The character U+0000 cannot be stored.")
     if raw.count(b"{") + raw.count(b"[") > MAX_PAYLOAD_DEPTH and _depth(payload) > MAX_PAYLOAD_DEPTH:
-        raise InvalidEventError("invalid_payload", f"The payload is nested deeper than {MAX_PAYLOAD_DEPTH} levels.")
+        raise _too_deep()
     check = _PAYLOAD_CHECKS.get(event.event_type)
     if check is not None:
         check(payload or {})
-    return event
 
 
 def reject(index: int, raw: bytes, refusal: InvalidEventError) -> Rejection:
@@ -136,21 +178,26 @@ def reject(index: int, raw: bytes, refusal: InvalidEventError) -> Rejection:
     text = raw[:MAX_REJECTED_BODY].decode("utf-8", errors="backslashreplace").replace("\x00", "\\x00")
     event_id = None
     try:
-        candidate = msgspec.json.decode(raw, type=_OnlyId).event_id
+        candidate = _decode_id(raw).event_id
         if isinstance(candidate, str):
             event_id = candidate[:MAX_USER_ID].replace("\x00", "")
-    except _READ_ERRORS:
+    except (*_READ_ERRORS, RecursionError):
         pass
     return Rejection(index, event_id, refusal.code, refusal.detail[:500], text[:MAX_REJECTED_BODY])
 
 
-class _OnlyId(msgspec.Struct):
-    event_id: Any = None
+def check_time(name: str, value: datetime | None) -> None:
+    """Check that a time is none that only a broken clock or a broken program shows.
 
-
-def _check_time(name: str, value: datetime | None, error: Callable[[str], Exception]) -> None:
+    Raises:
+        InvalidEventError: It lies outside the years that are taken.
+    """
     if value is not None and not EARLIEST_TIME <= value < LATEST_TIME:
-        raise error(f"{name} lies outside the years 1900 to 2199.")
+        raise InvalidEventError("time_out_of_range", f"{name} lies outside the years 1900 to 2199.")
+
+
+def _too_deep() -> InvalidEventError:
+    return InvalidEventError("invalid_payload", f"The payload is nested deeper than {MAX_PAYLOAD_DEPTH} levels.")
 
 
 def _holds_nul(event: Event) -> bool:
@@ -202,7 +249,9 @@ def _number(
         or (whole and value != int(value))
     ):
         kind = "an integer" if whole else "a number"
-        raise InvalidEventError("invalid_payload", f"payload.{section}.{name} must be {kind} from {least:,} to {most:,}.")
+        raise InvalidEventError(
+            "invalid_payload", f"payload.{section}.{name} must be {kind} from {least:,} to {most:,}."
+        )
 
 
 def _check_click(payload: dict[str, Any]) -> None:

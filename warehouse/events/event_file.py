@@ -1,0 +1,97 @@
+"""Files of events: JSON Lines of the contract's event, with what a collector would have added."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from warehouse.events.enrichment import make_refusal, make_row
+from warehouse.events.ids import uuid_of
+from warehouse.events.schema import Event, Limits, Row, Time
+from warehouse.events.validation import InvalidEventError, check_event, check_time, decode_event, reject
+
+SOURCE = "import"
+MAX_AHEAD = timedelta(hours=25)
+
+
+class ImportedEvent(Event, frozen=True):
+    """An event with what the collector that took it knew."""
+
+    sent_at: Time | None = None
+    received_at: Time | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+_decode = msgspec.json.Decoder(ImportedEvent).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class EventFile:
+    """Makes rows of the lines of one file.
+
+    Args:
+        site_id: The site that gets the events.
+        limits: Bounds of an event.
+    """
+
+    def __init__(self, site_id: str, limits: Limits) -> None:
+        self._site_id = site_id
+        self._limits = limits
+        self._latest = datetime.now(UTC) + MAX_AHEAD
+
+    def row(self, line: bytes) -> Row:
+        """The event of a line, or its refusal."""
+        try:
+            return self._row(line)
+        except InvalidEventError as refusal:
+            return make_refusal(reject(0, line, refusal), site_id=self._site_id, source=SOURCE)
+
+    def _row(self, line: bytes) -> Row:
+        event = self._decode(line)
+        check_event(event, line, self._limits)
+        check_time("sent_at", event.sent_at)
+        check_time("received_at", event.received_at)
+        received_at = event.received_at or event.created_at
+        created_at = event.created_at or received_at
+        if received_at is None or created_at is None:
+            raise InvalidEventError("invalid_event", "An event of the past needs created_at or received_at.")
+        if max(received_at, created_at) > self._latest:
+            raise InvalidEventError("time_out_of_range", "The event lies in the future.")
+        row = make_row(
+            event, site_id=self._site_id, source=SOURCE, address=event.ip_address, user_agent=event.user_agent
+        )
+        row.sent_at = event.sent_at
+        row.arrived_at = received_at
+        return row
+
+    def _decode(self, line: bytes) -> ImportedEvent:
+        try:
+            return decode_event(line, _decode)
+        except InvalidEventError:
+            event = self._with_uuids(line)
+            if event is None:
+                raise
+            return event
+
+    def _with_uuids(self, line: bytes) -> ImportedEvent | None:
+        """The event with a UUID of each id that is none; None if its ids were not the fault."""
+        try:
+            fields = _decode_object(line)
+            for name, kind in (("event_id", "event"), ("session_id", "session")):
+                value = fields.get(name)
+                if isinstance(value, str | int) and not isinstance(value, bool):
+                    fields[name] = _as_uuid(kind, self._site_id, str(value))
+            return msgspec.convert(fields, ImportedEvent)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            return None
+
+
+def _as_uuid(kind: str, site_id: str, text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return uuid_of(kind, site_id, text.encode()) if text else None

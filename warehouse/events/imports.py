@@ -1,0 +1,262 @@
+"""Brings in events of the past from a file. Running it again, after a kill or by mistake, adds what is missing only.
+
+Every event gets an id that follows from the file's content, so Postgres itself tells what it has already. Batches are
+committed one by one while the next is being read.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Literal, Protocol, Self
+from uuid import UUID
+
+import psycopg
+
+from warehouse.database import connect
+from warehouse.errors import UserError
+from warehouse.events.access_log import UNREADABLE, AccessLog
+from warehouse.events.event_file import EventFile
+from warehouse.events.landing import IMPORT, land
+from warehouse.events.schema import Limits, Row
+from warehouse.partitions import ensure_months, unavailable_months
+from warehouse.sites import get_site
+
+BATCH = 1_000
+MAX_LINE = 1_048_576
+"""Bytes; a longer line is cut, so that a file without line ends cannot fill the memory."""
+
+Format = Literal["access-log", "events"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ImportResult:
+    """What became of the lines of a file: `lines` is the sum of the four that follow it.
+
+    Attributes:
+        lines: All but blank ones.
+        imported: Events that are new.
+        duplicates: Events that were there already.
+        left_out: Lines of an access log that tell of no page view, by reason.
+        rejected: Lines that are kept in `rejected_events` with the reason.
+        bots: How many of `imported` come from crawlers.
+        months: First days of the months that were made.
+    """
+
+    lines: int
+    imported: int
+    duplicates: int
+    left_out: dict[str, int]
+    rejected: int
+    bots: int
+    months: list[date]
+
+
+def import_file(
+    url: str,
+    path: Path,
+    *,
+    site_id: str,
+    format: Format,  # noqa: A002 - the name of the option
+    hash_key: str,
+    progress: Progress | None = None,
+    limits: Limits | None = None,
+) -> ImportResult:
+    """Import a file, packed with gzip or not.
+
+    Args:
+        url: The owner's address of the database.
+        path: The file.
+        site_id: The site that gets the events.
+        format: `access-log` (see `access_log`) or `events` (see `event_file`).
+        hash_key: Key of the hash that makes visitors of a log's addresses.
+        progress: Told how many bytes of how many are read, after each batch.
+        limits: Bounds of an event in a file of events.
+
+    Raises:
+        UserError: The site is unknown; the file cannot be read, or is of another format; it holds events of months that
+            are archived or cold. What was imported before stays, and is not imported twice by the next run.
+    """
+    site = get_site(url, site_id)
+    reader = AccessLog(site, hash_key) if format == "access-log" else EventFile(site_id, limits or Limits())
+    with _opened(path) as file, connect(url, application="tilda import") as connection, _Landing(connection) as landing:
+        batches = _batches(file, reader)
+        for number, batch in enumerate(batches):
+            if number == 0:
+                _check_format(batch, path, format)
+            landing.put(batch, batches)
+            if progress is not None:
+                progress(file.position(), file.size)
+        result = landing.result()
+        if file.damage is not None:
+            raise UserError(
+                f"{path} is damaged after {result.lines:,} lines: {file.damage}.",
+                "What could be read is imported; import it again from a good copy.",
+            )
+        return result
+
+
+class _Reader(Protocol):
+    """Makes a row of a line, or names the reason why the line is left out."""
+
+    def row(self, line: bytes) -> Row | str: ...
+
+
+@dataclass
+class _Batch:
+    rows: list[Row] = field(default_factory=list[Row])
+    left_out: Counter[str] = field(default_factory=Counter[str])
+
+
+class _Lines:
+    """The lines of a file without their ends.
+
+    Attributes:
+        size: Bytes of the file, packed as it is; 0 for a pipe.
+        damage: Why reading ended before the file did.
+    """
+
+    def __init__(self, raw: io.BufferedReader[io.FileIO]) -> None:
+        self._raw = raw
+        self.size = os.fstat(raw.fileno()).st_size
+        self.damage: str | None = None
+        # by its first bytes, whatever its name
+        packed = raw.peek(2)[:2] == b"\x1f\x8b"
+        self._stream: io.BufferedIOBase = gzip.GzipFile(fileobj=raw) if packed else raw
+
+    def position(self) -> int:
+        """Bytes of the file that are read."""
+        return self._raw.tell() if self.size else 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            while line := self._stream.readline(MAX_LINE):
+                rest = line
+                while not rest.endswith(b"\n") and (rest := self._stream.readline(MAX_LINE)):
+                    pass
+                if line := line.strip():
+                    yield line
+        except (EOFError, OSError, zlib.error) as error:
+            self.damage = str(error)
+
+
+@contextmanager
+def _opened(path: Path) -> Generator[_Lines]:
+    try:
+        raw = io.BufferedReader(io.FileIO(path), 1 << 18)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.", "Name a file that this user may read.") from error
+    with raw:
+        yield _Lines(raw)
+
+
+def _batches(lines: _Lines, reader: _Reader) -> Iterator[_Batch]:
+    of_file = iter(lines)
+    while chunk := list(itertools.islice(of_file, BATCH)):
+        batch = _Batch()
+        for line in chunk:
+            row = reader.row(line)
+            if isinstance(row, Row):
+                batch.rows.append(row)
+            else:
+                batch.left_out[row] += 1
+        yield batch
+
+
+def _check_format(first: _Batch, path: Path, wanted: Format) -> None:
+    """Refuse a file of which no line can be read before any of it is kept."""
+    unreadable = sum(row.reject_code == "invalid_json" for row in first.rows) + first.left_out[UNREADABLE]
+    if unreadable == len(first.rows) + first.left_out.total():
+        raise UserError(
+            f"{path} does not look like {wanted}: none of its first {unreadable} lines can be read.",
+            "Check --format and the file.",
+        )
+
+
+class _Landing:
+    """Lands batches in a thread, one after the other, while the next one is being made; keeps the account."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="landing")
+        self._pending: Future[None] | None = None
+        self._ready: set[date] = set()
+        self._made: list[date] = []
+        self._counts: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown(wait=True)
+
+    def put(self, batch: _Batch, later: Iterator[_Batch]) -> None:
+        """Land a batch; its months are made first. If one is away, `later` batches are read to name all that are."""
+        self._wait()
+        missing = _months(batch.rows) - self._ready
+        if missing and unavailable_months(self._connection, missing):
+            missing.update(*(_months(following.rows) for following in later))
+            raise _refusal(unavailable_months(self._connection, missing))
+        if missing:
+            self._made += ensure_months(self._connection, missing)
+            self._ready |= missing
+        self._left_out += batch.left_out
+        self._pending = self._thread.submit(self._land, batch.rows)
+
+    def result(self) -> ImportResult:
+        """The account, after the last batch."""
+        self._wait()
+        counts = self._counts
+        return ImportResult(
+            lines=counts.total() - counts["bots"] + self._left_out.total(),
+            imported=counts["imported"],
+            duplicates=counts["duplicates"],
+            left_out=dict(sorted(self._left_out.items())),
+            rejected=counts["rejected"],
+            bots=counts["bots"],
+            months=sorted(self._made),
+        )
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+            self._pending = None
+
+    def _land(self, rows: list[Row]) -> None:
+        new: set[UUID | None] = set(land(self._connection, rows, IMPORT))
+        for row in rows:
+            if row.reject_code is not None:
+                self._counts["rejected"] += 1
+            elif row.event_id in new:
+                new.discard(row.event_id)
+                self._counts["imported"] += 1
+                self._counts["bots"] += row.is_bot
+            else:
+                self._counts["duplicates"] += 1
+
+
+def _months(rows: list[Row]) -> set[date]:
+    """Months (UTC) of the `created_at` that these rows will have."""
+    times = (row.client_created_at or row.arrived_at for row in rows if row.reject_code is None)
+    return {date(year, month, 1) for year, month in {(time.year, time.month) for time in times if time}}
+
+
+def _refusal(months: list[date]) -> UserError:
+    names = [f"{month:%Y-%m}" for month in months]
+    commands = ", ".join(f"`tilda restore {name}`" for name in names[:12]) + (", …" if len(names) > 12 else "")
+    return UserError(
+        f"The file holds events of months that are archived or cold: {', '.join(names)}.",
+        f"Bring them back with {commands}, then import the file again: it goes on where it stopped.",
+    )
