@@ -286,6 +286,7 @@
   const ABANDONED = 10 * SECOND;
   const CRITICAL = /^(form_submit|purchase|signup|identify|outbound_click|file_download)$/;
 
+  const own = new Set(); // keys that this page has written
   let unsent = 0; // events recorded since the last flush
   let timer;
 
@@ -301,7 +302,9 @@
   const enqueue = (event) => {
     const text = JSON.stringify(event);
     if (sizeOf(text) > REQUEST_BYTES) return log('too large, dropped', event);
-    local.set([QUEUE + Date.now(), event.session_id, event.event_id.slice(0, 8)].join(':'), text);
+    const key = [QUEUE + Date.now(), event.session_id, event.event_id.slice(0, 8)].join(':');
+    own.add(key);
+    local.set(key, text);
     unsent++;
     if (CRITICAL.test(event.event_type) || document.visibilityState === 'hidden') flush(true);
     else if (unsent >= BATCH_EVENTS) flush();
@@ -316,7 +319,8 @@
     let bytes = 100; // the envelope
     for (const key of keys) {
       const [, time, sessionId] = key.split(':');
-      if (inFlight.has(key) || (sessionId !== session.id && Date.now() - time < ABANDONED)) continue;
+      const ours = own.has(key) || sessionId === session.id;
+      if (inFlight.has(key) || (!ours && Date.now() - time < ABANDONED)) continue;
       const text = local.get(key);
       if (!text) continue; // another tab has just delivered it
       bytes += sizeOf(text) + 1;

@@ -47,15 +47,29 @@ def find_chromium(playwright: Playwright, chromium: str | None = None) -> str:
     )
 
 
-def launch(playwright: Playwright, chromium: str | None = None, *, extra_flags: tuple[str, ...] = ()) -> Browser:
+def launch(
+    playwright: Playwright,
+    chromium: str | None = None,
+    *,
+    extra_flags: tuple[str, ...] = (),
+    without_flags: tuple[str, ...] = (),
+) -> Browser:
     """Starts a headless Chromium.
+
+    Args:
+        playwright: What drives it.
+        chromium: Path of the browser; None looks for one.
+        extra_flags: Flags besides `FLAGS`.
+        without_flags: Flags of Playwright's own to leave out.
 
     Raises:
         UserError: There is none, or it does not start.
     """
     path = find_chromium(playwright, chromium)
     try:
-        return playwright.chromium.launch(executable_path=path, args=[*FLAGS, *extra_flags])
+        return playwright.chromium.launch(
+            executable_path=path, args=[*FLAGS, *extra_flags], ignore_default_args=list(without_flags)
+        )
     except Error as error:
         reason = error.message.splitlines()[0]
         raise UserError(f"Chromium at {path} does not start: {reason}", "Reinstall it, or name another one.") from error

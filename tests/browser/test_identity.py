@@ -1,0 +1,132 @@
+"""Who is who, with storage and without."""
+
+import pytest
+from playwright.sync_api import BrowserContext, Page
+
+from tests.browser.actions import READY, hide, open_page, stored
+from tests.browser.event_log import RealApi, wait_until
+from tests.browser.site import Site
+from tests.browser.stub_api import StubApi
+
+# Chromium has no switch that Playwright can reach to forbid storage, so the page is given what a forbidden one shows.
+DENY_STORAGE = """
+  for (const name of ['localStorage', 'sessionStorage'])
+    Object.defineProperty(window, name, { get() { throw new DOMException('denied', 'SecurityError'); } });
+  Object.defineProperty(document, 'cookie', { get: () => '', set() {} });
+"""
+
+
+def test_a_visitor_is_known_again(page: Page, site: Site, api: RealApi) -> None:
+    url = site.page("/")
+    open_page(page, url)
+    open_page(page, url)
+    hide(page)
+    assert len({event["user_id"] for event in api.wait_for("page_view", count=2)}) == 1
+
+
+def test_the_cookie_alone_brings_a_visitor_back(page: Page, site: Site, api: RealApi) -> None:
+    url = site.page("/")
+    open_page(page, url)
+    user_id = page.evaluate("localStorage.analytics_user_id")
+    page.evaluate("localStorage.removeItem('analytics_user_id')")
+    open_page(page, url)
+    assert page.evaluate("localStorage.analytics_user_id") == user_id
+
+
+@pytest.mark.parametrize("name", ["localStorage", "cookie"])
+def test_a_spoiled_id_is_replaced(page: Page, site: Site, api: RealApi, name: str) -> None:
+    site.page(
+        "/", head="<script>localStorage.analytics_user_id = '<b>'; document.cookie = 'analytics_user_id=x y'</script>"
+    )
+    open_page(page, site.url("/"))
+    hide(page)
+    [event] = api.wait_for("page_view")
+    assert len(event["user_id"]) == 36
+
+
+def test_without_storage_there_is_one_id_for_the_visit(page: Page, site: Site, api: RealApi) -> None:
+    page.add_init_script(DENY_STORAGE)
+    open_page(page, site.page("/"))
+    page.evaluate("tildaAnalytics.track('signup')")
+    view, signup = api.wait_for("page_view", "signup", count=2)
+    assert view["user_id"] == signup["user_id"]
+    assert view["session_id"] == signup["session_id"]
+
+
+def test_a_sandboxed_frame_is_measured_too(page: Page, site: Site, api: RealApi) -> None:
+    site.page("/inner", "<button>Press</button>")
+    outer = '<!doctype html><iframe sandbox="allow-scripts" src="/inner"></iframe>'
+    site.pages["/outer"] = outer
+    page.goto(site.url("/outer"))
+    frame = page.frames[1]
+    frame.wait_for_function(READY)
+    frame.evaluate("tildaAnalytics.track('signup')")
+    view, signup = api.wait_for("page_view", "signup", count=2)
+    assert view["user_id"] == signup["user_id"]
+
+
+def test_identify_names_the_person_behind_the_visitor(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/"))
+    page.evaluate("tildaAnalytics.identify('customer-7', { plan: 'pro' })")
+    [event] = api.wait_for("identify")
+    assert event["payload"]["identity"] == {"external_id": "customer-7", "plan": "pro"}
+
+
+def test_reset_makes_a_new_visitor_and_session(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/"))
+    page.evaluate("tildaAnalytics.reset(); tildaAnalytics.track('signup')")
+    view, signup = api.wait_for("page_view", "signup", count=2)
+    assert view["user_id"] != signup["user_id"]
+    assert view["session_id"] != signup["session_id"]
+    assert page.evaluate("document.cookie") == f"analytics_user_id={signup['user_id']}"
+
+
+def test_subdomains_share_a_visitor_by_the_cookie(page: Page, site: Site, api: RealApi) -> None:
+    site.page("/", options='data-cookie-domain="shop.test"')
+    open_page(page, site.url("/", host="www.shop.test"))
+    open_page(page, site.url("/", host="shop.test"))
+    hide(page)
+    assert len({event["user_id"] for event in api.wait_for("page_view", count=2)}) == 1
+
+
+def test_a_server_may_keep_the_cookie(page: Page, context: BrowserContext, stub_site: Site, stub_api: StubApi) -> None:
+    given = "11111111-2222-4333-8444-555555555555"
+    url = stub_site.page("/", options="data-server-cookie")
+    context.add_cookies([{"name": "analytics_user_id", "value": given, "url": url, "expires": 4102444800}])
+    open_page(page, url)
+    hide(page)
+    [event] = stub_api.wait_for("page_view")
+    assert event["user_id"] == given
+    assert stub_api.requests[0].path.endswith("&cookie=1")
+    [cookie] = context.cookies(url)
+    assert cookie["expires"] > 4_000_000_000 or cookie["expires"] > page.evaluate("Date.now() / 1000") + 380 * 86_400
+
+
+def test_a_page_without_a_secure_context_works(page: Page, site: Site, api: RealApi) -> None:
+    site.page("/")
+    open_page(page, site.url("/", host="plain.test"))
+    assert not page.evaluate("isSecureContext")
+    page.evaluate("tildaAnalytics.track('signup')")
+    api.wait_for("signup")
+
+
+def test_two_copies_of_the_script_count_once(page: Page, site: Site, api: RealApi) -> None:
+    page.on("console", lambda message: None)
+    open_page(page, site.page("/", site.snippet()))
+    page.wait_for_load_state("networkidle")
+    page.evaluate("tildaAnalytics.track('signup')")
+    api.wait_for("signup")
+    assert len(api.of_type("page_view")) == 1
+
+
+def test_a_full_storage_loses_nothing(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/"))
+    page.evaluate(
+        """() => {
+            for (let size = 1 << 22; size >= 1; size >>= 1)
+                try { for (let n = 0; ; n++) localStorage[`full-${size}-${n}`] = 'x'.repeat(size); } catch {}
+        }"""
+    )
+    page.evaluate("tildaAnalytics.track('first'); tildaAnalytics.track('signup')")
+    api.wait_for("first", "signup", count=2)
+    wait_until(lambda: all(not key.startswith("analytics_queue") for key in stored(page)))
