@@ -26,7 +26,7 @@ create table public.sessions (
     session_id uuid not null,
     user_id text check (length(user_id) between 1 and 128),
     started_at timestamptz not null default now(),
-    last_seen_at timestamptz not null default now(),
+    last_seen_at timestamptz default now(),
     event_count bigint not null default 0,
     landing_page text check (length(landing_page) <= 4096),
     referrer text check (length(referrer) <= 4096),
@@ -44,7 +44,8 @@ create table public.sessions (
 );
 comment on table public.sessions is
 'One row a session as the sender named it, kept by a trigger on public.events; marts.sessions holds the modelled ones.';
-comment on column public.sessions.last_seen_at is 'Newest activity; page_leave and web_vitals do not count as activity.';
+comment on column public.sessions.last_seen_at is
+'Newest activity; null while only page_leave and web_vitals came, which do not count as activity.';
 create index sessions_user on public.sessions (site_id, user_id);
 create index sessions_started on public.sessions (site_id, started_at);
 

@@ -43,20 +43,22 @@ create table public.events (
         and coalesce(length(target_element), 0) <= 1024 and coalesce(length(target_text), 0) <= 1024
     ),
     constraint events_times_are_sane check ((
-        created_at between '1900-01-01T00:00:00Z' and '2200-01-01T00:00:00Z'
-        and coalesce(client_created_at, created_at) between '1900-01-01T00:00:00Z' and '2200-01-01T00:00:00Z'
-        and coalesce(sent_at, created_at) between '1900-01-01T00:00:00Z' and '2200-01-01T00:00:00Z'
+        created_at >= '1900-01-01T00:00:00Z' and created_at < '2200-01-01T00:00:00Z'
+        and coalesce(client_created_at >= '1900-01-01T00:00:00Z' and client_created_at < '2200-01-01T00:00:00Z', true)
+        and coalesce(sent_at >= '1900-01-01T00:00:00Z' and sent_at < '2200-01-01T00:00:00Z', true)
     ) is true),
     constraint events_payload_is_object check ((jsonb_typeof(payload) = 'object') is true),
     constraint events_payload_is_bounded check (pg_column_size(payload) <= 262144),
     -- A CHECK that is NULL passes: each ends in IS TRUE. None casts text, so bad data fails as a check.
     constraint events_click_has_position check ((
         event_type <> 'click' or (
-            case when jsonb_typeof(payload #> '{click,x}') = 'number' then
-                (payload #> '{click,x}')::numeric between -10000000 and 10000000
+            case
+                when jsonb_typeof(payload #> '{click,x}') = 'number'
+                    then (payload #> '{click,x}')::numeric between -10000000 and 10000000
             end
-            and case when jsonb_typeof(payload #> '{click,y}') = 'number' then
-                (payload #> '{click,y}')::numeric between -10000000 and 10000000
+            and case
+                when jsonb_typeof(payload #> '{click,y}') = 'number'
+                    then (payload #> '{click,y}')::numeric between -10000000 and 10000000
             end
         )
     ) is true),
@@ -90,12 +92,16 @@ create table public.events (
 
 comment on table public.events is 'One row an event, partitioned by month of created_at (UTC).';
 comment on column public.events.created_at is
-'The sender''s time if it lies within [arrival - 35 days, arrival + 25 hours], else the first arrival. Partition key; with event_id the idempotency key.';
+'The sender''s time within [arrival - 35 days, arrival + 25 hours], else the first arrival. Partition key, and with
+event_id the idempotency key.';
 comment on column public.events.client_created_at is 'The sender''s time as it was sent.';
-comment on column public.events.sent_at is 'The sender''s clock at the moment of sending; received_at - sent_at is its skew.';
-comment on column public.events.received_at is 'When a collector took the event; for an import without one: created_at.';
+comment on column public.events.sent_at is
+'The sender''s clock at the moment of sending; received_at - sent_at is its skew.';
+comment on column public.events.received_at is
+'When a collector took the event; for an import without one: created_at.';
 comment on column public.events.loaded_at is 'When the row entered this table: what incremental models watch.';
-comment on column public.events.source is 'Path into the platform: api, supabase, pixel, webhook, access-log, import, direct.';
+comment on column public.events.source is
+'Path into the platform: api, supabase, pixel, webhook, access-log, import, direct.';
 comment on column public.events.ip_address is 'Network of the address (/24 or /48), never the whole address.';
 comment on column public.events.page_host is 'Host of page_url, lower case, without www.';
 comment on column public.events.page_path is 'Path of page_url without query and fragment.';
@@ -115,7 +121,7 @@ create table public.event_claims (
     created_at timestamptz not null
 );
 comment on table public.event_claims is
-'The created_at given once to each event whose own time was absent or out of bounds, so that a resend gets the same.';
+'The created_at of each event whose own time was absent, out of bounds or near them, so that a resend gets the same.';
 
 create table public.rejected_events (
     id bigint generated always as identity primary key,
@@ -128,8 +134,11 @@ create table public.rejected_events (
     received_at timestamptz not null default now()
 );
 comment on table public.rejected_events is 'Events that were refused, each with its reason: nothing is lost silently.';
-comment on column public.rejected_events.body is 'The event as it came, shortened to 16,384 characters; control characters are escaped.';
+comment on column public.rejected_events.body is 'The event as it came, shortened to 16,384 characters, NUL escaped.';
 create index rejected_events_site on public.rejected_events (site_id, received_at);
+-- A second import of the same file refuses the same lines: each is kept once.
+create unique index rejected_events_of_imports on public.rejected_events (site_id, hashtextextended(body, 0))
+where source in ('access-log', 'import');
 
 -- Counters of visitors and sessions: one upsert a statement, not one a row. Users come before sessions and each is
 -- ordered by key: unordered batches that share sessions deadlock. Rows put into a partition directly (drained,
@@ -152,6 +161,8 @@ begin
         last_seen_at = greatest(u.last_seen_at, excluded.last_seen_at),
         event_count = u.event_count + excluded.event_count;
 
+    -- The earliest event of a session describes it, in whatever order and company its events arrive; a session that a
+    -- client upserted before any event keeps what the client said.
     insert into public.sessions as s (
         site_id, session_id, user_id, started_at, last_seen_at, event_count, landing_page, referrer,
         utm_source, utm_medium, utm_campaign, utm_term, utm_content, device_type, browser, os, is_bot
@@ -159,35 +170,62 @@ begin
     select distinct on (site_id, session_id)
         site_id,
         session_id,
-        user_id,
+        coalesce(user_id, max(user_id) over w),
         min(created_at) over w,
-        coalesce(max(created_at) filter (where event_type not in ('page_leave', 'web_vitals')) over w, created_at),
+        max(created_at) filter (where event_type not in ('page_leave', 'web_vitals')) over w,
         count(*) over w,
         page_url, referrer, utm_source, utm_medium, utm_campaign, utm_term, utm_content,
         device_type, browser, os,
-        is_bot
+        bool_or(is_bot) over w
     from inserted
     where session_id is not null
     window w as (partition by site_id, session_id)
     order by site_id, session_id, created_at, event_id
     on conflict (site_id, session_id) do update set
+        landing_page = case
+            when s.event_count = 0 then coalesce(s.landing_page, excluded.landing_page)
+            when excluded.started_at < s.started_at then excluded.landing_page else s.landing_page
+        end,
+        referrer = case
+            when s.event_count = 0 then coalesce(s.referrer, excluded.referrer)
+            when excluded.started_at < s.started_at then excluded.referrer else s.referrer
+        end,
+        utm_source = case
+            when s.event_count = 0 then coalesce(s.utm_source, excluded.utm_source)
+            when excluded.started_at < s.started_at then excluded.utm_source else s.utm_source
+        end,
+        utm_medium = case
+            when s.event_count = 0 then coalesce(s.utm_medium, excluded.utm_medium)
+            when excluded.started_at < s.started_at then excluded.utm_medium else s.utm_medium
+        end,
+        utm_campaign = case
+            when s.event_count = 0 then coalesce(s.utm_campaign, excluded.utm_campaign)
+            when excluded.started_at < s.started_at then excluded.utm_campaign else s.utm_campaign
+        end,
+        utm_term = case
+            when s.event_count = 0 then coalesce(s.utm_term, excluded.utm_term)
+            when excluded.started_at < s.started_at then excluded.utm_term else s.utm_term
+        end,
+        utm_content = case
+            when s.event_count = 0 then coalesce(s.utm_content, excluded.utm_content)
+            when excluded.started_at < s.started_at then excluded.utm_content else s.utm_content
+        end,
+        device_type = case
+            when s.event_count = 0 then coalesce(s.device_type, excluded.device_type)
+            when excluded.started_at < s.started_at then excluded.device_type else s.device_type
+        end,
+        browser = case
+            when s.event_count = 0 then coalesce(s.browser, excluded.browser)
+            when excluded.started_at < s.started_at then excluded.browser else s.browser
+        end,
+        os = case
+            when s.event_count = 0 then coalesce(s.os, excluded.os)
+            when excluded.started_at < s.started_at then excluded.os else s.os
+        end,
         user_id = coalesce(s.user_id, excluded.user_id),
         started_at = least(s.started_at, excluded.started_at),
         last_seen_at = greatest(s.last_seen_at, excluded.last_seen_at),
         event_count = s.event_count + excluded.event_count,
-        -- What describes a session comes from its first event, however late that one arrives.
-        landing_page = case when excluded.started_at < s.started_at
-            then coalesce(excluded.landing_page, s.landing_page) else coalesce(s.landing_page, excluded.landing_page) end,
-        referrer = case when excluded.started_at < s.started_at
-            then coalesce(excluded.referrer, s.referrer) else coalesce(s.referrer, excluded.referrer) end,
-        utm_source = coalesce(s.utm_source, excluded.utm_source),
-        utm_medium = coalesce(s.utm_medium, excluded.utm_medium),
-        utm_campaign = coalesce(s.utm_campaign, excluded.utm_campaign),
-        utm_term = coalesce(s.utm_term, excluded.utm_term),
-        utm_content = coalesce(s.utm_content, excluded.utm_content),
-        device_type = coalesce(s.device_type, excluded.device_type),
-        browser = coalesce(s.browser, excluded.browser),
-        os = coalesce(s.os, excluded.os),
         is_bot = s.is_bot or excluded.is_bot;
     return null;
 end

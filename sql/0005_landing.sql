@@ -1,6 +1,6 @@
 -- The two functions that the public API may call, and the one statement behind them.
 
-create function public.site_for_key(key text) returns table (site_id text, domains text [], timezone text)
+create function public.site_for_key(key text) returns table (site_id text, domains text[], timezone text)
 language sql
 stable
 security definer
@@ -17,7 +17,8 @@ comment on function public.site_for_key(text) is 'The site that a public key nam
 -- [arrival - 35 days, arrival + 25 hours] is. Any other gets the arrival time once, kept in event_claims. When two
 -- flushes race for one claim, the loser waits for the winner's commit, finds no claim in its snapshot and inserts
 -- nothing: the winner stored that event in the same transaction. An event that was in bounds when it first came and is
--- out of bounds now (resent weeks later) is found by its own key and is a duplicate.
+-- out of bounds now (resent weeks later) is found by its own key and is a duplicate. Two copies that arrive on either
+-- side of a bound may be landed at the same moment and not see each other: so a time near a bound is claimed, too.
 create function ops.insert_events(batch json, keep_times boolean) returns setof uuid
 language sql
 volatile
@@ -26,7 +27,10 @@ as $$
     with incoming as materialized (
         select
             e.*,
-            greatest(least(coalesce(e.arrived_at, now()), now()), case when keep_times then '-infinity' else now() - interval '35 days' end) as received_at
+            greatest(
+                least(coalesce(e.arrived_at, now()), now()),
+                case when keep_times then '-infinity' else now() - interval '35 days' end
+            ) as received_at
         from json_to_recordset(batch) as e (
             event_id uuid, session_id uuid, is_bot boolean, site_id text, user_id text, event_type text, source text,
             page_url text, page_host text, page_path text, page_title text, referrer text, referrer_host text,
@@ -43,9 +47,11 @@ as $$
         select site_id, reject_event_id, reject_code, coalesce(reject_detail, ''), reject_body, source, received_at
         from incoming
         where reject_code is not null
+        order by site_id, reject_body
+        on conflict do nothing
     ),
 
-    events as (
+    timed as (
         select
             *,
             case
@@ -57,12 +63,21 @@ as $$
         where reject_code is null
     ),
 
+    events as (
+        select
+            *,
+            not keep_times and coalesce(
+                own_time not between received_at - interval '28 days' and received_at + interval '1 hour', true
+            ) as needs_claim
+        from timed
+    ),
+
     claimed as (
         insert into public.event_claims (event_id, created_at)
-        select distinct on (e.event_id) e.event_id, e.received_at
+        select distinct on (e.event_id) e.event_id, coalesce(e.own_time, e.received_at)
         from events as e
         where
-            e.own_time is null
+            e.needs_claim
             and not exists (
                 select from public.events as stored
                 where stored.created_at = e.client_created_at and stored.event_id = e.event_id
@@ -71,13 +86,15 @@ as $$
                 select from archive.events as stored
                 where stored.created_at = e.client_created_at and stored.event_id = e.event_id
             )
-        order by e.event_id, e.received_at
+        order by e.event_id, e.own_time, e.received_at
         on conflict do nothing
         returning event_id, created_at
     ),
 
     placed as (
-        select e.*, coalesce(old_claim.created_at, new_claim.created_at, e.own_time) as created_at
+        select e.*, coalesce(
+            old_claim.created_at, new_claim.created_at, case when not e.needs_claim then e.own_time end
+        ) as created_at
         from events as e
         left join public.event_claims as old_claim on old_claim.event_id = e.event_id
         left join claimed as new_claim on new_claim.event_id = e.event_id

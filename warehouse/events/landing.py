@@ -12,6 +12,7 @@ import psycopg
 from psycopg import errors
 
 from warehouse.events.schema import Row
+from warehouse.events.validation import MAX_REJECTED_BODY
 
 LAND: LiteralString = "select public.land_events(%s::json)"
 IMPORT: LiteralString = "select ops.import_events(%s::json)"
@@ -62,10 +63,17 @@ def _execute(connection: psycopg.Connection, rows: Sequence[Row], statement: Lit
 
 
 def _refuse(row: Row, error: psycopg.Error) -> None:
-    """Turn an event that Postgres refused into a refusal."""
+    """Turn a row that Postgres refused into a refusal. Nothing else of it stays: that would be refused again."""
     name = error.diag.constraint_name
-    row.reject_code = "refused_by_database"
-    row.reject_detail = f"Constraint {name}." if name else f"{type(error).__name__}."
-    row.reject_event_id = str(row.event_id)
     event = {field: getattr(row, field) for field in ("event_type", "page_url", "client_created_at", "payload")}
-    row.reject_body = _encode(event).decode(errors="backslashreplace")[:16_384]
+    refusal = Row(
+        site_id=row.site_id,
+        source=row.source,
+        arrived_at=row.arrived_at,
+        reject_code="refused_by_database",
+        reject_detail=f"Constraint {name}." if name else f"{type(error).__name__}.",
+        reject_event_id=str(row.event_id) if row.event_id else row.reject_event_id,
+        reject_body=_encode(event).decode()[:MAX_REJECTED_BODY],
+    )
+    for field in Row.__struct_fields__:
+        setattr(row, field, getattr(refusal, field))
