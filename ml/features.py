@@ -12,14 +12,14 @@ VISITOR = "user_id"
 TIME = "as_of"
 KEYS = (SITE, VISITOR, TIME)
 
-Unit = Literal["count", "days", "seconds", "percent", "share", "money", "change", "text"]
+Unit = Literal["count", "days", "seconds", "percent", "share", "money", "change", "number", "text"]
 
 
 @dataclass(frozen=True)
 class Feature:
     """One column: its name, its words for a marketer, and how its values are written.
 
-    ``words`` is a template for a value, ``{}``; ``absent`` is said when the value is null.
+    ``words`` is a template for a value, ``{}``, with ``{s}`` for the plural; ``absent`` is said of a null.
     ``theme`` groups columns that say nearly the same, so that reasons do not repeat themselves.
     """
 
@@ -42,10 +42,10 @@ NUMERIC: tuple[Feature, ...] = (
         "added to cart {} ago",
         "never added to cart",
     ),
-    Feature("active_days_7d", "active days in 7 days", "count", "frequency", "{} active day(s) in 7 days"),
-    Feature("active_days_28d", "active days in 28 days", "count", "frequency", "{} active day(s) in 28 days"),
-    Feature("sessions_7d", "sessions in 7 days", "count", "frequency", "{} session(s) in 7 days"),
-    Feature("sessions_28d", "sessions in 28 days", "count", "frequency", "{} session(s) in 28 days"),
+    Feature("active_days_7d", "active days in 7 days", "count", "frequency", "{} active day{s} in 7 days"),
+    Feature("active_days_28d", "active days in 28 days", "count", "frequency", "{} active day{s} in 28 days"),
+    Feature("sessions_7d", "sessions in 7 days", "count", "frequency", "{} session{s} in 7 days"),
+    Feature("sessions_28d", "sessions in 28 days", "count", "frequency", "{} session{s} in 28 days"),
     Feature(
         "sessions_trend",
         "change in sessions, week on week",
@@ -53,10 +53,10 @@ NUMERIC: tuple[Feature, ...] = (
         "trend",
         "{} sessions against the week before",
     ),
-    Feature("page_views_7d", "page views in 7 days", "count", "depth", "{} page view(s) in 7 days"),
-    Feature("page_views_28d", "page views in 28 days", "count", "depth", "{} page view(s) in 28 days"),
-    Feature("distinct_pages_28d", "different pages in 28 days", "count", "depth", "{} different page(s) in 28 days"),
-    Feature("clicks_28d", "clicks in 28 days", "count", "clicks", "{} click(s) in 28 days"),
+    Feature("page_views_7d", "page views in 7 days", "count", "depth", "{} page view{s} in 7 days"),
+    Feature("page_views_28d", "page views in 28 days", "count", "depth", "{} page view{s} in 28 days"),
+    Feature("distinct_pages_28d", "different pages in 28 days", "count", "depth", "{} different page{s} in 28 days"),
+    Feature("clicks_28d", "clicks in 28 days", "count", "clicks", "{} click{s} in 28 days"),
     Feature("engaged_seconds_28d", "engaged time in 28 days", "seconds", "attention", "{} of attention in 28 days"),
     Feature(
         "max_scroll_percent_28d",
@@ -66,12 +66,12 @@ NUMERIC: tuple[Feature, ...] = (
         "scrolled down to {}",
         "never scrolled",
     ),
-    Feature("form_starts_28d", "forms started in 28 days", "count", "forms", "{} form(s) started in 28 days"),
-    Feature("form_submits_28d", "forms sent in 28 days", "count", "forms", "{} form(s) sent in 28 days"),
-    Feature("add_to_carts_7d", "cart adds in 7 days", "count", "cart", "{} cart add(s) in 7 days"),
-    Feature("add_to_carts_28d", "cart adds in 28 days", "count", "cart", "{} cart add(s) in 28 days"),
-    Feature("purchases_28d", "purchases in 28 days", "count", "purchases", "{} purchase(s) in 28 days"),
-    Feature("conversions_total", "conversions so far", "count", "conversions", "{} conversion(s) so far"),
+    Feature("form_starts_28d", "forms started in 28 days", "count", "forms", "{} form{s} started in 28 days"),
+    Feature("form_submits_28d", "forms sent in 28 days", "count", "forms", "{} form{s} sent in 28 days"),
+    Feature("add_to_carts_7d", "cart adds in 7 days", "count", "cart", "{} cart add{s} in 7 days"),
+    Feature("add_to_carts_28d", "cart adds in 28 days", "count", "cart", "{} cart add{s} in 28 days"),
+    Feature("purchases_28d", "purchases in 28 days", "count", "purchases", "{} purchase{s} in 28 days"),
+    Feature("conversions_total", "conversions so far", "count", "conversions", "{} conversion{s} so far"),
     Feature("revenue_total", "revenue so far", "money", "purchases", "{} spent so far"),
     Feature(
         "days_since_last_conversion",
@@ -134,7 +134,7 @@ def describe(name: str) -> Feature:
     if known is not None:
         return known
     words = name.replace("_", " ").strip()
-    return Feature(name, words, "count", name, words + ": {}", words + ": absent")
+    return Feature(name, words, "number", name, words + ": {}", words + ": absent")
 
 
 def load_targets() -> dict[str, Target]:

@@ -10,6 +10,7 @@ categorical     names of the text columns, in order
 estimators      fitted pipelines with a ``decision_function`` in log-odds
 slopes          one weight for each estimator
 intercept       added to the weighted sum; together they are the calibration
+backgrounds     what ``ml.shapley`` needs to explain a score; not used here
 ==============  ==========================================================================
 
 ``probability = 1 / (1 + exp(-(intercept + sum(slope * estimator(row)))))``.

@@ -31,7 +31,7 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.pipeline import Pipeline
 
-from ml import artifacts, level, rivals, serving
+from ml import artifacts, level, rivals, serving, shapley
 from ml.errors import TrainingError
 from ml.evaluation import Report, fit_logistic, losses, report
 from ml.model import Propensity, Trial
@@ -39,6 +39,9 @@ from ml.model import Propensity, Trial
 SLOPE_DOUBT = 0.25
 """Standard deviation of the prior on each learner's weight: with few positives it stays near its start, with
 many the data decide. The intercept is free."""
+
+STRANGERS = 20_000
+"""Training rows with which a visitor is compared when a score is explained."""
 
 BASE_RATE = "base rate"
 BLEND = "blend"
@@ -126,7 +129,6 @@ def fit(
     estimators = {name: makers[name].learn_all(tried[name], x, y) for name in best.learners}
     final = _weigh(best.kind, best.learners, margins, y, second | third, start=best)
     final = _levelled(final, _margins(estimators, x), y, table[time], np.ones(len(y), dtype=bool))
-    until = table[time].max()
     bundle: dict[str, Any] = {
         "numeric": list(numeric),
         "categorical": list(categorical),
@@ -134,6 +136,8 @@ def fit(
         "slopes": list(final.slopes),
         "intercept": final.intercept,
     }
+    bundle["backgrounds"] = shapley.backgrounds(bundle, x.iloc[rivals.sample(len(x), STRANGERS, seed)])
+    until = table[time].max()
     return Propensity(
         bundle=bundle,
         kind=best.kind,
