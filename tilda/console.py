@@ -8,15 +8,37 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
-from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+WIDTH_OF_A_FILE = 200
+"""Columns of what is no terminal: nothing there needs to fit a screen."""
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else WIDTH_OF_A_FILE
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 Advance = Callable[[float, float | None], None]
 """Tells how far long work has come: what is done, and what there is in all (None: unknown), in any one unit."""
@@ -38,7 +60,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - what json.dump takes
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a table: numbers to the right, everything else to the left."""
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table = Table(title=title or None, title_justify="left", title_style="bold", pad_edge=False, box=box.SIMPLE_HEAD)
     for position, heading in enumerate(headings):
         numeric = all(isinstance(row[position], int | float) or row[position] is None for row in rows) and rows
         table.add_column(heading, justify="right" if numeric else "left")
@@ -98,9 +120,9 @@ def waiting(title: str, *, quiet: bool = False) -> Generator[Callable[[str], Non
         yield status.update
 
 
-def print_result(result: object) -> None:
+def print_result(result: DataclassInstance) -> None:
     """Print the fields of a dataclass, one a line; empty ones are left out."""
-    for name, value in asdict(result).items():  # type: ignore[call-overload]
+    for name, value in asdict(result).items():
         if value or value == 0:
             label = name.replace("_", " ")
             text = (
@@ -110,8 +132,8 @@ def print_result(result: object) -> None:
             out.print(f"{label}: {text if isinstance(text, str) else _cell(text)}", markup=False)
 
 
-def print_records(records: Sequence[object]) -> None:
+def print_records(records: Sequence[DataclassInstance]) -> None:
     """Print dataclasses of one kind as a table."""
-    rows = [asdict(record) for record in records]  # type: ignore[call-overload]
+    rows = [asdict(record) for record in records]
     if rows:
         print_table("", [name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in rows])

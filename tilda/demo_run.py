@@ -30,12 +30,11 @@ def run(settings: Settings, urls: dict[str, str]) -> None:
     """
     url = direct_url(settings)
     hash_key = settings.secrets.visitor_hash_key
+    truth_file = settings.data_dir / "demo" / "truth.csv"
     blog = sites.add_site(url, BLOG, domains=["semicomplete.com"], timezone="UTC")
     shop = sites.add_site(url, SHOP, domains=["shop.example", "127.0.0.1"], timezone="Europe/Moscow")
     with console.progress("Importing a real access log") as advance:
-        import_file(
-            url, SAMPLE_LOG, site_id=blog.site_id, format="access-log", hash_key=hash_key, progress=advance
-        )
+        import_file(url, SAMPLE_LOG, site_id=blog.site_id, format="access-log", hash_key=hash_key, progress=advance)
     with console.progress("Simulating a shop") as advance:
         simulate_into(
             url,
@@ -44,7 +43,7 @@ def run(settings: Settings, urls: dict[str, str]) -> None:
             ingest_url=urls["ingest"],
             service_key=settings.service_key or settings.secrets.service_key,
             hash_key=hash_key,
-            truth_file=settings.data_dir / "demo" / "truth.csv",
+            truth_file=truth_file,
             progress=advance,
         )
     with console.waiting("Visiting a page with a real browser"):
@@ -55,7 +54,7 @@ def run(settings: Settings, urls: dict[str, str]) -> None:
             console.err.print(f"No browser's visit: {error}", markup=False)
     with console.progress("Materialising every asset") as advance:
         materialize(settings, "*", advance)
-    report.print_report(settings, shop.site_id)
+    report.print_report(settings, shop.site_id, truth_file)
     console.out.print(f"\nThe snippet for {shop.site_id}, for the site's HEAD:", style="bold")
     console.out.print(sites.snippet(shop, urls["ingest"]), markup=False)
 

@@ -41,7 +41,9 @@ def _print_quality(connection: psycopg.Connection, site_id: str, truth_file: Pat
     model = propensity.champion(connection, site_id, TARGET)
     if model is None:
         newest = propensity.newest_version(connection, site_id, TARGET)
-        console.out.print(f"\nNo scores for {site_id}: {newest.reason if newest else 'nothing was trained'}", markup=False)
+        console.out.print(
+            f"\nNo scores for {site_id}: {newest.reason if newest else 'nothing was trained'}", markup=False
+        )
         return
     chosen = model.metrics["chosen"]
     rows: list[tuple[object, ...]] = [("model", model.algorithm, *(chosen[name] for name in _FIGURES))]

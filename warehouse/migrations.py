@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
@@ -13,9 +12,6 @@ from warehouse.database import INGEST_LOGIN, READER_LOGIN, connect
 from warehouse.errors import UserError
 from warehouse.secret_store import Secrets
 from warehouse.settings import PROJECT_ROOT
-
-# yoyo looks for a folder of its own there, and warns when there is none, as in a service.
-warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")
 
 SQL_DIR = PROJECT_ROOT / "sql"
 LOCK = "tilda.migrate"

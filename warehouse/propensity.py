@@ -102,8 +102,8 @@ def _frame(connection: psycopg.Connection, query: sql.Composed) -> pd.DataFrame:
 
 
 # Type ids of Postgres (pg_type.oid): fixed for ever.
-_DTYPES = {16: "boolean", 20: "float64", 21: "float64", 23: "float64", 700: "float64", 701: "float64"}
-_DTYPES |= {1700: "float64", 1114: "time", 1184: "time"}
+_NUMBERS = (20, 21, 23, 700, 701, 1700)
+_DTYPES = {16: "boolean", 1114: "time", 1184: "time"} | dict.fromkeys(_NUMBERS, "float64")
 
 
 def champion(connection: psycopg.Connection, site_id: str, target: str) -> ModelVersion | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,21 @@ def load_project() -> DbtProject:
     with (target / "manifest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_stale(project.manifest_path, PROJECT_DIR):
-            project.preparer.prepare(project)
+            _parse(target)
     return project
+
+
+def _parse(target: Path) -> None:
+    """Write the manifest. Dagster's own preparer needs dbt on PATH, which `dagster dev` by its full name has not."""
+    options = {"--project-dir": PROJECT_DIR, "--profiles-dir": PROJECT_DIR, "--target-path": target}
+    command = [_executable(), "--quiet", "parse", *(os.fspath(part) for pair in options.items() for part in pair)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"dbt cannot read the project {PROJECT_DIR}:\n{done.stdout}{done.stderr}")
+
+
+def _executable() -> str:
+    return os.fspath(Path(sys.executable).parent / "dbt")
 
 
 def is_stale(manifest: Path, project_dir: Path) -> bool:
@@ -71,4 +86,4 @@ class Translator(DagsterDbtTranslator):
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
     """The dbt command line of this environment."""
-    return DbtCliResource(project_dir=project, profiles_dir=os.fspath(PROJECT_DIR))
+    return DbtCliResource(project_dir=project, profiles_dir=os.fspath(PROJECT_DIR), dbt_executable=_executable())

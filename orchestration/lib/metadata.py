@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-
-class _Record(Protocol):
-    """A dataclass instance."""
-
-    __dataclass_fields__: Any
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
-def table(records: Sequence[_Record]) -> dg.TableMetadataValue | dg.TextMetadataValue:
+def table(records: Sequence[DataclassInstance]) -> dg.TableMetadataValue | dg.TextMetadataValue:
     """Dataclasses of one kind as a table."""
     if not records:
         return dg.MetadataValue.text("none")

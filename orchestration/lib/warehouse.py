@@ -1,7 +1,5 @@
 """The warehouse as a Dagster resource."""
 
-from __future__ import annotations
-
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -12,7 +10,7 @@ from warehouse.database import connect, direct_url
 from warehouse.settings import load_settings
 
 
-class Warehouse(dg.ConfigurableResource):
+class Warehouse(dg.ConfigurableResource["Warehouse"]):
     """The owner's login, past a pooler. Nothing connects before an asset asks.
 
     Attributes:

@@ -8,8 +8,6 @@ from typing import Literal
 
 import click
 
-from demo.bring_in import simulate_into
-from demo.simulation import Simulation
 from tilda import console
 from tilda.state import running
 from warehouse import partitions, sites
@@ -67,6 +65,9 @@ def simulate(
     as_json: bool,
 ) -> None:
     """Simulate a shop's visitors: recent days through the ingest API, older ones through the import."""
+    from demo.bring_in import simulate_into  # noqa: PLC0415 - pandas takes seconds to load
+    from demo.simulation import Simulation  # noqa: PLC0415
+
     settings = load_settings()
     until = end.replace(tzinfo=UTC) if end else datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     state = running(settings.data_dir)

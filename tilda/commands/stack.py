@@ -14,7 +14,7 @@ import click
 import psutil
 from psycopg import errors
 
-from tilda import console, demo_run, processes
+from tilda import console, processes
 from tilda.state import State, only_one, running
 from tilda.supervisor import stop_leftovers
 from warehouse import migrations
@@ -37,6 +37,8 @@ def up(*, with_demo: bool, detach: bool) -> None:
     try:
         state = _wait_until_ready(settings, started)
         if with_demo:
+            from tilda import demo_run  # noqa: PLC0415 - pandas and scikit-learn take seconds to load
+
             demo_run.run(settings, state.urls)
         console.print_table("", ["service", "address"], sorted(state.urls.items()))
         if started is None or detach:
@@ -156,7 +158,7 @@ def status(*, as_json: bool) -> None:
     else:
         rows = [(name, report[name]) for name in report if name != "processes"]
         console.print_table(f"Stack: {report['state']}", ["what", "value"], rows)
-        rows = [(one["name"], one["pid"], "running" if one["running"] else "down") for one in report["processes"]]
+        rows = [(one["name"], str(one["pid"]), "running" if one["running"] else "down") for one in report["processes"]]
         console.print_table("", ["process", "pid", "state"], rows)
     if state is None:
         sys.exit(1)

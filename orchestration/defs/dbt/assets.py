@@ -1,7 +1,5 @@
 """Every dbt model is an asset, every dbt test a check of one."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import Any

@@ -1,6 +1,6 @@
 """The months of `public.events`."""
 
-from __future__ import annotations
+from typing import Any
 
 import dagster as dg
 
@@ -14,7 +14,7 @@ from warehouse import partitions
     kinds={"postgres"},
     owners=["team:data"],
 )
-def event_partitions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+def event_partitions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
     """Keeps the current month and the next three ready, so that no event waits for its partition.
 
     Events of a month that nobody foresaw wait in `events_default`; this moves them into a partition of their own.

@@ -3,7 +3,7 @@
 No frame is handed from asset to asset: rows of persons stay in Postgres, and no copy of them lies in Dagster's storage.
 """
 
-from __future__ import annotations
+from typing import Any
 
 import dagster as dg
 
@@ -19,15 +19,13 @@ OWNERS = ["team:data"]
 
 
 @dg.asset(key=["ml", "training_set"], deps=[FEATURES], group_name="ml", kinds={"postgres"}, owners=OWNERS)
-def training_set(warehouse: Warehouse) -> dg.MaterializeResult:
+def training_set(warehouse: Warehouse) -> dg.MaterializeResult[Any]:
     """Counts what can be learned from: examples and positives of each site, target and cut-off.
 
     The rows themselves are those of `marts.visitor_features` whose label is known.
     """
     with warehouse.connect() as connection:
-        counts = [
-            count for target in load_targets().values() for count in steps.count_examples(connection, target)
-        ]
+        counts = [count for target in load_targets().values() for count in steps.count_examples(connection, target)]
     return dg.MaterializeResult(
         metadata={
             "examples": sum(count.examples for count in counts),
@@ -38,7 +36,7 @@ def training_set(warehouse: Warehouse) -> dg.MaterializeResult:
 
 
 @dg.asset(key=["ml", "model_versions"], deps=[training_set], group_name="ml", kinds={"scikitlearn"}, owners=OWNERS)
-def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
     """Trains a model for each site and target that has grounds, and decides whether it becomes the champion.
 
     A site without grounds gets a record that says what is missing, in words for a marketer.
@@ -65,7 +63,7 @@ def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) ->
     kinds={"scikitlearn", "postgres"},
     owners=OWNERS,
 )
-def propensity_scores(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
+def propensity_scores(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
     """Scores every visitor who was active in the 28 days before the newest cut-off, with the site's champion.
 
     Running it again for the same cut-off puts the same scores in place of the old ones.

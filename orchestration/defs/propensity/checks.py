@@ -1,7 +1,5 @@
 """What must hold of scores, whatever the model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

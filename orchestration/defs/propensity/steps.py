@@ -1,0 +1,177 @@
+"""The steps of one site and target: count, train and decide, score. `ml` computes, `warehouse.propensity` keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from ml import artifacts, gate, scoring, training
+from ml.errors import ArtifactError, TrainingError
+from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target
+from ml.model import Propensity
+from warehouse import propensity
+from warehouse.propensity import Decision
+from warehouse.queries import read_query
+
+SQL = Path(__file__).parent / "sql"
+DECISIONS: dict[str, Decision] = {"promote": "promoted", "keep": "kept", "none": "refused"}
+BOOSTING_PER_REGRESSION = 10 / 3
+"""Boosting wants this many times the examples of the regression (1,000 against 300)."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What can be learned from for one site, target and cut-off."""
+
+    site_id: str
+    target: str
+    as_of: datetime
+    examples: int
+    positives: int
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What became of one training. Figures are of the newest period, which the model had not seen."""
+
+    site_id: str
+    target: str
+    decision: Decision
+    reason: str
+    version: str | None = None
+    algorithm: str | None = None
+    examples: int | None = None
+    roc_auc: float | None = None
+    brier: float | None = None
+    base_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One scoring."""
+
+    site_id: str
+    target: str
+    model_version: str
+    as_of: datetime
+    visitors: int
+    expected: float
+
+
+def count_examples(connection: psycopg.Connection, target: Target) -> list[Examples]:
+    """Examples and positives by site and cut-off."""
+    query = sql.SQL(read_query(SQL, "count_examples")).format(label=sql.Identifier(target.label))
+    return [
+        Examples(site_id, target.name, as_of, examples, positives)
+        for site_id, as_of, examples, positives in connection.execute(query)
+    ]
+
+
+def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_positives: int) -> Decided:
+    """Train, decide and record the decision. Nothing is trained without grounds."""
+    frame = propensity.training_frame(connection, site_id, target.label, target.weeks)
+    champion = _load_champion(connection, site_id, target)
+    grounds = gate.check(
+        frame,
+        label=target.label,
+        time="as_of",
+        visitor="user_id",
+        words=target.words,
+        regression=min_positives,
+        boosting=round(min_positives * BOOSTING_PER_REGRESSION),
+        weeks=target.weeks,
+    )
+    if not grounds.met:
+        return _refuse(connection, site_id, target, grounds.message, had_champion=champion is not None)
+    try:
+        model = training.fit(
+            frame,
+            numeric=NUMERIC_NAMES,
+            categorical=CATEGORICAL_NAMES,
+            label=target.label,
+            time="as_of",
+            visitor="user_id",
+            horizon=target.horizon,
+            learners=grounds.learners,
+            target=target.name,
+        )
+    except TrainingError as error:
+        return _refuse(connection, site_id, target, str(error), had_champion=champion is not None)
+    decision = gate.decide(model, champion, frame, horizon=target.horizon)
+    return _record(connection, site_id, model, DECISIONS[decision.action], f"{grounds.message} {decision.reason}")
+
+
+def _load_champion(connection: psycopg.Connection, site_id: str, target: Target) -> Propensity | None:
+    """The model in use; one that these libraries cannot load any more is none."""
+    found = propensity.champion(connection, site_id, target.name)
+    if found is None:
+        return None
+    content = propensity.artifact(connection, site_id, target.name, found.version)
+    try:
+        return artifacts.loads(content, sha256=found.artifact_sha256)
+    except ArtifactError:
+        return None
+
+
+def _refuse(
+    connection: psycopg.Connection, site_id: str, target: Target, reason: str, *, had_champion: bool
+) -> Decided:
+    decision: Decision = "kept" if had_champion else "refused"
+    propensity.record_version(
+        connection, site_id=site_id, target=target.name, version="none", decision=decision, reason=reason
+    )
+    return Decided(site_id, target.name, decision, reason)
+
+
+def _record(
+    connection: psycopg.Connection, site_id: str, model: Propensity, decision: Decision, reason: str
+) -> Decided:
+    if model.trial is None:
+        raise ValueError("a fresh model has its trial")
+    judged = model.trial.rows["time"]
+    artifact = artifacts.dumps(model)
+    propensity.record_version(
+        connection,
+        site_id=site_id,
+        target=model.target,
+        version=model.version,
+        decision=decision,
+        reason=reason,
+        algorithm=model.kind,
+        artifact=artifact.content,
+        artifact_sha256=artifact.sha256,
+        features=[*model.numeric, *model.categorical],
+        metrics=model.metrics
+        | {"judged_from": judged.min().isoformat(), "judged_until": judged.max().isoformat()}
+        | {"rows": model.rows, "positives": model.positives},
+        libraries=artifact.libraries,
+        trained_from=model.data_from,
+        trained_to=model.data_until,
+    )
+    chosen = model.trial.chosen
+    return Decided(
+        site_id, model.target, decision, reason, model.version, model.kind,
+        chosen.n, chosen.roc_auc, chosen.brier, chosen.base_rate,
+    )  # fmt: skip
+
+
+def score(connection: psycopg.Connection, site_id: str, target: Target) -> Scored | None:
+    """Score the visitors of the newest cut-off with the champion; None without one.
+
+    Raises:
+        ArtifactError: The champion cannot be loaded: altered, or made by another scikit-learn.
+    """
+    champion = propensity.champion(connection, site_id, target.name)
+    if champion is None:
+        return None
+    content = propensity.artifact(connection, site_id, target.name, champion.version)
+    model = artifacts.loads(content, sha256=champion.artifact_sha256)
+    frame = propensity.scoring_frame(connection, site_id)
+    scores = scoring.score(model, frame).assign(target=target.name)
+    written = propensity.write_scores(connection, scores)
+    as_of: datetime = frame["as_of"].iloc[0].to_pydatetime()
+    return Scored(site_id, target.name, champion.version, as_of, written, round(float(scores["score"].sum()), 1))

@@ -1,0 +1,51 @@
+"""A stack of its own for tests: `tilda` as people call it, on its own data directory and ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROGRAMS = Path(sys.executable).parent
+UNSET = ("DATABASE_URL", "DATABASE_DIRECT_URL", "MINDSDB_URL", "SERVICE_KEY", "READER_KEY")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Runs `tilda` on one data directory."""
+
+    data_dir: Path
+    first_port: int
+
+    def environment(self) -> dict[str, str]:
+        names = ("POSTGRES_PORT", "INGEST_PORT", "PRIVATE_PORT", "DAGSTER_PORT")
+        ports = {name: str(self.first_port + number) for number, name in enumerate(names)}
+        base = {name: value for name, value in os.environ.items() if name not in UNSET}
+        return base | ports | {"DATA_DIR": str(self.data_dir)}
+
+    def popen(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [str(PROGRAMS / "tilda"), *arguments],
+            env=self.environment() | more,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, code: int = 0, timeout: float = 240, **more: str) -> str:
+        """Run a command to its end and return what it printed; its exit code must be `code`."""
+        with self.popen(*arguments, **more) as process:
+            out, err = process.communicate(timeout=timeout)
+        assert process.returncode == code, f"tilda {' '.join(arguments)}: {process.returncode}\n{out}\n{err}"
+        return out + err
+
+    def status(self) -> dict[str, Any]:
+        with self.popen("status", "--json") as process:
+            out, _ = process.communicate(timeout=60)
+        return json.loads(out)
