@@ -772,15 +772,15 @@
       newSession('');
     },
     /** Gives an optional module the one way to record. */
-    extend: (module) => module(record),
+    extend: (module) => module(safely(record)),
   };
 
   const main = () => {
     const waiting = api.slice ? api.slice() : [];
     Object.keys(calls).forEach((name) => (api[name] = safely(calls[name])));
-    api.push = ([name, ...args]) => api[name](...args);
-    decideConsent();
-    waiting.forEach((call) => api.push(call));
+    api.push = (...queued) => queued.forEach(safely(([name, ...args]) => api[name](...args)));
+    safely(decideConsent)();
+    api.push(...waiting);
     // Another tab has changed its mind, or Tilda's block was answered.
     listenAlways(window, 'storage', ({ key }) => key === CONSENT && decideConsent());
     if (consentMode === 'tilda') listenAlways(document, 'click', () => later(decideConsent, TILDA_ANSWER));

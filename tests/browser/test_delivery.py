@@ -1,11 +1,14 @@
 """Nothing that was recorded is lost, whatever becomes of the page, the network and the API."""
 
-from datetime import datetime
+import json
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.browser.actions import hide, open_page, queued, show
-from tests.browser.event_log import wait_until
+from tests.browser.actions import hide, open_page, queued, show, stored
+from tests.browser.event_log import RealApi, wait_until
+from tests.browser.loss import kill_renderer
 from tests.browser.site import Site
 from tests.browser.stub_api import Answer, StubApi
 
@@ -80,6 +83,7 @@ def test_the_next_page_delivers_what_the_last_one_could_not(page: Page, stub_sit
     page.goto("about:blank")
     stub_api.start()
     open_page(page, stub_site.url("/"))
+    hide(page)
     [event] = stub_api.wait_for("signup")
     assert event["payload"]["custom"] == {"plan": "pro"}
     wait_until(lambda: queued(page) == [])
@@ -94,3 +98,173 @@ def test_a_page_that_comes_back_reports_leaving_again(page: Page, stub_site: Sit
     first, second = stub_api.wait_for("page_leave", count=2)
     assert first["payload"]["page_view_id"] == second["payload"]["page_view_id"]
     assert second["payload"]["timing"]["engagedTime"] >= first["payload"]["timing"]["engagedTime"]
+
+
+def track_many(page: Page, count: int, size: int = 10) -> None:
+    page.evaluate(
+        "([n, size]) => { while (n--) tildaAnalytics.track('step', { n, text: 'ж'.repeat(size) }) }", [count, size]
+    )
+
+
+def test_no_request_is_larger_than_a_beacon_may_be(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    open_page(page, stub_site.page("/"))
+    track_many(page, 30, size=6000)  # 12 KB each: two bytes a letter
+    stub_api.wait_for("step", count=30, seconds=20)
+    assert max(request.size for request in stub_api.requests) <= 48 * 1024
+    assert max(request.size for request in stub_api.requests) > 36 * 1024
+
+
+def test_a_batch_that_the_api_finds_too_large_is_halved(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    stub_api.answer = lambda request: Answer(413 if len(request.events) > 3 else 202)
+    open_page(page, stub_site.page("/"))
+    track_many(page, 11)
+    hide(page)
+    stub_api.wait_for("step", count=11)
+    wait_until(lambda: queued(page) == [])
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_poisoned_event_is_dropped_and_the_others_arrive(
+    page: Page, stub_site: Site, stub_api: StubApi, status: int
+) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    stub_api.answer = lambda request: Answer(status if "poison" in json.dumps(request.body) else 202)
+    open_page(page, stub_site.page("/", options="data-debug"))
+    track_many(page, 4)
+    page.evaluate("tildaAnalytics.track('poison')")
+    track_many(page, 4)
+    stub_api.wait_for("step", count=8)
+    wait_until(lambda: queued(page) == [])
+    assert any("refused, dropped" in text and "poison" in text for text in said)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 408, 429, 500, 502, 503])
+def test_nothing_is_dropped_for_a_refusal_that_may_pass(
+    page: Page, stub_site: Site, stub_api: StubApi, status: int
+) -> None:
+    stub_api.answer = lambda request: Answer(status if len(stub_api.requests) < 2 else 202)
+    open_page(page, stub_site.page("/"))
+    page.evaluate("tildaAnalytics.track('signup')")
+    stub_api.wait_for("signup")
+    assert len(stub_api.requests) == 2
+
+
+def test_an_api_that_asks_for_a_pause_gets_it_across_pages(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    stub_api.answer = lambda request: Answer(429, {"Retry-After": "3"})
+    url = stub_site.page("/")
+    open_page(page, url)
+    page.evaluate("tildaAnalytics.track('signup')")
+    wait_until(lambda: stub_api.requests)
+    wait_until(lambda: "analytics_retry_at" in stored(page))
+    stub_api.answer = lambda request: Answer()
+    open_page(page, url)
+    page.evaluate("tildaAnalytics.track('signup')")
+    hide(page)
+    stub_api.wait_for("signup", count=2)
+    first, second = stub_api.requests[:2]
+    assert second.at - first.at >= 3
+
+
+def test_waits_grow_from_failure_to_failure(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    stub_api.answer = lambda request: Answer(500)
+    open_page(page, stub_site.page("/"))
+    page.evaluate("tildaAnalytics.track('signup')")
+    wait_until(lambda: len(stub_api.requests) == 3, seconds=20)
+    waits = [b.at - a.at for a, b in zip(stub_api.requests, stub_api.requests[1:], strict=False)]
+    for number, wait in enumerate(waits):
+        assert wait >= 2**number
+
+
+def test_a_hanging_api_is_given_up_and_asked_again(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    page.clock.install()
+    stub_api.answer = lambda request: Answer(hang_seconds=20 if len(stub_api.requests) == 1 else 0)
+    open_page(page, stub_site.page("/"))
+    page.evaluate("tildaAnalytics.track('signup')")
+    wait_until(lambda: stub_api.requests)
+    page.clock.fast_forward(16_000)
+    page.wait_for_timeout(200)
+    page.clock.fast_forward(3_000)
+    stub_api.wait_for("signup")
+    wait_until(lambda: queued(page) == [])
+
+
+def test_a_time_without_network_costs_nothing(page: Page, context: BrowserContext, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/"))
+    context.set_offline(True)
+    page.evaluate("tildaAnalytics.track('signup'); tildaAnalytics.track('later')")
+    page.wait_for_timeout(300)
+    assert len(queued(page)) == 3
+    context.set_offline(False)
+    api.wait_for("page_view", "signup", "later", count=3)
+    wait_until(lambda: queued(page) == [])
+
+
+def test_a_killed_api_costs_nothing(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/"))
+    api.server.kill()
+    page.evaluate("tildaAnalytics.track('signup'); tildaAnalytics.track('later')")
+    page.wait_for_timeout(300)
+    api.server.start()
+    api.wait_for("page_view", "signup", "later", count=3, seconds=20)
+    wait_until(lambda: queued(page) == [])
+
+
+def test_a_killed_tab_is_made_up_for_by_the_next_visit(context: BrowserContext, site: Site, api: RealApi) -> None:
+    url = site.page("/")
+    victim = context.new_page()
+    open_page(victim, url)
+    track_many(victim, 5)
+    kill_renderer(victim)
+    assert api.events == []
+    later = context.new_page()
+    later.clock.install(time=datetime.now(UTC) + timedelta(seconds=15))
+    open_page(later, url)
+    hide(later)
+    api.wait_for("step", count=5)
+    assert len(api.of_type("step")) == 5
+
+
+def test_two_tabs_share_the_queue(page: Page, context: BrowserContext, stub_site: Site, stub_api: StubApi) -> None:
+    url = stub_site.page("/")
+    open_page(page, url)
+    other = context.new_page()
+    open_page(other, url)
+    stub_api.stop()
+    track_many(page, 20)
+    track_many(other, 20)
+    stub_api.start()
+    stub_api.wait_for("step", count=40, seconds=20)
+    wait_until(lambda: queued(page) == [])
+
+
+def test_the_queue_is_bounded_and_keeps_the_newest(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    stub_api.answer = lambda request: Answer(503)
+    open_page(page, stub_site.page("/"))
+    track_many(page, 600)
+    stub_api.answer = lambda request: Answer()
+    hide(page)
+    wait_until(lambda: queued(page) == [], seconds=20)
+    numbers = {event["payload"]["custom"]["n"] for event in stub_api.of_type("step")}
+    assert min(numbers) == 0
+    assert len(numbers) <= 500
+
+
+@pytest.mark.parametrize("hours", [-30, -3, 5, 400])
+def test_a_wrong_clock_is_no_obstacle(page: Page, site: Site, api: RealApi, hours: int) -> None:
+    page.clock.install(time=datetime.now(UTC) + timedelta(hours=hours))
+    open_page(page, site.page("/"))
+    page.evaluate("tildaAnalytics.track('signup')")
+    [event] = api.wait_for("signup")
+    skew = datetime.fromisoformat(event["received_at"]) - datetime.fromisoformat(event["sent_at"])
+    assert abs(skew + timedelta(hours=hours)) < timedelta(minutes=1)
+    wait_until(lambda: queued(page) == [])
+
+
+def test_an_event_that_no_request_can_carry_is_dropped_alone(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    open_page(page, stub_site.page("/"))
+    track_many(page, 1, size=40_000)
+    page.evaluate("tildaAnalytics.track('signup')")
+    stub_api.wait_for("signup")
+    assert stub_api.of_type("step") == []
+    wait_until(lambda: queued(page) == [])

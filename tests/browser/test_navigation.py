@@ -1,0 +1,99 @@
+"""Pages that change without loading, links that lead away, pages left out."""
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.actions import hide, open_page
+from tests.browser.event_log import RealApi
+from tests.browser.site import TALL, Site
+
+
+def test_a_single_page_application_has_many_pages(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", TALL + '<form id="f"><input name="a"></form>'))
+    page.fill("[name=a]", "x")
+    page.evaluate("history.pushState({}, '', '/catalogue'); document.title = 'Catalogue'")
+    page.wait_for_timeout(200)
+    page.evaluate("history.replaceState({}, '', '/catalogue#top')")
+    page.evaluate("history.back()")
+    page.wait_for_timeout(200)
+    hide(page)
+    first, catalogue, back = api.wait_for("page_view", count=3)
+    assert [view["page_url"] for view in (first, catalogue, back)] == [
+        site.url("/"), site.url("/catalogue"), site.url("/")
+    ]  # fmt: skip
+    assert catalogue["referrer"] == site.url("/")
+    assert catalogue["page_title"] == "Catalogue"
+    assert len({view["session_id"] for view in (first, catalogue, back)}) == 1
+    leaves = api.wait_for("page_leave", count=3)
+    assert [leave["payload"]["page_view_id"] for leave in leaves] == [
+        view["payload"]["page_view_id"] for view in (first, catalogue, back)
+    ]
+    [abandon] = api.of_type("form_abandon")
+    assert abandon["payload"]["page_view_id"] == first["payload"]["page_view_id"]
+
+
+@pytest.mark.parametrize(("options", "views"), [("", 1), ("data-hash", 2)])
+def test_the_hash_counts_when_asked_for(page: Page, site: Site, api: RealApi, options: str, views: int) -> None:
+    open_page(page, site.page("/", options=options))
+    page.evaluate("location.hash = '#/cart'")
+    page.wait_for_timeout(200)
+    hide(page)
+    api.wait_for("page_leave", count=views)
+    assert len(api.of_type("page_view")) == views
+
+
+@pytest.mark.parametrize(
+    ("href", "event_type"),
+    [
+        ("https://elsewhere.example/page", "outbound_click"),
+        ("tel:+78001234567", "outbound_click"),
+        ("mailto:shop@example.com", "outbound_click"),
+        ("/prices.pdf?v=2", "file_download"),
+        ("https://elsewhere.example/catalogue.ZIP", "file_download"),
+        ("/about", None),
+        ("#popup:form", None),
+        ("javascript:void(0)", None),
+        ("http://www.shop.localhost/", None),
+    ],
+)
+def test_links_that_lead_away(page: Page, site: Site, api: RealApi, href: str, event_type: str | None) -> None:
+    link = f'<a href="{href}" onclick="event.preventDefault()"><b id="b">Go</b></a>'
+    open_page(page, site.page("/", link))
+    page.click("#b")
+    hide(page)
+    api.wait_for("page_leave")
+    found = api.of_type("outbound_click", "file_download")
+    assert [event["event_type"] for event in found] == ([event_type] if event_type else [])
+    for event in found:
+        assert event["payload"]["link"]["url"].startswith(
+            href.partition("?")[0].partition(":")[0].replace("/prices.pdf", "http")
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "counted"), [("/admin/users", False), ("/admin", True), ("/draft", False), ("/drafts", True)]
+)
+def test_excluded_pages_are_not_counted(page: Page, site: Site, api: RealApi, path: str, counted: bool) -> None:
+    open_page(page, site.page(path, options='data-exclude="/admin/*, /draft"'))
+    page.evaluate("tildaAnalytics.track('signup')")
+    hide(page)
+    site.page("/end")
+    open_page(page, site.url("/end"))
+    page.evaluate("tildaAnalytics.track('end'); tildaAnalytics.track('signup', { last: true })")
+    api.wait_for("end")
+    assert (len(api.of_type("page_view")) == 2) is counted
+
+
+def test_an_engaged_visitor_is_told_from_an_open_tab(page: Page, site: Site, api: RealApi) -> None:
+    page.clock.install()
+    open_page(page, site.page("/", TALL))
+    page.clock.fast_forward(100_000)
+    page.mouse.move(10, 10)
+    page.clock.fast_forward(5_000)
+    page.mouse.move(20, 20)
+    page.clock.fast_forward(5_000)
+    hide(page)
+    [leave] = api.wait_for("page_leave")
+    timing = leave["payload"]["timing"]
+    assert 110 <= timing["timeOnPage"] < 120
+    assert 40 <= timing["engagedTime"] < 45, "30 s after the last sign of life, and the two times 5 s"
