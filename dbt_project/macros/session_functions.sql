@@ -1,0 +1,95 @@
+{#
+    Two functions that plain SQL lacks, made before each run.
+
+    session_number: what starts a session is compared with the session in progress, not with the row before, so the rule
+    needs a state. A window aggregate carries it through the events of a visitor in one pass.
+
+    uuid_v5: RFC 9562 name-based ids need SHA-1, and Postgres without contrib has none. The name is at most 39 bytes
+    here, so that namespace and name fill one block of the hash.
+#}
+{% macro create_session_functions() %}
+{% if execute %}
+-- one maker at a time: two dbt processes that replace a function at once fail
+select pg_advisory_xact_lock(hashtextextended('tilda.session_functions', 0));
+create schema if not exists intermediate;
+
+create or replace function intermediate.next_session_state(
+    state text [], is_idle boolean, campaign text, referrer text
+) returns text []
+language plpgsql immutable parallel safe
+as $body$
+begin
+    -- state: number of the session, its campaign, its external referrer
+    if state is null then
+        return array['1', campaign, referrer];
+    elsif is_idle or campaign <> coalesce(state[2], '') or referrer <> coalesce(state[3], '') then
+        return array[(state[1]::int + 1)::text, campaign, referrer];
+    end if;
+    return state;
+end
+$body$;
+
+create or replace function intermediate.session_state_number(state text []) returns integer
+language sql immutable parallel safe
+return coalesce(state[1]::int, 0);
+
+create or replace aggregate intermediate.session_number(boolean, text, text) (
+    sfunc = intermediate.next_session_state, stype = text [],
+    finalfunc = intermediate.session_state_number, parallel = safe
+);
+
+create or replace function intermediate.uuid_v5(namespace uuid, name text) returns uuid
+language plpgsql immutable strict parallel safe
+as $body$
+declare
+    message bytea := decode(replace(namespace::text, '-', ''), 'hex') || convert_to(name, 'UTF8');
+    bits int := length(message) * 8;
+    m constant bigint := 4294967295;
+    w bigint [];
+    a bigint := 1732584193;
+    b bigint := 4023233417;
+    c bigint := 2562383102;
+    d bigint := 271733878;
+    e bigint := 3285377520;
+    t bigint;
+    digest text;
+begin
+    if length(message) > 55 then
+        raise exception 'uuid_v5 takes names of at most 39 bytes';
+    end if;
+    message := message || '\x80'::bytea || decode(repeat('00', 59 - length(message)), 'hex')
+        || decode(lpad(to_hex(bits), 8, '0'), 'hex');
+    -- Postgres binds + before all bit operators, and those from left to right: hence the brackets.
+    for i in 0 .. 15 loop
+        w[i] := (get_byte(message, 4 * i)::bigint << 24) | (get_byte(message, 4 * i + 1) << 16)
+            | (get_byte(message, 4 * i + 2) << 8) | get_byte(message, 4 * i + 3);
+    end loop;
+    for i in 16 .. 79 loop
+        t := w[i - 3] # w[i - 8] # w[i - 14] # w[i - 16];
+        w[i] := ((t << 1) | (t >> 31)) & m;
+    end loop;
+    for i in 0 .. 79 loop
+        t := (((a << 5) | (a >> 27)) & m) + e + w[i] + case
+            when i < 20 then (((b & c) | (~b & m & d)) + 1518500249)
+            when i < 40 then ((b # c # d) + 1859775393)
+            when i < 60 then (((b & c) | (b & d) | (c & d)) + 2400959708)
+            else ((b # c # d) + 3395469782)
+        end;
+        e := d;
+        d := c;
+        c := ((b << 30) | (b >> 2)) & m;
+        b := a;
+        a := t & m;
+    end loop;
+    digest := lpad(to_hex((a + 1732584193) & m), 8, '0') || lpad(to_hex((b + 4023233417) & m), 8, '0')
+        || lpad(to_hex((c + 2562383102) & m), 8, '0') || lpad(to_hex((d + 271733878) & m), 8, '0')
+        || lpad(to_hex((e + 3285377520) & m), 8, '0');
+    -- version 5, variant 10
+    return (
+        substr(digest, 1, 12) || '5' || substr(digest, 14, 3)
+        || to_hex(8 | (('x' || substr(digest, 17, 1))::bit(4)::int & 3)) || substr(digest, 18, 15)
+    )::uuid;
+end
+$body$;
+{% endif %}
+{% endmacro %}

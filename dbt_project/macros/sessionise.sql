@@ -1,0 +1,112 @@
+{#
+    CTE `external_referrers` for the events of `relation`, which must stand beside the CTEs `sites` and
+    `referrer_exclusions`: the referrers that are neither the page's own host, nor a domain of the site, nor a payment
+    page. Worked out for each pair of hosts once, not for each event.
+#}
+{% macro external_referrers(relation) %}
+external_referrers as (
+
+    select
+        hosts.site_id,
+        hosts.page_host,
+        hosts.referrer_host,
+        hosts.referrer_host as referrer_domain
+    from (
+        select distinct
+            site_id,
+            page_host,
+            referrer_host
+        from {{ relation }}
+        where referrer_host is not null
+    ) as hosts
+    left join sites on hosts.site_id = sites.site_id
+    where
+        hosts.referrer_host is distinct from hosts.page_host
+        and not exists (
+            select from unnest(sites.domains) as own (name)
+            where {{ is_within('hosts.referrer_host', "regexp_replace(lower(own.name), '^www[.]', '')") }}
+        )
+        and not exists (
+            select from referrer_exclusions
+            where {{ is_within('hosts.referrer_host', 'referrer_exclusions.domain') }}
+        )
+
+)
+{% endmacro %}
+
+{# Whether a host is a domain or one of its subdomains. #}
+{% macro is_within(host, domain) -%}
+    ({{ host }} = {{ domain }} or right({{ host }}, length({{ domain }}) + 1) = '.' || {{ domain }})
+{%- endmacro %}
+
+{#
+    CTEs up to `sessionised`: the rules of sessions applied to the events of `relation`, each visitor and client session
+    for itself (a new tab is a client session of its own). Adds
+
+    session_key: the client session, a constant for events without one;
+    session_number: 1, 2, … within visitor and client session; 0 before the first activity;
+    is_session_start: the event that began the session;
+    page_view_sequence: page views so far within visitor and client session.
+
+    `also_by` names a further column that keeps histories apart. What is no activity (page_leave, web_vitals, webhooks) neither starts nor extends a session.
+#}
+{% macro sessionised(relation, also_by=none) %}
+{%- set visitor_session = 'site_id, user_id, ' ~ (also_by ~ ', ' if also_by else '') ~ 'session_key' -%}
+keyed as (
+
+    select
+        *,
+        coalesce(client_session_id, '00000000-0000-0000-0000-000000000000') as session_key,
+        case
+            when coalesce(utm_source, utm_medium, utm_campaign, utm_term, utm_content) is not null
+                then concat_ws(
+                    chr(31),
+                    coalesce(utm_source, ''), coalesce(utm_medium, ''), coalesce(utm_campaign, ''),
+                    coalesce(utm_term, ''), coalesce(utm_content, '')
+                )
+        end as campaign
+    from {{ relation }}
+
+),
+
+timed as (
+
+    select
+        *,
+        occurred_at - max(occurred_at) filter (where is_activity) over (
+            visitor_session rows between unbounded preceding and 1 preceding
+        ) > interval '30 minutes' as is_idle
+    from keyed
+    window visitor_session as (
+        partition by {{ visitor_session }} order by occurred_at, event_rank, event_id
+    )
+
+),
+
+numbered as (
+
+    select
+        *,
+        intermediate.session_number(is_idle, campaign, referrer_domain) filter (where is_activity)
+            over visitor_session as session_number,
+        count(*) filter (where event_type = 'page_view' and is_activity) over visitor_session as page_view_sequence
+    from timed
+    window visitor_session as (
+        partition by {{ visitor_session }} order by occurred_at, event_rank, event_id
+        rows between unbounded preceding and current row
+    )
+
+),
+
+sessionised as (
+
+    select
+        *,
+        is_activity and session_number > coalesce(lag(session_number) over visitor_session, 0) as is_session_start
+    from numbered
+    window visitor_session as (
+        partition by {{ visitor_session }} order by occurred_at, event_rank, event_id
+    )
+
+)
+{% endmacro %}

@@ -1,0 +1,86 @@
+{{ config(indexes=[{'columns': ['site_id', 'session_id']}]) }}
+
+with
+
+events as (
+
+    select * from {{ ref('int_events_sessionised') }}
+
+),
+
+goals as (
+
+    select * from {{ ref('goals') }}
+    union all
+    select
+        'purchase' as goal_id,
+        'Purchase' as goal_name,
+        null as site_id,
+        'purchase' as event_type,
+        null as page_path,
+        null as form_id,
+        null as minimum_value
+
+),
+
+matched as (
+
+    select
+        events.*,
+        goals.goal_id,
+        goals.goal_name,
+        -- What the browser and the webhook both know of one conversion
+        coalesce(
+            case when events.event_type = 'purchase' then 'order:' || events.order_id end,
+            'transaction:' || events.transaction_id,
+            'event:' || events.event_id
+        ) as conversion_key
+    from events
+    inner join goals
+        on
+            events.event_type = goals.event_type
+            and (goals.site_id is null or events.site_id = goals.site_id)
+            and (goals.page_path is null or events.page_path like goals.page_path)
+            and (goals.form_id is null or events.form_id = goals.form_id)
+            and (goals.minimum_value is null or events.order_amount >= goals.minimum_value)
+
+),
+
+-- One row a conversion: the browser knows visitor and session, the webhook knows the money.
+merged as (
+
+    select
+        site_id,
+        goal_id,
+        conversion_key,
+        min(goal_name) as goal_name,
+        min(event_type) as event_type,
+        min(occurred_at) as converted_at,
+        min(received_at) as received_at,
+        {{ first_value('event_id', 'session_id is null, is_anonymous, occurred_at, event_id') }} as event_id,
+        {{ first_value('user_id', 'session_id is null, is_anonymous, occurred_at, event_id') }} as user_id,
+        {{ first_value('session_id', 'session_id is null, is_anonymous, occurred_at, event_id') }} as session_id,
+        {{ first_value('page_path', 'page_path is null, source = \'webhook\', occurred_at, event_id') }} as page_path,
+        {{ first_value('form_id', 'form_id is null, source = \'webhook\', occurred_at, event_id') }} as form_id,
+        min(order_id) as order_id,
+        min(transaction_id) as transaction_id,
+        {{ first_value('order_amount', 'order_amount is null, source <> \'webhook\', occurred_at, event_id') }} as value,
+        {{ first_value('order_currency', 'order_amount is null, source <> \'webhook\', occurred_at, event_id') }}
+            as currency,
+        bool_or(source = 'webhook') as is_confirmed_by_webhook,
+        count(*) as event_count
+    from matched
+    group by 1, 2, 3
+
+),
+
+final as (
+
+    select
+        md5(concat_ws(chr(31), site_id, goal_id, conversion_key)) as conversion_id,
+        *
+    from merged
+
+)
+
+select * from final

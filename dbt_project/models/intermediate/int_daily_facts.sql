@@ -1,0 +1,93 @@
+{{ config(materialized="view") }}
+
+with
+
+sessions as (
+
+    select * from {{ ref('sessions') }}
+
+),
+
+page_views as (
+
+    select * from {{ ref('page_views') }}
+
+),
+
+conversions as (
+
+    select * from {{ ref('conversions') }}
+
+),
+
+session_facts as (
+
+    select
+        site_id,
+        session_date as date,
+        channel,
+        device_type,
+        user_id,
+        is_new_visitor,
+        1 as sessions,
+        is_bounce::int as bounces,
+        engaged_seconds,
+        0 as page_views,
+        0 as conversions,
+        0 as revenue
+    from sessions
+
+),
+
+-- A session that runs over midnight has page views on two days.
+page_view_facts as (
+
+    select
+        site_id,
+        view_date as date,
+        channel,
+        device_type,
+        user_id,
+        false as is_new_visitor,
+        0 as sessions,
+        0 as bounces,
+        0 as engaged_seconds,
+        count(*) as page_views,
+        0 as conversions,
+        0 as revenue
+    from page_views
+    group by 1, 2, 3, 4, 5
+
+),
+
+-- Without a session there is no visitor to count.
+conversion_facts as (
+
+    select
+        site_id,
+        conversion_date as date,
+        channel,
+        device_type,
+        case when session_id is not null then user_id end as user_id,
+        false as is_new_visitor,
+        0 as sessions,
+        0 as bounces,
+        0 as engaged_seconds,
+        0 as page_views,
+        1 as conversions,
+        revenue
+    from conversions
+
+),
+
+final as (
+
+    select * from session_facts
+    union all
+    select * from page_view_facts
+    union all
+    select * from conversion_facts
+
+)
+
+select * from final

@@ -1,0 +1,55 @@
+{{ config(indexes=[
+    {'columns': ['site_id', 'session_id'], 'unique': true},
+    {'columns': ['site_id', 'user_id']},
+]) }}
+
+with
+
+events as (
+
+    select * from {{ ref('int_events_sessionised') }}
+    where is_session_start
+
+),
+
+channel_sources as (
+
+    select * from {{ ref('channel_sources') }}
+
+),
+
+{{ acquired('events') }},
+
+final as (
+
+    select
+        ---------- ids
+        site_id,
+        session_id,
+        user_id,
+        client_session_id,
+        event_id,
+        is_anonymous,
+
+        ---------- times
+        occurred_at as started_at,
+        received_at,
+
+        ---------- where from
+        referrer_domain,
+        channel,
+        utm_source,
+        utm_medium,
+        utm_campaign,
+        utm_term,
+        utm_content,
+
+        ---------- what with
+        coalesce(device_type, 'unknown') as device_type,
+        coalesce(browser, 'unknown') as browser,
+        coalesce(os, 'unknown') as os
+    from acquired
+
+)
+
+select * from final
