@@ -44,13 +44,13 @@ _STATIC = """
 """
 STATIC_EXTENSIONS = frozenset(_STATIC.split())
 
-_LINE = re.compile(
+_LINE = re.compile(  # quoted fields are taken whole and not given back: no line takes long
     # a virtual host comes first only where the next column is an address
-    r"(?:(?P<vhost>[^\s\"]+) (?=(?:\d+\.\d+\.\d+\.\d+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+) ))?"
+    r"(?:(?P<vhost>[^\s\",]+) (?=(?:\d+\.\d+\.\d+\.\d+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+) ))?"
     r"(?P<address>[^\s\"]+) .*?"  # then ident and user; a user's name may hold spaces
     r"\[(?P<day>\d\d/[A-Z][a-z]{2}/\d{4}):(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d) (?P<zone>[+-]\d{4})\] "
-    r'"(?P<request>(?:[^"\\]|\\.)*)" (?P<status>\d{3}) \S+'
-    r'(?: "(?P<referrer>(?:[^"\\]|\\.)*)" "(?P<agent>(?:[^"\\]|\\.)*)")?(?:\s|$)'
+    r'"(?P<request>(?:[^"\\]++|\\.)*+)" (?P<status>\d{3}) \S+'
+    r'(?: "(?P<referrer>(?:[^"\\]++|\\.)*+)" "(?P<agent>(?:[^"\\]++|\\.)*+)")?(?:\s|$)'
 )
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
 _CONTROL = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"v": b"\v", b"f": b"\f"}

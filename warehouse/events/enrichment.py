@@ -115,13 +115,13 @@ def _truncate(address: str) -> str | None:
     text, _, length = address.strip().partition("/")  # as Postgres prints a network
     try:
         parsed = ipaddress.ip_address(text.partition("%")[0])
-        longest = int(length) if length else 128
+        if isinstance(parsed, ipaddress.IPv6Address):
+            # Addresses of version 4 in the clothes of version 6; the first 48 bits of 6to4 hold all of one.
+            parsed = parsed.ipv4_mapped or parsed.sixtofour or parsed
+        kept = min(24 if parsed.version == 4 else 48, int(length or 128))
+        return str(ipaddress.ip_network((parsed, kept), strict=False))
     except ValueError:
         return None
-    if isinstance(parsed, ipaddress.IPv6Address):
-        # Addresses of version 4 in the clothes of version 6; the first 48 bits of 6to4 hold all of one.
-        parsed = parsed.ipv4_mapped or parsed.sixtofour or parsed
-    return str(ipaddress.ip_network((parsed, min(24 if parsed.version == 4 else 48, longest)), strict=False))
 
 
 def clean(text: str | None, most: int) -> str | None:

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.event_strategies import urls
+from warehouse.events.enrichment import clean, make_row, parse_url, parse_user_agent, truncate_address
+from warehouse.events.schema import Event
+
+CHROME = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
+)
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 "
+    "Mobile/15E148 Safari/604.1"
+)
+IPAD = IPHONE.replace("iPhone; CPU iPhone OS", "iPad; CPU OS")
+ANDROID = "Mozilla/5.0 (Linux; Android 14; {}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0{} Safari/537.36"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "device_type", "browser", "os"),
+    [
+        (CHROME, "desktop", "Chrome", "Windows"),
+        (IPHONE, "mobile", "Mobile Safari", "iOS"),
+        (IPAD, "tablet", "Mobile Safari", "iOS"),
+        (ANDROID.format("Pixel 8", " Mobile"), "mobile", "Chrome Mobile", "Android"),
+        (ANDROID.format("SM-X710", ""), "tablet", "Chrome", "Android"),
+        (ANDROID.format("CUBOT NOTE 20", " Mobile"), "mobile", "Chrome Mobile", "Android"),
+        (ANDROID.format("CUBOT_X18_Plus", " Mobile"), "mobile", "Chrome Mobile", "Android"),
+        (ANDROID.format("BRAVIA 4K UR2", ""), "tv", "Chrome", "Android"),
+        (
+            "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0; Media Center PC 6.0; Tablet PC 2.0)",
+            "desktop",
+            "IE",
+            "Windows",
+        ),
+    ],
+)
+def test_people_and_their_devices(user_agent: str, device_type: str, browser: str, os: str) -> None:
+    assert parse_user_agent(user_agent) == (device_type, browser, os, False)
+
+
+@pytest.mark.parametrize(
+    "user_agent",
+    [
+        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+        "Mozilla/5.0 (compatible; YandexBot/3.0; +http://yandex.com/bots)",
+        "Mozilla/5.0 (compatible; Linux x86_64; Mail.RU_Bot/2.0; +http://go.mail.ru/help/robots)",
+        "Mozilla/5.0 (compatible; archive.org_bot +http://www.archive.org/details/archive.org_bot)",
+        "Mozilla/5.0 (compatible; Ezooms/1.0; help@moz.com)",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/140.0 Safari/537.36",
+        "curl/8.5.0",
+        "python-requests/2.32",
+        "Ruby",
+        "facebookexternalhit/1.1",
+    ],
+)
+def test_crawlers_are_flagged(user_agent: str) -> None:
+    agent = parse_user_agent(user_agent)
+    assert agent.is_bot
+    assert agent.device_type == "bot"
+
+
+def test_no_user_agent_says_nothing() -> None:
+    assert parse_user_agent(None) == parse_user_agent("") == (None, None, None, False)
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("203.0.113.77", "203.0.113.0/24"),
+        (" 203.0.113.77 ", "203.0.113.0/24"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
+        ("::ffff:203.0.113.77", "203.0.113.0/24"),
+        ("2002:cb00:714d::1", "203.0.113.0/24"),  # 6to4: its first 48 bits hold the whole address of version 4
+        ("fe80::1%eth0", "fe80::/48"),
+        ("203.0.113.0/24", "203.0.113.0/24"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("2001:db8:1::/48", "2001:db8:1::/48"),
+        ("203.0.113", None),
+        ("1.2.3.4:5678", None),
+        ("1.2.3.4/x", None),
+        ("1.2.3.4/-1", None),
+        ("9" * 100_000, None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_of_an_address_only_its_network_is_kept(address: str | None, network: str | None) -> None:
+    assert truncate_address(address) == network
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "path"),
+    [
+        ("https://WWW.Example.com/A%20b?x=1#y", "example.com", "/A b"),
+        ("https://example.com", "example.com", "/"),
+        ("https://example.com.:8443/x", "example.com", "/x"),
+        ("https://user:secret@example.com/x", "example.com", "/x"),
+        ("android-app://com.google.android.gm/", "com.google.android.gm", "/"),
+        ("/only/a/path", None, "/only/a/path"),
+        ("javascript:alert(1)", None, None),
+        ("not a url", None, None),
+        ("http://[::1", None, None),
+        (None, None, None),
+    ],
+)
+def test_parts_of_a_url(url: str | None, host: str | None, path: str | None) -> None:
+    assert parse_url(url)[:2] == (host, path)
+
+
+@given(urls, urls)
+@settings(max_examples=200, deadline=None)
+def test_hostile_urls_become_bounded_text(page_url: str, referrer: str) -> None:
+    event = Event(event_id=uuid4(), event_type="page_view", page_url=page_url, referrer=referrer)
+    row = make_row(event, site_id="s", source="api", address=None, user_agent=None)
+    for text, most in (
+        (row.page_url, 4096),
+        (row.page_path, 4096),
+        (row.page_host, 255),
+        (row.referrer_host, 255),
+        *((getattr(row, f"utm_{name}"), 512) for name in ("source", "medium", "campaign", "term", "content")),
+    ):
+        assert text is None or (0 < len(text) <= most and "\x00" not in text and text.encode())
+
+
+def test_a_campaign_comes_whole_from_one_place() -> None:
+    url = "https://example.com/?utm_source=url&UTM_Medium=Email&utm_campaign=&utm_source=second"
+
+    def campaign(payload: dict[str, object] | None) -> tuple[str | None, ...]:
+        event = Event(event_id=uuid4(), event_type="page_view", page_url=url, payload=payload)
+        row = make_row(event, site_id="s", source="api", address=None, user_agent=None)
+        return row.utm_source, row.utm_medium, row.utm_campaign
+
+    assert campaign(None) == ("url", "Email", None)
+    assert campaign({"utm": {"source": "session", "campaign": 5}}) == ("session", None, None)
+    assert campaign({"utm": {}}) == campaign({"utm": {"source": ""}}) == ("url", "Email", None)
+
+
+@given(st.text(max_size=50))
+@settings(max_examples=100, deadline=None)
+def test_clean_text_is_bounded_and_can_be_stored(text: str) -> None:
+    kept = clean(text, 20)
+    assert kept is None or (0 < len(kept) <= 20 and kept == kept.strip() and "\x00" not in kept and kept.encode())

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.event_strategies import as_json, broken, events, values
+from warehouse.events.enrichment import make_refusal, make_row
+from warehouse.events.schema import Limits
+from warehouse.events.validation import BatchError, InvalidEventError, parse_batch, parse_event
+
+LIMITS = Limits()
+ID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
+
+
+def event(**fields: Any) -> bytes:
+    return as_json({"event_id": ID, "event_type": "page_view", **fields})
+
+
+def code_of(raw: bytes) -> str:
+    with pytest.raises(InvalidEventError) as caught:
+        parse_event(raw, LIMITS)
+    assert 10 < len(caught.value.detail) < 400
+    return caught.value.code
+
+
+def check_batch(body: bytes) -> None:
+    """Whatever the body holds: it is refused whole, or each element is taken or refused by name, fit to be kept."""
+    try:
+        batch = parse_batch(body, LIMITS)
+    except BatchError:
+        return
+    assert sorted([*batch.indexes, *(rejection.index for rejection in batch.rejected)]) == list(
+        range(len(batch.events) + len(batch.rejected))
+    )
+    rows = [make_row(e, site_id="s", source="api", address="1.2.3.4", user_agent="x") for e in batch.events]
+    rows += [make_refusal(rejection, site_id="s", source="api") for rejection in batch.rejected]
+    text = msgspec.json.encode(rows).decode()
+    # JSON's \u0000 is what Postgres cannot take; an even number of backslashes before it is a text that shows one.
+    assert "\x00" not in "".join(str(field) for row in rows for field in msgspec.structs.astuple(row))
+    assert len(json.loads(text)) == len(rows)
+    assert all(len(row.reject_body or "") <= 16_384 and len(row.reject_detail or "") <= 500 for row in rows)
+
+
+@given(st.one_of(st.lists(st.one_of(events(), values), max_size=5), values).map(as_json))
+@settings(max_examples=250, deadline=None)
+def test_any_json_is_read_or_refused(body: bytes) -> None:
+    check_batch(body)
+
+
+@given(st.lists(events(), max_size=3).flatmap(lambda batch: broken(as_json({"events": batch, "sent_at": None}))))
+@settings(max_examples=250, deadline=None)
+def test_any_damage_is_read_or_refused(body: bytes) -> None:
+    check_batch(body)
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=100, deadline=None)
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    check_batch(body)
+
+
+def test_a_bad_event_never_spoils_its_batch() -> None:
+    body = b"[" + b",".join([event(), event(event_type=""), b'{"a":1}', b"7", event(user_id="u")]) + b"]"
+    batch = parse_batch(body, LIMITS)
+    assert batch.indexes == [0, 4]
+    assert [(r.index, r.event_id, r.code) for r in batch.rejected] == [
+        (1, ID, "invalid_event"),
+        (2, None, "invalid_event"),
+        (3, None, "invalid_event"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b'"x"',
+        b"[",
+        b"{}",
+        b'{"events":{}}',
+        b"[" * 100_000,
+        b'{"events":[],"sent_at":"1200-01-01T00:00:00Z"}',
+    ],
+)
+def test_what_is_no_batch_is_refused_whole(body: bytes) -> None:
+    with pytest.raises(BatchError):
+        parse_batch(body, LIMITS)
+
+
+def test_a_batch_holds_a_bounded_number_of_events() -> None:
+    assert len(parse_batch(as_json([{}] * LIMITS.max_events), LIMITS).rejected) == LIMITS.max_events
+    with pytest.raises(BatchError) as caught:
+        parse_batch(as_json([{}] * (LIMITS.max_events + 1)), LIMITS)
+    assert caught.value.code == "too_many_events"
+
+
+def test_the_time_of_sending_is_read_with_its_offset() -> None:
+    batch = parse_batch(b'{"sent_at":"2026-11-22T10:00:00+23:59","events":[]}', LIMITS)
+    assert batch.sent_at is not None
+    assert batch.sent_at.isoformat() == "2026-11-21T10:01:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (event(event_id="7"), "invalid_event"),
+        (event(event_type="e" * 65), "invalid_event"),
+        (event(user_id=""), "invalid_event"),
+        (event(user_id="u" * 129), "invalid_event"),
+        (event(session_id="x"), "invalid_event"),
+        (event(payload=[]), "invalid_event"),
+        (event(created_at="2026-11-22T10:00:00"), "invalid_event"),
+        (event(created_at="20000-01-01T00:00:00Z"), "invalid_event"),
+        (event(created_at=1), "invalid_event"),
+        (event(created_at="1899-12-31T23:59:59Z"), "time_out_of_range"),
+        (event(created_at="2200-01-01T00:00:00Z"), "time_out_of_range"),
+        (event(page_title="a\x00b"), "invalid_text"),
+        (event(payload={"a": ["\x00"]}), "invalid_text"),
+        (event(payload={"\x00": 1}), "invalid_text"),
+        (event()[:-1] + b',"page_title":"\\ud83d"}', "invalid_text"),
+        (event()[:-1] + b',"payload":{"\\udc00":1}}', "invalid_text"),
+        (event()[:-1] + b',"page_title":"\xff"}', "invalid_json"),
+        (event()[:-1] + b',"payload":{"a":1e999}}', "invalid_event"),
+        (event()[:-1] + b',"payload":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}", "invalid_payload"),
+        (event(payload={"a": "x" * LIMITS.max_payload_bytes}), "payload_too_large"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_by_name(raw: bytes, code: str) -> None:
+    assert code_of(raw) == code
+
+
+def test_depth_is_bounded_and_breadth_is_not() -> None:
+    def nested(levels: int) -> dict[str, Any]:
+        return {"a": nested(levels - 1)} if levels > 1 else {}
+
+    assert parse_event(event(payload=nested(32)), LIMITS).payload is not None
+    assert code_of(event(payload=nested(34))) == "invalid_payload"
+    assert parse_event(event(payload={"a": [[] for _ in range(200)]}), LIMITS).payload is not None
+
+
+def test_an_escaped_backslash_before_u0000_is_a_text_like_any_other() -> None:
+    assert parse_event(event(page_title="\\u0000"), LIMITS).page_title == "\\u0000"
+
+
+@pytest.mark.parametrize(
+    ("event_type", "good", "bad"),
+    [
+        ("click", {"click": {"x": 0, "y": -3.5}}, [{}, {"click": {"x": 1}}, {"click": {"x": "1", "y": 1}}]),
+        (
+            "scroll",
+            {"scroll": {"scrollPercent": 100}},
+            [{"scroll": {"scrollPercent": p}} for p in (-1, 101, 1.5, True)],
+        ),
+        ("page_leave", {"timing": {"timeOnPage": 0.4}}, [{"timing": {"timeOnPage": -1}}, {"timing": 3}]),
+        ("form_submit", {"form": {}}, [{}, {"form": None}, {"form": []}]),
+        ("purchase", {"order": {"amount": 0}}, [{"order": {"amount": 1e13}}, {"order": {"amount": None}}]),
+        ("identify", {"identity": {}}, [{}, {"identity": "x"}]),
+    ],
+)
+def test_each_known_type_carries_what_it_is_about(
+    event_type: str, good: dict[str, Any], bad: list[dict[str, Any]]
+) -> None:
+    assert parse_event(event(event_type=event_type, payload=good), LIMITS).event_type == event_type
+    for payload in (None, *bad):
+        assert code_of(event(event_type=event_type, payload=payload)) == "invalid_payload"
+    assert parse_event(event(event_type=f"my_{event_type}", payload=bad[0]), LIMITS)
