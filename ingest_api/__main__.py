@@ -7,6 +7,7 @@ import sys
 
 import uvicorn
 
+from ingest_api import metrics
 from warehouse.errors import UserError
 from warehouse.settings import load_settings
 
@@ -25,6 +26,8 @@ def main(arguments: list[str]) -> int:
         # uvicorn raises the signal once more after its graceful stop; an orderly end is no death by signal.
         signal.signal(signal.SIGTERM, lambda *_: None)
         public = which == "public"
+        if public and settings.ingest_workers > 1:
+            metrics.prepare(settings.data_dir / "metrics")
         uvicorn.run(
             _APPLICATIONS[which],
             factory=True,
@@ -40,6 +43,7 @@ def main(arguments: list[str]) -> int:
             # uvicorn would believe forwarded headers of 127.0.0.1; TRUSTED_PROXIES decides, in client_address.
             proxy_headers=False,
             timeout_keep_alive=75,
+            timeout_graceful_shutdown=25,
         )
     except UserError as error:
         print(error, file=sys.stderr)

@@ -6,24 +6,27 @@ Run by `python -m ingest_api`, or by `uvicorn ingest_api.app:create_app --factor
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from http import HTTPStatus
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from ingest_api import documentation, problems
+from ingest_api import documentation, logs, problems
 from ingest_api.client_address import TrustedProxies
 from ingest_api.collector_script import CollectorScript
+from ingest_api.durability import Durability
 from ingest_api.edge import Edge
 from ingest_api.events_endpoint import EventsEndpoint
 from ingest_api.group_commit import GroupCommit
+from ingest_api.intake import Intake
 from ingest_api.postgres import Connection
-from ingest_api.sites import PostgresAwayError, Sites
+from ingest_api.rate_limits import RateLimits
+from ingest_api.sites import Sites
+from ingest_api.status import StatusEndpoints
 from warehouse.errors import UserError
 from warehouse.events.schema import Limits
 from warehouse.settings import Settings, load_settings
@@ -43,28 +46,31 @@ class _Service:
     """What lives as long as the process."""
 
     def __init__(self, settings: Settings, url: str) -> None:
-        self._lookup = Connection(url, "tilda-ingest-keys")
-        self._landers = [Connection(url, f"tilda-ingest-{number}") for number in range(1, FLUSHERS + 1)]
-        self.sites = Sites(self._lookup.site_for_key)
-        self.commits = GroupCommit([lander.land for lander in self._landers])
-        self.events = EventsEndpoint(
-            sites=self.sites,
+        lookup, replay = Connection(url, "tilda-ingest-keys"), Connection(url, "tilda-ingest-replay")
+        landers = [Connection(url, f"tilda-ingest-{number}") for number in range(1, FLUSHERS + 1)]
+        self._connections = [lookup, replay, *landers]
+        self.durability = Durability(lookup, replay, settings.spool_folder, settings.spool_max_bytes)
+        self.commits = GroupCommit([partial(self.durability.store, lander) for lander in landers])
+        self.intake = Intake(
+            sites=Sites(self.durability.site_for_key),
             commits=self.commits,
             proxies=TrustedProxies(settings.trusted_proxies),
+            rate_limits=RateLimits(
+                settings.rate_limit_per_ip, settings.rate_limit_per_site, settings.rate_limit_storage_url
+            ),
             limits=Limits(settings.max_payload_bytes, settings.max_events_per_request),
             max_request_bytes=settings.max_request_bytes,
+            service_key=settings.service_key,
         )
 
-    async def is_database_reachable(self) -> bool:
-        try:
-            await self._lookup.site_for_key("")
-        except PostgresAwayError:
-            return False
-        return True
+    async def open(self) -> None:
+        await self.durability.start()
+        self.commits.start()
 
     async def close(self) -> None:
         await self.commits.stop()
-        for connection in [self._lookup, *self._landers]:
+        await self.durability.stop()
+        for connection in self._connections:
             await connection.close()
 
 
@@ -80,15 +86,12 @@ def create_app() -> ASGIApp:
             "The ingest API needs DATABASE_URL with the login tilda_ingest.",
             "`tilda up` starts it with that; it never uses the owner's login.",
         )
-    # The access log holds keys and addresses; metrics count the requests.
-    access_log = logging.getLogger("uvicorn.access")
-    access_log.handlers.clear()
-    access_log.propagate = False
+    logs.configure()
     service = _Service(settings, settings.database_url)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        service.commits.start()
+        await service.open()
         try:
             yield
         finally:
@@ -97,32 +100,19 @@ def create_app() -> ASGIApp:
     app = FastAPI(title="Tilda Analytics: ingest API", version="1", lifespan=lifespan, redoc_url=None)
     app.router.route_class = _RawRoute
     problems.install(app)
-    _add_routes(app, service)
+    _add_routes(app, service, settings)
     return Edge(app)
 
 
-def _add_routes(app: FastAPI, service: _Service) -> None:
-    async def events(request: Request) -> Response:
-        return await service.events(request)
-
-    async def health(_: Request) -> Response:
-        """The process lives."""
-        return JSONResponse({"status": "ok"})
-
-    async def ready(_: Request) -> Response:
-        """Events can be taken: 200; else 503."""
-        reachable = await service.is_database_reachable()
-        status = HTTPStatus.OK if reachable else HTTPStatus.SERVICE_UNAVAILABLE
-        return JSONResponse({"ready": reachable, "database": "reachable" if reachable else "away"}, status)
-
+def _add_routes(app: FastAPI, service: _Service, settings: Settings) -> None:
     script = CollectorScript()
-
-    async def collector(request: Request) -> Response:
-        """The minified collector."""
-        return await script(request)
-
-    post: Callable[..., Callable[[Callable[[Request], Awaitable[Response]]], Any]] = app.post
-    post("/api/events", **documentation.EVENTS)(events)
-    app.get("/collector.js", **documentation.COLLECTOR)(collector)
-    app.get("/health", **documentation.HEALTH)(health)
-    app.get("/ready", **documentation.READY)(ready)
+    status = StatusEndpoints(service.durability)
+    routes: list[tuple[str, str, Callable[[Request], Awaitable[Response]], dict[str, Any]]] = [
+        ("POST", settings.events_path, EventsEndpoint(service.intake), documentation.EVENTS),
+        ("GET", settings.collector_path, script, documentation.COLLECTOR),
+        ("GET", "/health", status.health, documentation.HEALTH),
+        ("GET", "/ready", status.ready, documentation.READY),
+        ("GET", "/metrics", status.metrics, documentation.METRICS),
+    ]
+    for method, path, endpoint, description in routes:
+        app.add_api_route(path, endpoint, methods=[method], **description)

@@ -123,16 +123,33 @@ HEALTH: dict[str, Any] = {
     },
 }
 
+_READY_EXAMPLE = {
+    "ready": True,
+    "database": "reachable",
+    "spool": {"rows": 0, "bytes": 0, "takes_events": True},
+}
+
 READY: dict[str, Any] = {
     "summary": "Events can be taken",
+    "description": "Ready while the database is reachable, or is away and the spool takes events.",
     "responses": {
-        200: {
-            "description": "The database is reachable, or events are spooled",
-            "content": {"application/json": {"example": {"ready": True, "database": "reachable"}}},
-        },
+        200: {"description": "They can", "content": {"application/json": {"example": _READY_EXAMPLE}}},
         503: {
-            "description": "Neither",
-            "content": {"application/json": {"example": {"ready": False, "database": "away"}}},
+            "description": "They cannot",
+            "content": {
+                "application/json": {
+                    "example": {
+                        "ready": False,
+                        "database": "away",
+                        "spool": {"rows": 910_000, "bytes": 1_073_741_824, "takes_events": False},
+                    }
+                }
+            },
         },
     },
+}
+
+METRICS: dict[str, Any] = {
+    "summary": "Counters and gauges for Prometheus",
+    "responses": {200: {"description": "Text format", "content": {"text/plain": {"schema": {"type": "string"}}}}},
 }

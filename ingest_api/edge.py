@@ -10,16 +10,15 @@ import itertools
 import logging
 import re
 import secrets
-import traceback
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ingest_api.problems import ProblemError
+from ingest_api.metrics import ANSWERS
+from ingest_api.problems import REQUEST_ID, internal_error
 
 FOREIGN_ORIGIN = "tilda.foreign_origin"
 """Set in the scope when the request's origin is none of its site's: the answer then names no allowed origin."""
-REQUEST_ID = "tilda.request_id"
 
 _log = logging.getLogger(__name__)
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -54,12 +53,12 @@ class Edge:
             request_id = f"{self._prefix}-{next(self._numbers):x}".encode()
         scope[REQUEST_ID] = request_id.decode()
         extra = [(b"x-request-id", request_id), _VARY]
-        started = False
+        status = 0
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 message["headers"] = [*message["headers"], *extra]
                 if origin is not None and not scope.get(FOREIGN_ORIGIN):
                     message["headers"] += [(b"access-control-allow-origin", origin), _EXPOSED]
@@ -70,25 +69,14 @@ class Edge:
             return
         try:
             await self._app(scope, receive, send_with_headers)
-        except Exception as error:  # noqa: BLE001 - every request gets an answer that its page can read
-            # The type of the error and where it was raised; its message may hold what a visitor sent.
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            _log.error(
-                "request failed",
-                extra={
-                    "request_id": scope[REQUEST_ID],
-                    "error": type(error).__name__,
-                    "at": f"{frame.filename}:{frame.lineno}",
-                },
-            )
-            if not started:
-                problem = ProblemError(
-                    HTTPStatus.INTERNAL_SERVER_ERROR,
-                    "internal_error",
-                    f"Something is wrong here; the operator finds it in the log under {scope[REQUEST_ID]}.",
-                    retry_after=10,
-                )
-                await problem.response()(scope, receive, send_with_headers)
+        except Exception:  # noqa: BLE001 - its page must be able to read the answer to every request
+            _log.exception("request failed", extra={"request_id": scope[REQUEST_ID], "path": scope["path"]})
+            if not status:
+                await internal_error(scope[REQUEST_ID]).response()(scope, receive, send_with_headers)
+        ANSWERS.labels(status).inc()
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            details = {"request_id": scope[REQUEST_ID], "path": scope["path"], "status": status}
+            _log.warning("request not served", extra=details)
 
 
 async def _answer_preflight(asked: bytes | None, send: Send) -> None:

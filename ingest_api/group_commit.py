@@ -7,18 +7,24 @@ commit is shared by as many requests as there are, and a lone request waits for 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from ingest_api.problems import unavailable
-from ingest_api.sites import PostgresAwayError
+from ingest_api.metrics import FLUSH_ROWS, FLUSH_SECONDS, WAITING
+from ingest_api.problems import ProblemError, unavailable
 from warehouse.events.schema import Row
 
-FLUSH_ROWS = 1000
+MOST_ROWS = 1000
+"""Rows in one flush, unless one request holds more."""
 MAX_WAITING_ROWS = 50_000
 """About ten flushes of memory a second's load; more is refused, so that a slow database cannot fill the memory."""
+
+Store = Callable[[Sequence[Row]], Awaitable[set[UUID] | None]]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +54,12 @@ class GroupCommit:
     """Lands the rows of concurrent requests together.
 
     Args:
-        land: One function for each flush that may run at the same time; returns the ids that were new.
+        stores: One function for each flush that may run at the same time. It makes rows durable and returns the ids
+            that were new, or None when the rows are on the spool.
     """
 
-    def __init__(self, land: Sequence[Callable[[Sequence[Row]], Awaitable[set[UUID]]]]) -> None:
-        self._land = land
+    def __init__(self, stores: Sequence[Store]) -> None:
+        self._stores = stores
         self._waiting: deque[_Submission] = deque()
         self._waiting_rows = 0
         self._arrived = asyncio.Event()
@@ -61,7 +68,7 @@ class GroupCommit:
     def start(self) -> None:
         """Start the flushers in the running loop."""
         loop = asyncio.get_running_loop()
-        self._flushers = [loop.create_task(self._flush_forever(land)) for land in self._land]
+        self._flushers = [loop.create_task(self._flush_forever(store)) for store in self._stores]
 
     async def stop(self) -> None:
         """Land all that waits, then stop. Nothing may be submitted any more."""
@@ -89,41 +96,61 @@ class GroupCommit:
         submission = _Submission(rows)
         self._waiting.append(submission)
         self._waiting_rows += len(rows)
+        WAITING.set(self._waiting_rows)
         self._arrived.set()
         return await submission.outcome
 
-    async def _flush_forever(self, land: Callable[[Sequence[Row]], Awaitable[set[UUID]]]) -> None:
+    async def _flush_forever(self, store: Store) -> None:
         while True:
             await self._arrived.wait()
             submissions = self._take()
+            if not submissions:
+                continue  # another flusher was faster
             try:
-                await _flush(submissions, land)
-            except Exception as error:  # noqa: BLE001 - a flusher lives on; the requests get the error
+                await _flush(submissions, store)
+            except ProblemError as error:
+                _fail(submissions, error)
+            except Exception:  # noqa: BLE001 - see below
+                # Nobody knows whose rows these are about: each request alone, so that only one of them fails.
+                _log.exception("a flush failed")
                 for submission in submissions:
-                    if not submission.outcome.done():
-                        submission.outcome.set_exception(error)
+                    try:
+                        await _flush([submission], store)
+                    except Exception as error:  # noqa: BLE001 - a flusher lives on; its request gets the error
+                        _fail([submission], error)
 
     def _take(self) -> list[_Submission]:
         taken: list[_Submission] = []
         rows = 0
-        while self._waiting and (not taken or rows + len(self._waiting[0].rows) <= FLUSH_ROWS):
+        while self._waiting and (not taken or rows + len(self._waiting[0].rows) <= MOST_ROWS):
             taken.append(self._waiting.popleft())
             rows += len(taken[-1].rows)
         self._waiting_rows -= rows
+        WAITING.set(self._waiting_rows)
         if not self._waiting:
             self._arrived.clear()
         return taken
 
 
-async def _flush(submissions: list[_Submission], land: Callable[[Sequence[Row]], Awaitable[set[UUID]]]) -> None:
-    refused_before = {id(row) for submission in submissions for row in submission.rows if row.reject_code is not None}
-    try:
-        new = await land([row for submission in submissions for row in submission.rows])
-    except PostgresAwayError:
-        raise unavailable("database_away", "The database is away; try again shortly.", 5) from None
+async def _flush(submissions: list[_Submission], store: Store) -> None:
+    rows = [row for submission in submissions for row in submission.rows]
+    refused_before = {id(row) for row in rows if row.reject_code is not None}
+    FLUSH_ROWS.observe(len(rows))
+    with FLUSH_SECONDS.time():
+        new = await store(rows)
+    for submission in submissions:
+        if new is None:
+            outcome = Outcome(spooled=sum(id(row) not in refused_before for row in submission.rows))
+        else:
+            outcome = _outcome(submission.rows, new, refused_before)
+        if not submission.outcome.done():
+            submission.outcome.set_result(outcome)
+
+
+def _fail(submissions: list[_Submission], error: Exception) -> None:
     for submission in submissions:
         if not submission.outcome.done():
-            submission.outcome.set_result(_outcome(submission.rows, new, refused_before))
+            submission.outcome.set_exception(error)
 
 
 def _outcome(rows: list[Row], new: set[UUID], refused_before: set[int]) -> Outcome:

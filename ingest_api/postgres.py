@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ from warehouse.errors import UserError
 from warehouse.events.landing import land
 from warehouse.events.schema import Row
 
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 20.0
 """Longer than the login's statement_timeout: a server that is silent for so long does not answer any more."""
 
 
@@ -70,13 +71,16 @@ class Connection:
 
     def _with_connection(self, work: Callable[[psycopg.Connection], _Result]) -> _Result:
         try:
-            if self._connection is None or self._connection.closed:
+            if self._connection is None or _was_cut(self._connection):
+                self._drop()
                 self._connection = connect(self._url, application=self._application)
             return work(self._connection)
         except (UserError, psycopg.Error) as error:
             # Whatever Postgres says that `land` could not handle (no disk left, shutting down, no memory): not now.
             self._drop()
-            raise PostgresAwayError(type(error).__name__) from error
+            # The message of a UserError is ours; one of Postgres may quote what a visitor sent.
+            said = error.message if isinstance(error, UserError) else f"{type(error).__name__} {error.sqlstate or ''}"
+            raise PostgresAwayError(said.strip()) from error
 
     def _hang_up(self) -> None:
         """Wake the thread that waits for a silent server: its socket ends, and libpq reports a lost connection."""
@@ -89,6 +93,15 @@ class Connection:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _was_cut(connection: psycopg.Connection) -> bool:
+    """Whether the server ended this idle connection: nothing but its farewell can be there to be read."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _host_name(domain: str) -> str:

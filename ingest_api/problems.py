@@ -13,6 +13,8 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
+REQUEST_ID = "tilda.request_id"
+"""Key of the ASGI scope."""
 
 
 class ProblemError(Exception):
@@ -66,6 +68,16 @@ def unavailable(code: str, detail: str, retry_after: int) -> ProblemError:
     return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, code, detail, retry_after=retry_after)
 
 
+def internal_error(request_id: str) -> ProblemError:
+    """500: our fault; the sender may come back."""
+    detail = f"Something is wrong here; the operator finds it in the log under {request_id}."
+    return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail, retry_after=10)
+
+
+async def _on_unexpected(request: Request, _: Exception) -> Response:
+    return internal_error(request.scope.get(REQUEST_ID, "-")).response()
+
+
 async def _on_problem(_: Request, error: Exception) -> Response:
     assert isinstance(error, ProblemError)
     return error.response()
@@ -88,6 +100,7 @@ def install(app: FastAPI) -> None:
     """Make every error of an application a problem document."""
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_unexpected)
     app.add_exception_handler(RequestValidationError, _on_invalid_request)
 
 

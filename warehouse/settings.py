@@ -16,6 +16,7 @@ from warehouse.secret_store import Secrets
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$", max_length=200)]
 
 
 class Settings(BaseSettings):
@@ -42,6 +43,16 @@ class Settings(BaseSettings):
     dashboard_port: Port = 8702
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
 
+    rate_limit_per_ip: str = "500/5 minutes"
+    rate_limit_per_site: str = "100000/5 minutes"
+    rate_limit_storage_url: str | None = None
+    spool_dir: Path | None = None
+    spool_max_bytes: Annotated[int, Field(ge=65_536)] = 1_073_741_824
+    tilda_webhook_token: str | None = None
+    events_path: UrlPath = "/api/events"
+    collector_path: UrlPath = "/collector.js"
+    pixel_path: UrlPath = "/api/pixel.gif"
+
     max_payload_bytes: Annotated[int, Field(ge=100, le=262_144)] = 10_240
     max_events_per_request: Annotated[int, Field(ge=1, le=10_000)] = 500
     max_request_bytes: Annotated[int, Field(ge=1_000, le=100_000_000)] = 1_048_576
@@ -59,15 +70,20 @@ class Settings(BaseSettings):
     def _split_list(cls, value: object) -> object:
         return tuple(part for part in re.split(r"[,\s]+", value) if part) if isinstance(value, str) else value
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "spool_dir")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().resolve()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value and value.expanduser().resolve()
 
     @cached_property
     def secrets(self) -> Secrets:
         """Secrets that nobody set, made on first use and kept in `data_dir`."""
         return Secrets.load_or_create(self.data_dir)
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where events wait while Postgres is away."""
+        return self.spool_dir or self.data_dir / "spool"
 
     def was_set(self, name: str) -> bool:
         """Whether a person chose this value, so that another must not be taken in its place."""

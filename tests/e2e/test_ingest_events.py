@@ -44,7 +44,7 @@ def test_a_bad_event_spoils_only_itself(ingest_server: IngestServer):
         (3, answer.json()["rejected"][1]["event_id"], "invalid_text"),
     ]
     assert ingest_server.count() == 2
-    assert ingest_server.rows("select code from public.rejected_events order by id") == [
+    assert ingest_server.rows("select code from public.rejected_events order by code") == [
         ("invalid_payload",),
         ("invalid_text",),
     ]

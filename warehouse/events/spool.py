@@ -74,7 +74,7 @@ class Spool:
         except sqlite3.DatabaseError:
             # No SQLite file any more: what can be saved from it is for a person to find out; events go on.
             aside = path.with_suffix(f".damaged-{time.time_ns()}")
-            _log.error("the spool is damaged and set aside", extra={"file": str(aside)})  # noqa: TRY400
+            _log.error("the spool is damaged and set aside", extra={"file": str(aside)})
             path.rename(aside)
             for companion in ("-wal", "-shm"):
                 path.with_name(path.name + companion).unlink(missing_ok=True)
@@ -106,7 +106,7 @@ class Spool:
     def shrink(self) -> None:
         """Give the space of removed rows back to the disk."""
         with _translated():
-            self._db.execute("pragma incremental_vacuum").fetchall()
+            self._db.executescript("pragma incremental_vacuum")  # execute() would free one page only
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
 
     def depth(self) -> Depth:
@@ -114,7 +114,8 @@ class Spool:
         with _translated():
             (rows,) = self._db.execute("select coalesce(max(id) - min(id) + 1, 0) from events").fetchone()
             pages, free, page_size = (
-                self._db.execute(f"pragma {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+                self._db.execute(f"pragma {name}").fetchone()[0]
+                for name in ("page_count", "freelist_count", "page_size")
             )
         return Depth(rows, (pages - free) * page_size if rows else 0)
 
@@ -129,8 +130,9 @@ class Spool:
 
     def forget_site(self, public_key: str) -> None:
         """Drop a key that names no site any more."""
-        with _translated():
-            self._db.execute("delete from sites where public_key = ?", [public_key])
+        if self.known_site(public_key) is not None:
+            with self._transaction():
+                self._db.execute("delete from sites where public_key = ?", [public_key])
 
     def known_site(self, public_key: str) -> tuple[str, tuple[str, ...]] | None:
         """Site id and domains of a key that was seen before."""

@@ -1,0 +1,174 @@
+"""Bounds on the events of one address and of one site, counted by the `limits` library.
+
+Counts are kept in this process, or in Redis when several machines share them. Redis that fails lets requests pass: a
+limiter must not be what loses events.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import time
+from collections import OrderedDict
+from http import HTTPStatus
+from typing import cast
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import SlidingWindowCounterSupport, Storage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import ConfigurationError, StorageError
+from limits.storage import storage_from_string
+
+from ingest_api.problems import ProblemError
+from warehouse.errors import UserError
+
+OFF = "off"
+MAX_COUNTERS = 200_000
+
+_log = logging.getLogger(__name__)
+
+
+class LocalStorage(Storage, SlidingWindowCounterSupport):
+    """Counters in memory, bounded.
+
+    The library's own memory storage walks through every counter up to a hundred times a second to find those that
+    expired, and has no bound: with the addresses of a busy hour that is most of a core. Here the counter that was
+    untouched for longest makes room.
+    """
+
+    STORAGE_SCHEME = ["tilda-local"]  # noqa: RUF012 - the library's way to register
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counters: OrderedDict[str, tuple[int, int, int]] = OrderedDict()
+
+    @property
+    def base_exceptions(self) -> tuple[type[Exception], ...]:
+        """Nothing fails here."""
+        return ()
+
+    async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count `amount` unless the weighted sum of this window and the one before would exceed `limit`."""
+        now = time.time()
+        window, previous, current = self._read(key, expiry, now)
+        if math.floor(previous * (1 - now / expiry % 1) + current) + amount > limit:
+            return False
+        self._counters[key] = (window, previous, current + amount)
+        self._counters.move_to_end(key)
+        if len(self._counters) > MAX_COUNTERS:
+            self._counters.popitem(last=False)
+        return True
+
+    async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+        """Count and time to live of the window before and of this one."""
+        now = time.time()
+        _, previous, current = self._read(key, expiry, now)
+        left = (1 - now / expiry % 1) * expiry
+        return previous, left if previous else 0.0, current, left + expiry
+
+    async def clear_sliding_window(self, key: str, expiry: int) -> None:  # noqa: ARG002
+        """Forget a counter."""
+        self._counters.pop(key, None)
+
+    def _read(self, key: str, expiry: int, now: float) -> tuple[int, int, int]:
+        window = int(now // expiry)
+        counted, previous, current = self._counters.get(key, (window, 0, 0))
+        if counted == window:
+            return window, previous, current
+        return window, current if counted == window - 1 else 0, 0
+
+    async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Only the sliding window counter is used."""
+        raise NotImplementedError
+
+    get = get_expiry = check = reset = clear = incr  # pyright: ignore[reportAssignmentType]
+
+
+class RateLimits:
+    """Both bounds.
+
+    Args:
+        per_address: Such as `500/5 minutes`, or `off`.
+        per_site: The same for all of a site's senders.
+        storage_url: `redis://…` for several machines; None keeps the counts in this process.
+
+    Raises:
+        UserError: A bound or the storage cannot be used.
+    """
+
+    def __init__(self, per_address: str, per_site: str, storage_url: str | None = None) -> None:
+        self._per_address = _parse("RATE_LIMIT_PER_IP", per_address)
+        self._per_site = _parse("RATE_LIMIT_PER_SITE", per_site)
+        storage = _storage(storage_url)
+        self._windows = cast("SlidingWindowCounterSupport", storage)
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
+
+    async def take(self, *, address: str | None, site_id: str, events: int) -> None:
+        """Count the events of one request.
+
+        Raises:
+            ProblemError: A bound is reached; nothing may be stored of this request (429).
+        """
+        if self._per_address is not None and address is not None:
+            await self._take(self._per_address, "address", _network(address), events)
+        if self._per_site is not None:
+            await self._take(self._per_site, "site", site_id, events)
+
+    async def _take(self, bound: RateLimitItem, what: str, who: str, events: int) -> None:
+        # A cost above the bound would never pass, and its sender would retry for ever.
+        cost = min(max(events, 1), bound.amount)
+        try:
+            if await self._limiter.hit(bound, what, who, cost=cost):
+                return
+            windows = await self._windows.get_sliding_window(bound.key_for(what, who), bound.get_expiry())
+        except StorageError as error:
+            _log.error("rate limits cannot be counted", extra={"error": str(error)})
+            return
+        wait = _seconds_until(cost, bound, windows)
+        raise ProblemError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"rate_limited_{what}",
+            f"This {what} has sent its share of events ({bound}); send these again after {wait} seconds.",
+            retry_after=wait,
+        )
+
+
+def _seconds_until(cost: int, bound: RateLimitItem, windows: tuple[int, float, int, float]) -> int:
+    """How long until `cost` fits: first the former window's weight falls, then the current one becomes the former."""
+    previous, previous_left, current, current_left = windows
+    window = bound.get_expiry()
+    room = bound.amount - cost
+    if current <= room:
+        wait = previous_left - (room - current + 1) * window / previous if previous else 0.0
+    else:
+        wait = current_left - window + window * (1 - (room + 1) / current)
+    return max(1, math.ceil(wait))
+
+
+def _network(address: str) -> str:
+    """What one customer of a provider has: an IPv4 address or an IPv6 /64."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    except ValueError:
+        return address
+
+
+def _parse(name: str, text: str) -> RateLimitItem | None:
+    if text.strip().lower() == OFF:
+        return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UserError(f"{name} is {text!r}, which is no bound.", "Write it like 500/5 minutes, or off.") from error
+
+
+def _storage(url: str | None) -> Storage:
+    if url is None:
+        return LocalStorage()
+    try:
+        return cast("Storage", storage_from_string(f"async+{url}", wrap_exceptions=True, implementation="redispy"))
+    except (ConfigurationError, ValueError) as error:
+        raise UserError("RATE_LIMIT_STORAGE_URL cannot be used.", "Write it like redis://host:6379/0.") from error

@@ -1,0 +1,118 @@
+"""Postgres goes away and comes back: what was acknowledged is there, once."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.ingest_server import IngestServer, page_view
+from warehouse import migrations
+from warehouse.database import connect
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.secret_store import Secrets
+
+
+@pytest.fixture(scope="module")
+def own_postgres(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) -> Iterator[EmbeddedPostgres]:
+    """A server that may be stopped, durable as in production."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("outage") / "data", password=secrets.postgres_password)
+    server.start(55600)
+    try:
+        server.ensure_database("tilda")
+        migrations.migrate(server.url("tilda"))
+        migrations.set_login_passwords(server.url("tilda"), secrets)
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def api(own_postgres: EmbeddedPostgres, secrets: Secrets, tmp_path: Path) -> Iterator[IngestServer]:
+    port = own_postgres.start(55600)
+    server = IngestServer(own_postgres.url("tilda", port=port), secrets, tmp_path, {"RATE_LIMIT_PER_IP": "off"})
+    with connect(server.database_url) as connection:
+        connection.execute("truncate public.sites, public.events, public.event_claims, public.sessions, public.users")
+    server.add_site(server.site_id, server.site_key)
+    server.settings |= {"SPOOL_MAX_BYTES": "1048576"}
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+        own_postgres.start(port, exact_port=True)
+
+
+def until(met: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def ready(api: IngestServer) -> dict[str, object]:
+    return httpx.get(f"{api.url}/ready").json()
+
+
+def test_events_are_spooled_while_postgres_is_away_and_replayed_when_it_is_back(
+    api: IngestServer, own_postgres: EmbeddedPostgres
+):
+    before, without_time = page_view(), page_view()
+    assert api.send(before).json()["accepted"] == 1
+    port = own_postgres.running_port()
+    assert port is not None
+    own_postgres.stop()
+
+    answers = [api.send(page_view(), page_view(), {"bad": 1}) for _ in range(20)]
+    assert {(answer.status_code, answer.json()["spooled"], len(answer.json()["rejected"])) for answer in answers} == {
+        (202, 2, 1)
+    }
+    assert api.send(before, without_time, without_time).json()["spooled"] == 3  # nobody can know which are new
+    state = ready(api)
+    assert (state["ready"], state["database"], state["spool"]["rows"]) == (True, "away", 63)  # type: ignore[index]
+    metrics = httpx.get(f"{api.url}/metrics").text
+    assert "tilda_spool_rows 63.0" in metrics
+    assert "tilda_postgres_away 1.0" in metrics
+    assert httpx.post(f"{api.url}/api/events?key=never-seen", json=[]).status_code == 503
+
+    api.kill()  # the machine restarts, Postgres is still away: the key is known, the events are kept
+    api.start()
+    assert api.send(page_view()).json()["spooled"] == 1
+
+    own_postgres.start(port, exact_port=True)
+    until(lambda: ready(api)["database"] == "reachable" and ready(api)["spool"]["rows"] == 0)  # type: ignore[index]
+    assert api.count() == 1 + 40 + 1 + 1
+    assert api.rows("select code, count(*) from public.rejected_events group by code") == [("invalid_event", 20)]
+    assert api.send(without_time, before).json()["duplicates"] == 2
+    [(times,)] = api.rows("select count(*) from public.events where loaded_at - received_at > interval '50 ms'")
+    assert times >= 40  # received_at is the arrival, not the replay
+
+
+def test_a_full_spool_answers_503_and_loses_nothing_that_was_taken(api: IngestServer, own_postgres: EmbeddedPostgres):
+    port = own_postgres.running_port()
+    assert port is not None
+    assert api.send(page_view()).json()["accepted"] == 1
+    own_postgres.stop()
+    spooled = 0
+    while True:
+        answer = api.send(*(page_view(payload={"custom": {"text": "x" * 500}}) for _ in range(50)))
+        if answer.status_code != 202:
+            break
+        spooled += answer.json()["spooled"]
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_full")
+    assert int(answer.headers["retry-after"]) > 0
+    answer = httpx.get(f"{api.url}/ready")
+    assert (answer.status_code, answer.json()["ready"]) == (503, False), answer.text
+    own_postgres.start(port, exact_port=True)
+    until(lambda: api.count() == 1 + spooled)
+    until(lambda: httpx.get(f"{api.url}/ready").status_code == 200)
+    assert api.send(page_view()).json()["accepted"] == 1
+
+
+def test_a_connection_that_the_server_cuts_is_opened_again(api: IngestServer):
+    api.send(page_view())
+    for _ in range(3):
+        api.rows("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tilda_ingest'")
+        assert [api.send(page_view()).json()["accepted"] for _ in range(5)] == [1] * 5
+    assert api.count() == 16
