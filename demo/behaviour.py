@@ -10,13 +10,15 @@ State
     ``g``       device                                                                  desktop, phone, tablet
     ``m``       has converted before                                                    no, yes
     ``L``       deepest interest so far: glanced, read a product page, began a form     0, 1, 2
-    ``n``       visits so far, 4 meaning "4 or more"                                    0 … 4
+    ``n``       visits since interest was last cold, 4 meaning "4 or more"              0 … 4
     ``k``       days since goods were put into the cart; 7 meaning "no open cart"       0 … 6, 7
     ``r``       days since the last visit, 14 meaning "14 or more"                      0 … 14
     ==========  ======================================================================  ==========================
 
     Days are calendar days of the site's timezone: ``k`` and ``r`` grow by one at each midnight, and a cart is
-    forgotten after its sixth. ``(g, m, L, n, k)`` is called the *profile* and numbered in that order.
+    forgotten after its sixth. At ``r`` = 14 interest has gone cold: ``L`` is 0 again, and ``n`` is 1 (which also keeps
+    the state visible in features of the last 28 days). ``(g, m, L, n, k)`` is called the *profile* and numbered in
+    that order.
 
 The wish to visit
     In the hour ``t`` a visitor comes at most once, with the probability
@@ -54,6 +56,9 @@ What a visit comes to
     ===============  ==================================  =========
 
 Chance is all that is left, so the best possible prediction is a number that `demo.truth` computes exactly.
+
+With `USUAL` 3 to 7 % of the visitors of the last 28 days convert within a week, and the best possible prediction tells
+them from the others with a ROC-AUC of 0.80 to 0.85. The share grows with the length of a run, as customers gather.
 
 Two variations serve the judging of models: `without_signal`, in which each hour of each visitor has the same chances
 whatever happened before (nothing can be predicted), and `CHANGED`, the behaviour after a change of the world.
@@ -95,7 +100,7 @@ class Parameters:
     # the wish to visit
     rho: tuple[float, ...] = (
         *(0.150, 0.140, 0.125, 0.110, 0.095, 0.082, 0.072, 0.064),
-        *(0.056, 0.048, 0.041, 0.035, 0.030, 0.026, 0.016),
+        *(0.056, 0.049, 0.043, 0.038, 0.034, 0.031, 0.028),
     )
     nu: tuple[float, ...] = (1.00, 0.75, 1.00, 1.20, 1.35)
     iota: tuple[float, ...] = (0.70, 1.05, 1.30)
@@ -191,7 +196,15 @@ def _next_day() -> NDArray[np.int64]:
     return np.ravel_multi_index((*others, np.minimum(cart + 1, NO_CART)), PROFILE_SHAPE).astype(np.int64)
 
 
+def _cooled() -> NDArray[np.int64]:
+    """The profile of someone who has stayed away for long: a visitor who came once, and may have converted."""
+    device, customer, depth, visits, cart = np.unravel_index(np.arange(PROFILE_COUNT), PROFILE_SHAPE)
+    cooled = (device, customer, np.zeros_like(depth), np.minimum(visits, 1), cart)
+    return np.ravel_multi_index(cooled, PROFILE_SHAPE).astype(np.int64)
+
+
 AFTER: Final = _after()
+COOLED: Final = _cooled()
 NEXT_DAY: Final = _next_day()
 NEXT_ABSENCE: Final = np.minimum(np.arange(ABSENCE_COUNT) + 1, LONGEST_ABSENCE)
 

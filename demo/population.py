@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from demo.behaviour import (
     AFTER,
+    COOLED,
+    LONGEST_ABSENCE,
     NEXT_ABSENCE,
     NEXT_DAY,
     STATE_SHAPE,
@@ -67,6 +69,7 @@ class State:
         """A new day: everything is a day longer ago."""
         self.profile = NEXT_DAY[self.profile]
         self.absence = NEXT_ABSENCE[self.absence]
+        self.profile = np.where(self.absence == LONGEST_ABSENCE, COOLED[self.profile], self.profile)
 
 
 class Population:

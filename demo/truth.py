@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from demo.behaviour import (
     AFTER,
+    COOLED,
     FORM_SENT,
+    LONGEST_ABSENCE,
     NEXT_ABSENCE,
     NEXT_DAY,
     OUTCOME_COUNT,
@@ -54,7 +56,7 @@ def chances(grid: HourGrid, first_cell: int, behaviour_of_day: Sequence[Behaviou
     for cell in range(first_cell + WINDOW_HOURS - 1, first_cell - 1, -1):
         day = int(grid.day_of[cell])
         if cell + 1 == grid.day_starts[day + 1]:
-            value = value[:, :, NEXT_DAY][..., NEXT_ABSENCE]
+            value = _before_midnight(value)
         behaviour = behaviour_of_day[day]
         hour = slice(cell, cell + 1)
         rhythm = behaviour.hourly(grid.weekday[hour], grid.local_hour[hour])[:, 0]
@@ -63,6 +65,14 @@ def chances(grid: HourGrid, first_cell: int, behaviour_of_day: Sequence[Behaviou
         by_visit = _value_of_visit(value[..., 0], behaviour, part)
         value += visits * (by_visit[..., None] - value)
     return value
+
+
+def _before_midnight(value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The chances of each state just before a midnight, given those just after it."""
+    before = value[:, :, NEXT_DAY][..., NEXT_ABSENCE]
+    going_cold = NEXT_ABSENCE == LONGEST_ABSENCE
+    before[..., going_cold] = value[:, :, COOLED[NEXT_DAY], LONGEST_ABSENCE][..., None]
+    return before
 
 
 def _value_of_visit(back: NDArray[np.float64], behaviour: Behaviour, part: int) -> NDArray[np.float64]:
