@@ -96,6 +96,12 @@ def embedded(settings: Settings) -> EmbeddedPostgres:
     return EmbeddedPostgres(settings.data_dir / "postgres", password=settings.secrets.postgres_password)
 
 
+def database_name(settings: Settings) -> str:
+    """The name of the database, without asking whether it runs."""
+    url = settings.database_direct_url or settings.database_url
+    return MAIN_DATABASE if url is None else unquote(urlsplit(url).path.lstrip("/")) or SUPERUSER
+
+
 def direct_url(settings: Settings) -> str:
     """The owner's address, past a pooler: for migrations, dbt, Dagster, imports.
 

@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 
-from warehouse.settings import PROJECT_ROOT
+from warehouse.database import database_name
+from warehouse.settings import PROJECT_ROOT, load_settings
 
 PROJECT_DIR = PROJECT_ROOT / "dbt_project"
 
@@ -22,23 +23,30 @@ GROUPS = ("staging", "intermediate", "marts")
 
 
 def load_project() -> DbtProject:
-    """The project with a manifest that is up to date: a clean clone has none, and an old one misleads."""
-    project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR)
-    target = PROJECT_DIR / "target"
-    target.mkdir(exist_ok=True)
+    """The project with a manifest that is up to date: a clean clone has none, and an old one misleads.
+
+    A manifest holds the name of the database, so each database has one of its own.
+    """
+    database = database_name(load_settings())
+    target = PROJECT_DIR / "target" / database
+    project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR, target_path=target)
+    target.mkdir(parents=True, exist_ok=True)
     # The webserver and the daemon load the definitions at the same moment; one of them parses.
     with (target / "manifest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_stale(project.manifest_path, PROJECT_DIR):
-            _parse(target)
+            _parse(target, database)
     return project
 
 
-def _parse(target: Path) -> None:
+def _parse(target: Path, database: str) -> None:
     """Write the manifest. Dagster's own preparer needs dbt on PATH, which `dagster dev` by its full name has not."""
     options = {"--project-dir": PROJECT_DIR, "--profiles-dir": PROJECT_DIR, "--target-path": target}
     command = [_executable(), "--quiet", "parse", *(os.fspath(part) for pair in options.items() for part in pair)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    environment = os.environ | {"DBT_DATABASE": database}
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise RuntimeError(f"dbt cannot read the project {PROJECT_DIR}:\n{done.stdout}{done.stderr}")
 

@@ -1,0 +1,92 @@
+"""Model versions and scores as they are kept."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from warehouse import propensity
+from warehouse.database import connect
+from warehouse.errors import UserError
+
+AS_OF = datetime(2026, 11, 2, tzinfo=UTC)
+
+
+def scores(**users: float) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "site_id": "s", "user_id": user, "target": "conversion_7d", "as_of": pd.Timestamp(AS_OF),
+                "score": score, "decile": 1, "band": "hot",
+                "reasons": ["it's \"quoted\"", "a,b", "тест"], "model_version": "v1",
+            }
+            for user, score in users.items()
+        ]
+    )  # fmt: skip
+
+
+def test_scores_are_put_in_place_of_the_old_ones(database_url: str) -> None:
+    with connect(database_url) as connection:
+        assert propensity.write_scores(connection, scores(a=0.1, b=0.2)) == 2
+        propensity.write_scores(connection, scores(b=0.3))
+        rows = connection.execute("select user_id, score, reasons from ml.propensity_scores").fetchall()
+    assert rows == [("b", 0.3, ['it\'s "quoted"', "a,b", "тест"])]
+
+
+def test_a_promotion_leaves_one_champion(database_url: str) -> None:
+    with connect(database_url) as connection:
+        for version in ("v1", "v2"):
+            propensity.record_version(
+                connection, site_id="s", target="t", version=version, decision="promoted", reason="better",
+                artifact=b"model " + version.encode(), artifact_sha256="0",
+            )  # fmt: skip
+        propensity.record_version(
+            connection, site_id="s", target="t", version="v3", decision="kept", reason="not better"
+        )
+        champion = propensity.champion(connection, "s", "t")
+        assert champion is not None
+        assert champion.version == "v2"
+        assert propensity.artifact(connection, "s", "t", "v2") == b"model v2"
+        with pytest.raises(UserError, match="no artefact"):
+            propensity.artifact(connection, "s", "t", "v3")
+        newest = propensity.newest_version(connection, "s", "t")
+        assert newest is not None
+        assert (newest.version, newest.decision, newest.is_champion) == ("v3", "kept", False)
+
+
+def test_training_again_on_the_same_data_keeps_the_champion(database_url: str) -> None:
+    with connect(database_url) as connection:
+        for decision in ("promoted", "kept"):
+            propensity.record_version(
+                connection, site_id="s", target="t", version="v1", decision=decision, reason=decision, artifact=b"m"
+            )
+        champion = propensity.champion(connection, "s", "t")
+        assert champion is not None
+        assert champion.reason == "kept"
+
+
+def test_frames_keep_types_nulls_and_order(database_url: str) -> None:
+    with connect(database_url) as connection:
+        connection.execute(
+            """
+            create table marts.visitor_features as
+            select
+                's'::text as site_id, u as user_id, t as as_of, 2::bigint as sessions_28d,
+                case when u = 'a' then 1.5::double precision end as days_since_last_conversion,
+                case when u = 'a' then 'NA' end as last_utm_source, u = 'a' as converted_7d
+            from unnest(array['b', 'a']) as u,
+                unnest(array[%(old)s, %(middle)s, %(new)s]::timestamptz[]) as t
+            """,
+            {"old": AS_OF - timedelta(days=14), "middle": AS_OF - timedelta(days=7), "new": AS_OF},
+        )
+        frame = propensity.training_frame(connection, "s", "converted_7d", weeks=2)
+        assert propensity.sites_with_features(connection) == ["s"]
+        assert len(propensity.scoring_frame(connection, "s")) == 2
+    assert list(frame["user_id"]) == ["a", "b", "a", "b"]
+    assert frame["as_of"].min() == pd.Timestamp(AS_OF - timedelta(days=7))
+    assert list(frame["last_utm_source"].head(2).fillna("absent")) == ["NA", "absent"]
+    assert list(frame["days_since_last_conversion"].isna()) == [False, True, False, True]
+    assert frame["sessions_28d"].dtype == "float64"
+    assert list(frame["converted_7d"]) == [True, False, True, False]

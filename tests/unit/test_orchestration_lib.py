@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestration.lib.dbt import dbt_environment, is_stale
+from orchestration.lib.metadata import table
+
+
+@dataclass(frozen=True)
+class Count:
+    site_id: str
+    as_of: datetime
+    examples: int
+    share: float | None
+
+
+def test_records_become_a_typed_table() -> None:
+    found = table(
+        [Count("a", datetime(2026, 1, 1, tzinfo=UTC), 3, 0.5), Count("b", datetime(2026, 1, 8, tzinfo=UTC), 4, None)]
+    )
+    assert [record.data for record in found.records] == [
+        {"site_id": "a", "as_of": "2026-01-01T00:00:00+00:00", "examples": 3, "share": 0.5},
+        {"site_id": "b", "as_of": "2026-01-08T00:00:00+00:00", "examples": 4, "share": None},
+    ]
+    assert {column.name: column.type for column in found.schema.columns} == {
+        "site_id": "string", "as_of": "string", "examples": "int", "share": "float",
+    }  # fmt: skip
+
+
+def test_no_records_are_said() -> None:
+    assert table([]).text == "none"
+
+
+def test_dbt_reads_the_parts_of_an_address() -> None:
+    assert dbt_environment("postgresql://ow%40ner:p%2Fw@db.example:6543/main?sslmode=require") == {
+        "DBT_HOST": "db.example",
+        "DBT_PORT": "6543",
+        "DBT_USER": "ow@ner",
+        "DBT_PASSWORD": "p/w",
+        "DBT_DATABASE": "main",
+        "DBT_SSLMODE": "require",
+    }
+
+
+def test_a_manifest_is_stale_when_a_model_is_newer(tmp_path: Path) -> None:
+    model = tmp_path / "models" / "a.sql"
+    model.parent.mkdir()
+    model.write_text("select 1")
+    manifest = tmp_path / "target" / "manifest.json"
+    assert is_stale(manifest, tmp_path)
+    manifest.parent.mkdir()
+    manifest.write_text("{}")
+    os.utime(manifest, (2_000_000_000, 2_000_000_000))
+    assert not is_stale(manifest, tmp_path)
+    os.utime(model, (2_000_000_100, 2_000_000_100))
+    assert is_stale(manifest, tmp_path)
