@@ -16,6 +16,8 @@ import dagster as dg
 
 from warehouse.errors import UserError
 
+MAX_CAUSE = 500
+
 
 def _say(**told: object) -> None:
     sys.stdout.write(json.dumps(told) + "\n")
@@ -80,10 +82,13 @@ def materialize(selection: str) -> dict[str, Any]:
 
 
 def _cause(error: Any) -> str:  # noqa: ANN401 - Dagster does not export its SerializableErrorInfo
-    """The innermost message, in one line."""
+    """The innermost message, in one short line; of dbt's, what dbt said and not the command."""
     while error is not None and error.cause is not None:
         error = error.cause
-    return " ".join(error.message.split()).rstrip(".") if error is not None else "no message"
+    if error is None:
+        return "no message"
+    text = " ".join(error.message.rpartition("Errors parsed from dbt logs:")[2].split()).rstrip(".")
+    return text if len(text) <= MAX_CAUSE else text[:MAX_CAUSE] + " …"
 
 
 def main() -> int:

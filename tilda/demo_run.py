@@ -18,7 +18,7 @@ from warehouse.events.imports import import_file
 from warehouse.settings import Settings
 
 BLOG, SHOP = "blog", "shop"
-VISITORS, DAYS, SEED = 24_000, 100, 7
+VISITORS, DAYS, SEED = 8_000, 100, 7
 """The shop's size: enough conversions for a model with grounds, few enough for three minutes."""
 
 

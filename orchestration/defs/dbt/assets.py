@@ -21,5 +21,7 @@ def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse
     """
     os.environ.update(dbt_environment(warehouse.url()))
     with warehouse.only_one("dbt"):
-        build = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context)
+        # one folder for all runs: by default each leaves one of its own, and the disk fills by the hour
+        target = project.project_dir / project.target_path / "build"
+        build = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target)
         yield from build.stream().fetch_row_counts()
