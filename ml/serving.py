@@ -185,7 +185,7 @@ class PropensityModel:
     """What MindsDB calls. Its state, kept by MindsDB, is the stored model's bytes and their hash."""
 
     def train(self, df: pd.DataFrame, target: str, args: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Take the one row of ``ml.model_versions`` that was selected: columns artifact and sha256.
+        """Take the one row of ``ml.model_versions`` that was selected: columns artifact and artifact_sha256.
 
         Raises:
             ValueError: Not exactly one row, altered bytes, or a model that cannot be used here.
@@ -195,7 +195,7 @@ class PropensityModel:
         row = df.iloc[0]
         content = row["artifact"]
         content = bytes.fromhex(content.removeprefix("\\x")) if isinstance(content, str) else bytes(content)
-        if hashlib.sha256(content).hexdigest() != row["sha256"]:
+        if hashlib.sha256(content).hexdigest() != row["artifact_sha256"]:
             raise ValueError("The model's bytes do not have the hash that was recorded for them.")
         load(content)
         self.content = content
