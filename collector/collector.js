@@ -26,34 +26,32 @@
 
   // ---- Ground: errors, listeners, ids, storage ----------------------------------------------------------------
 
-  const log = (...words) => 'debug' in options && console.debug('[tilda-analytics]', ...words);
+  const isDebugged = 'debug' in options;
 
-  /** The function, with its errors kept from the page. */
-  const safely = (run) =>
-    function (...args) {
-      try {
-        return run.apply(this, args);
-      } catch (error) {
-        log(error);
-      }
-    };
+  const log = (...words) => isDebugged && console.debug('[tilda-analytics]', ...words);
 
-  /** Listens in the capture phase (a page may stop propagation) and passively (nothing here prevents a default). */
-  const listenAlways = (target, types, handler) =>
-    types.split(' ').forEach((type) => target.addEventListener(type, safely(handler), { capture: true, passive: true }));
-
-  const listen = (target, types, handler) => listenAlways(target, types, (event) => granted && handler(event));
-
-  const later = (run, milliseconds) => setTimeout(safely(run), milliseconds);
-
-  /** The value, or what stands for it where the browser forbids the look (storage denied, a sandboxed frame). */
-  const attempt = (look, otherwise) => {
+  /** What the call gives; undefined where it fails (storage denied, a sandboxed frame, an error of ours). */
+  const attempt = (call) => {
     try {
-      return look();
-    } catch {
-      return otherwise;
+      return call();
+    } catch (error) {
+      log(error);
     }
   };
+
+  /** The function, with its errors kept from the page. */
+  const safely = (run) => (...args) => attempt(() => run(...args));
+
+  /**
+   * Listens at the window in the capture phase: before the page, which may stop propagation, and for every target.
+   * Passively: nothing here prevents a default.
+   */
+  const listenAlways = (types, handler) =>
+    types.split(' ').forEach((type) => window.addEventListener(type, safely(handler), { capture: true, passive: true }));
+
+  const listen = (types, handler) => listenAlways(types, (event) => granted && handler(event));
+
+  const later = (run, milliseconds) => setTimeout(safely(run), milliseconds);
 
   /** A random UUID. `crypto.randomUUID` is missing on http pages. */
   const uuid = () =>
@@ -65,7 +63,7 @@
   const storage = (name) => {
     const memory = new Map();
     return {
-      get: (key) => (memory.has(key) ? memory.get(key) : attempt(() => window[name].getItem(key), null)),
+      get: (key) => memory.get(key) || attempt(() => window[name].getItem(key)),
       set(key, value) {
         memory.set(key, value);
         attempt(() => {
@@ -77,7 +75,7 @@
         memory.delete(key);
         attempt(() => window[name].removeItem(key));
       },
-      keys: () => [...attempt(() => Object.keys(window[name]), []), ...memory.keys()],
+      keys: () => [...(attempt(() => Object.keys(window[name])) || []), ...memory.keys()],
     };
   };
   const local = storage('localStorage');
@@ -197,8 +195,8 @@
 
   /** The host that sent the visitor here, '' when that is this site or a payment page. */
   const externalReferrer = () => {
-    const host = attempt(() => new URL(document.referrer).hostname, '');
-    return [siteDomain, ...REFERRER_EXCLUSIONS].some((domain) => within(host, domain)) ? '' : host;
+    const host = document.referrer && new URL(document.referrer).hostname;
+    return !host || [siteDomain, ...REFERRER_EXCLUSIONS].some((domain) => within(host, domain)) ? '' : host;
   };
 
   const saveSession = () => {
@@ -211,10 +209,7 @@
     saveSession();
   };
 
-  const storedSession = () => {
-    const stored = attempt(() => JSON.parse(tab.get(SESSION)));
-    return stored && stored.id === tab.get(SESSION_ID) ? stored : undefined;
-  };
+  const storedSession = () => attempt(() => JSON.parse(tab.get(SESSION)));
 
   const expired = () => Math.abs(Date.now() - session.active) > IDLE;
 
@@ -232,23 +227,16 @@
       !expired() &&
       !(arrived && referrer && referrer !== session.referrer) &&
       !(arrived && (campaign.utm || campaign.click_ids) && JSON.stringify(campaign) !== JSON.stringify(session.campaign));
-    if (continues) resumeSession();
-    else newSession(arrived ? referrer : '', campaign);
+    if (!continues) newSession(arrived ? referrer : '', campaign);
     return arrived ? document.referrer : '';
   };
 
-  /** Takes up what other pages of this tab have made of the session. */
-  const resumeSession = () => {
-    session = storedSession() || session;
-    session.left = undefined;
-    saveSession();
-  };
-
-  /** Called with every event that shows a person at work. */
+  /** Called with every event that shows a person at work. Other pages of this tab may have renewed the session. */
   const keepSession = () => {
-    resumeSession();
+    session = storedSession() || session;
     if (expired()) newSession('');
     session.active = Date.now();
+    session.left = undefined;
     saveSession();
   };
 
@@ -266,9 +254,8 @@
 
   const device = () => ({
     language: navigator.language,
-    timezone: attempt(() => Intl.DateTimeFormat().resolvedOptions().timeZone),
-    screen_width: window.screen.width,
-    screen_height: window.screen.height,
+    timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    screen: { width: window.screen.width, height: window.screen.height },
     pixel_ratio: window.devicePixelRatio,
     touch: navigator.maxTouchPoints > 0,
   });
@@ -308,7 +295,7 @@
     unsent++;
     if (CRITICAL.test(event.event_type) || document.visibilityState === 'hidden') flush(true);
     else if (unsent >= BATCH_EVENTS) flush();
-    else timer = timer || later(flush, BATCH_DELAY);
+    else schedule();
   };
 
   /** The oldest events that fit into one request, each with its key. */
@@ -324,7 +311,10 @@
       const text = local.get(key);
       if (!text) continue; // another tab has just delivered it
       bytes += sizeOf(text) + 1;
-      if (bytes > REQUEST_BYTES) break;
+      if (bytes > REQUEST_BYTES) {
+        batch.more = true;
+        break;
+      }
       batch.push({ key, text });
     }
     return batch;
@@ -335,7 +325,7 @@
   const RETRY_AT = 'analytics_retry_at'; // when the API has asked to be left alone until then
   const ANSWER_WITHIN = 15 * SECOND;
   const LONGEST_PAUSE = 60 * MINUTE; // that the API may ask for
-  const LONGEST_WAIT = 5 * MINUTE; // between two attempts of our own
+  const DOUBLINGS = 8; // of the wait between two attempts, which starts with a second
   const url = `${endpoint}/api/events?key=${encodeURIComponent(options.siteKey)}${serverCookie ? '&cookie=1' : ''}`;
   const survivesPage = 'keepalive' in Request.prototype;
 
@@ -349,12 +339,19 @@
   const flush = (now) => {
     if (!granted) return;
     clearTimeout(timer);
-    timer = unsent = 0;
+    timer = 0;
     const wait = local.get(RETRY_AT) - Date.now();
     if (wait > 0 && wait <= LONGEST_PAUSE) return retryIn(wait);
     if (now !== true && inFlight.size) return;
+    unsent = 0;
     const batch = nextBatch();
     if (batch.length) send(batch);
+    else schedule();
+  };
+
+  /** Sends in a while, if there is anything. */
+  const schedule = () => {
+    if (!timer && queuedKeys().length) timer = later(flush, BATCH_DELAY);
   };
 
   const retryIn = (milliseconds) => {
@@ -375,16 +372,24 @@
         batch.forEach(({ key }) => inFlight.delete(key));
         handle(answer);
       });
-    fetch(url, { method: 'POST', body, keepalive: true, credentials: serverCookie ? 'include' : 'omit', signal: abort.signal }).then(
-      settled((response) => answered(batch, response)),
-      settled(() => failed()),
-    );
+    const credentials = serverCookie ? 'include' : 'omit';
+    fetch(url, { method: 'POST', body, keepalive: true, credentials, signal: abort.signal })
+      .then(readToEnd)
+      .then(
+        settled((response) => answered(batch, response)),
+        settled(() => failed()),
+      );
+  };
+
+  /** Until the last byte has come, a request holds its share of those 64 KiB. */
+  const readToEnd = async (response) => {
+    log(response.status, await response.text());
+    return response;
   };
 
   const answered = (batch, response) => {
-    if (response.ok) {
-      if ('debug' in options) response.json().then(({ rejected }) => log('rejected', rejected), log);
-    } else if (![400, 413, 422].includes(response.status)) {
+    if (response.ok) failures = 0;
+    else if (![400, 413, 422].includes(response.status)) {
       return failed(response);
     } else if (batch.length > 1) {
       // Too large, or one event spoils it: halve until it is found.
@@ -392,17 +397,17 @@
       send(batch.slice(0, middle));
       return send(batch.slice(middle));
     } else log('refused, dropped', response.status, batch[0].text);
-    failures = 0;
     batch.forEach(({ key }) => local.remove(key));
-    if (queuedKeys().length) timer = timer || later(flush, nextBatch().length ? 0 : BATCH_DELAY);
+    if (batch.more || unsent >= BATCH_EVENTS) flush();
+    else schedule();
   };
 
-  /** Waits as long as the API asks for, else 1, 2, 4 … seconds, with jitter. */
+  /** Tries again after 1, 2, 4 … seconds, with jitter; not before the API wants to be asked. */
   const failed = (response) => {
     const asked = response && response.headers.get('Retry-After');
-    const wait = asked * SECOND || Date.parse(asked) - Date.now();
-    if (wait > 0) local.set(RETRY_AT, Date.now() + Math.min(wait, LONGEST_PAUSE));
-    retryIn(wait > 0 ? Math.min(wait, LONGEST_PAUSE) : Math.min(2 ** failures++ * SECOND, LONGEST_WAIT));
+    const pause = asked * SECOND || Date.parse(asked) - Date.now();
+    if (pause > 0) local.set(RETRY_AT, Date.now() + Math.min(pause, LONGEST_PAUSE));
+    retryIn(2 ** Math.min(failures++, DOUBLINGS) * SECOND);
   };
 
   // ---- Events -------------------------------------------------------------------------------------------------
@@ -432,7 +437,7 @@
 
   const INTERACTIVE = 'a,button,input,select,textarea,label,summary,[role=button],[onclick],.t-btn,.t-submit,.tn-atom';
   const UNREADABLE = 'input,select,textarea,script,style,[contenteditable],[data-private]';
-  const DOWNLOAD = /\.(pdf|docx?|xlsx?|pptx?|csv|txt|rtf|epub|zip|rar|7z|gz|dmg|exe|apk|mp3|mp4|mov|avi)$/i;
+  const DOWNLOAD = /\.(pdf|docx?|xlsx?|pptx?|csv|epub|zip|rar|7z|gz|dmg|exe|apk|mp[34]|mov)$/i;
   const CONTACT = /^(mailto|tel|sms|tg|viber|whatsapp):/;
   const PASSING = /active|hover|focus|open|show|anim/; // classes that come and go
   const TEXT_LENGTH = 100;
@@ -639,14 +644,11 @@
 
   const addressOf = () => ('hash' in options ? location.href : location.href.replace(/#.*/, '')).slice(0, 2000);
 
-  /** Whether `data-exclude` lists the path; `*` stands for anything. */
-  const isExcluded = () => {
-    const path = attempt(() => decodeURI(location.pathname), location.pathname);
-    return listOf(options.exclude).some((pattern) => {
-      const parts = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
-      return new RegExp(`^${parts.join('.*')}$`).test(path);
-    });
-  };
+  /** Whether `data-exclude` lists the path, whole or, before a `*`, its beginning. */
+  const isExcluded = () =>
+    listOf(options.exclude).some((pattern) =>
+      pattern.endsWith('*') ? location.pathname.startsWith(pattern.slice(0, -1)) : location.pathname === pattern,
+    );
 
   const openPage = (referrer) => {
     const now = performance.now();
@@ -682,7 +684,7 @@
         return result;
       };
     });
-    listen(window, 'popstate hashchange', () => later(onAddress, TITLE_DELAY));
+    listen('popstate hashchange', () => later(onAddress, TITLE_DELAY));
   };
 
   const onPageHide = () => {
@@ -719,25 +721,25 @@
     if ('webVitals' in options) load('collector.vitals.js');
     if ('fingerprint' in options && !session.fingerprinted) {
       session.fingerprinted = true; // once a session is enough
+      saveSession();
       load('collector.fingerprint.js');
     }
   };
 
   const startListening = () => {
     wrapHistory();
-    listen(document, 'click auxclick', onClick);
-    listen(window, 'scroll', onScroll);
-    listen(document, 'pointerdown pointermove keydown wheel touchstart scroll', onActivity);
-    listen(document, 'input change', onField);
-    listen(document, 'submit', ({ target }) => target.matches('.js-form-proccess') || onFormEnd('form_submit', target));
-    listen(document, 'tildaform:aftersuccess', ({ target }) => onFormEnd('form_submit', target));
-    listen(document, 'tildaform:aftererror', ({ target }) => onFormEnd('form_error', target));
-    listen(document, 'visibilitychange', onVisibility);
-    listen(document, 'DOMContentLoaded', wrapTilda);
-    listen(window, 'load', wrapTilda);
-    listen(window, 'pagehide', onPageHide);
-    listen(window, 'pageshow', onPageShow);
-    listen(window, 'online', flush);
+    listen('click auxclick', onClick);
+    listen('scroll', onScroll);
+    listen('pointerdown pointermove keydown wheel scroll', onActivity);
+    listen('input change', onField);
+    listen('submit', ({ target }) => target.matches('.js-form-proccess') || onFormEnd('form_submit', target));
+    listen('tildaform:aftersuccess', ({ target }) => onFormEnd('form_submit', target));
+    listen('tildaform:aftererror', ({ target }) => onFormEnd('form_error', target));
+    listen('visibilitychange', onVisibility);
+    listen('DOMContentLoaded load', wrapTilda);
+    listen('pagehide', onPageHide);
+    listen('pageshow', onPageShow);
+    listen('online', flush);
   };
 
   /** An optional module, from where this file came from. */
@@ -776,18 +778,18 @@
   };
 
   const main = () => {
-    const waiting = api.slice ? api.slice() : [];
+    const waiting = Array.from(api);
     Object.keys(calls).forEach((name) => (api[name] = safely(calls[name])));
     api.push = (...queued) => queued.forEach(safely(([name, ...args]) => api[name](...args)));
     safely(decideConsent)();
     api.push(...waiting);
     // Another tab has changed its mind, or Tilda's block was answered.
-    listenAlways(window, 'storage', ({ key }) => key === CONSENT && decideConsent());
-    if (consentMode === 'tilda') listenAlways(document, 'click', () => later(decideConsent, TILDA_ANSWER));
+    listenAlways('storage', ({ key }) => key === CONSENT && decideConsent());
+    if (consentMode === 'tilda') listenAlways('click', () => later(decideConsent, TILDA_ANSWER));
   };
 
   // Not before the title is known, nor for a page that is only prepared.
-  if (document.prerendering) listenAlways(document, 'prerenderingchange', main);
+  if (document.prerendering) listenAlways('prerenderingchange', main);
   else if (document.body) safely(main)();
-  else listenAlways(document, 'DOMContentLoaded', main);
+  else listenAlways('DOMContentLoaded', main);
 })(window, document);

@@ -1,15 +1,19 @@
 // Optional module (`data-web-vitals`): web-vitals (its build stands above, as the global `webVitals` of this file)
-// measures; one event a page carries what is known when the page hides, in milliseconds (CLS without a unit).
+// measures. What is known when the page hides goes into one event, in milliseconds (CLS without a unit); another
+// follows only if a later hiding knows more.
 
 window.tildaAnalytics.extend((record) => {
   const known = {};
+  let changed = false;
   const note = ({ name, value }) => {
-    known[name.toLowerCase()] = Math.round(value * 1000) / 1000;
+    const rounded = Math.round(value * 1000) / 1000;
+    changed = changed || known[name.toLowerCase()] !== rounded;
+    known[name.toLowerCase()] = rounded;
   };
   const report = () => {
-    if (document.visibilityState !== 'hidden' || !Object.keys(known).length) return;
-    record('web_vitals', { web_vitals: { ...known } });
-    Object.keys(known).forEach((name) => delete known[name]);
+    if (document.visibilityState !== 'hidden' || !changed) return;
+    record('web_vitals', { web_vitals: known });
+    changed = false;
   };
   const { onCLS, onFCP, onINP, onLCP, onTTFB } = webVitals;
   [onCLS, onFCP, onINP, onLCP, onTTFB].forEach((measure) => measure(note));

@@ -216,6 +216,7 @@ def test_a_killed_tab_is_made_up_for_by_the_next_visit(context: BrowserContext, 
     open_page(victim, url)
     track_many(victim, 5)
     kill_renderer(victim)
+    victim.close()
     assert api.events == []
     later = context.new_page()
     later.clock.install(time=datetime.now(UTC) + timedelta(seconds=15))
