@@ -22,7 +22,7 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 @pytest.fixture(scope="module")
 def recent() -> list[dict[str, Any]]:
-    simulation = Simulation(4_000, 20, 7, timezone="Europe/Berlin", domain="shop.example", end=NOW)
+    simulation = Simulation(3_000, 15, 7, timezone="Europe/Berlin", domain="shop.example", end=NOW)
     return [e for e in simulation.events() if datetime.fromisoformat(e["received_at"]) >= NOW - timedelta(hours=48)]
 
 

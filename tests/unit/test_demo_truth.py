@@ -84,14 +84,14 @@ def events_of(simulation: Simulation) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def shop() -> tuple[Simulation, pd.DataFrame, pd.DataFrame]:
     end = datetime(2026, 11, 1, 11, tzinfo=UTC)  # the clocks of Berlin went back a week before
-    simulation = Simulation(12_000, 56, 5, timezone="Europe/Berlin", domain="shop.example", end=end)
+    simulation = Simulation(6_000, 50, 5, timezone="Europe/Berlin", domain="shop.example", end=end)
     cutoffs = [
         moment for moment in simulation.midnights() if moment.astimezone(ZoneInfo("Europe/Berlin")).weekday() == 0
     ]
     return (
         simulation,
         events_of(simulation),
-        simulation.truth([m for m in cutoffs if m + timedelta(days=9) <= end][-5:]),
+        simulation.truth([m for m in cutoffs if m + timedelta(days=9) <= end][-4:]),
     )
 
 
@@ -144,7 +144,7 @@ def test_the_signal_is_of_realistic_strength(shop: tuple[Simulation, pd.DataFram
 
 def test_without_signal_everyone_has_the_same_chance() -> None:
     end = datetime(2026, 7, 1, tzinfo=UTC)
-    simulation = Simulation(4_000, 50, 5, timezone="UTC", domain="shop.example", end=end, signal=False)
+    simulation = Simulation(2_500, 36, 5, timezone="UTC", domain="shop.example", end=end, signal=False)
     truth = simulation.truth([end - timedelta(days=7), end - timedelta(days=14)])
     assert truth["p_conversion_7d"].std() < 1e-12
     chance = truth["p_conversion_7d"]
@@ -157,7 +157,7 @@ def test_without_signal_everyone_has_the_same_chance() -> None:
 def test_a_change_shows_in_conversions_and_in_the_truth() -> None:
     end = datetime(2026, 7, 1, tzinfo=UTC)
     change = end - timedelta(days=21)
-    simulation = Simulation(8_000, 49, 5, timezone="UTC", domain="shop.example", end=end, change_at=change)
+    simulation = Simulation(5_000, 45, 5, timezone="UTC", domain="shop.example", end=end, change_at=change)
     before, after = change - timedelta(days=7), change + timedelta(days=14)
     truth = simulation.truth([before, after])
     converted = outcomes(truth, events_of(simulation), {"form_submit", "signup", "purchase"})
