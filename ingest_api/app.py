@@ -6,6 +6,7 @@ Run by `python -m ingest_api`, or by `uvicorn ingest_api.app:create_app --factor
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any
@@ -92,6 +93,7 @@ def create_app() -> ASGIApp:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         await service.open()
+        _calm_the_collector()
         try:
             yield
         finally:
@@ -102,6 +104,16 @@ def create_app() -> ASGIApp:
     problems.install(app)
     _add_routes(app, service, settings)
     return Edge(app)
+
+
+def _calm_the_collector() -> None:
+    """Look for cycles less often: nearly all that a request makes is freed by reference counts.
+
+    With the defaults the search was a third of the processor time of a request (batches of 10, Python 3.11).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _add_routes(app: FastAPI, service: _Service, settings: Settings) -> None:

@@ -80,6 +80,11 @@ class IngestServer:
                 stderr=log,
                 start_new_session=True,
             )
+        self.wait_until_healthy()
+
+    def wait_until_healthy(self) -> None:
+        """Wait until the process answers."""
+        assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
