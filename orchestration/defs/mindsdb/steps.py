@@ -1,0 +1,85 @@
+"""What is published of one champion: its row, the visitors it scores, and a sample to compare."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+import pandas as pd
+import psycopg
+from psycopg import sql
+
+from ml import artifacts, mindsdb
+from ml.features import Target
+from ml.mindsdb_client import Server
+from warehouse import propensity
+
+SAMPLE_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Report:
+    """One champion as MindsDB serves it now."""
+
+    site_id: str
+    target: str
+    model_version: str
+    action: str
+    view: str
+    compared: int
+    difference: float
+
+
+def login(url: str) -> mindsdb.Database:
+    """The address of the read-only login, in the parts that MindsDB wants."""
+    parts = urlsplit(url)
+    return mindsdb.Database(
+        host=parts.hostname or "127.0.0.1",
+        port=parts.port or 5432,
+        database=unquote(parts.path.lstrip("/")),
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+    )
+
+
+def view_name(site_id: str, target: str) -> str:
+    """`propensity_shop` for the first target, `purchase_7d_shop` for another."""
+    subject = "propensity" if target == "conversion_7d" else target
+    return f"{subject}_{site_id}".replace("-", "_")[:60]
+
+
+def publish(
+    connection: psycopg.Connection, server: Server, database: mindsdb.Database, site_id: str, target: Target
+) -> Report | None:
+    """Publish a champion; None without one.
+
+    Raises:
+        MindsDBError: MindsDB is away, refuses or disagrees; the former version serves on.
+    """
+    champion = propensity.champion(connection, site_id, target.name)
+    if champion is None:
+        return None
+    content = propensity.artifact(connection, site_id, target.name, champion.version)
+    model = artifacts.loads(content, sha256=champion.artifact_sha256)
+    frame = propensity.scoring_frame(connection, site_id).head(SAMPLE_ROWS)
+    columns = ["site_id", "user_id", "as_of", *model.numeric, *model.categorical]
+    newest = sql.SQL(
+        "select {columns} from marts.visitor_features where site_id = {site} and as_of ="
+        " (select max(as_of) from marts.visitor_features where site_id = {site})"
+    ).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)), site=sql.Literal(site_id))
+    row = sql.SQL(
+        "select artifact, artifact_sha256 from ml.model_versions"
+        " where site_id = {site} and target = {target} and version = {version}"
+    ).format(site=sql.Literal(site_id), target=sql.Literal(target.name), version=sql.Literal(champion.version))
+    sample = sql.SQL("{} order by user_id limit {}").format(newest, sql.Literal(SAMPLE_ROWS))
+    done = mindsdb.publish(
+        server,
+        database,
+        name=view_name(site_id, target.name),
+        model_query=row.as_string(connection),
+        features_query=newest.as_string(connection),
+        sample=mindsdb.Sample(
+            sample.as_string(connection), pd.Series(model.predict(frame), index=frame["user_id"].to_numpy())
+        ),
+    )
+    return Report(site_id, target.name, champion.version, done.action, done.view, done.compared, done.difference)
