@@ -92,6 +92,7 @@ def features_at(events: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_boosting_on_hand_made_features_comes_near_the_truth() -> None:
     end = datetime(2026, 11, 20, 12, tzinfo=UTC)
     simulation = Simulation(40_000, 100, 21, timezone=ZONE, domain="shop.example", end=end)
