@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+import msgspec
 import pandas as pd
 import psycopg
 from psycopg import sql
@@ -180,10 +180,15 @@ def record_version(
             """,
             [
                 site_id, target, version, decision, decision == "promoted", reason, algorithm, artifact,
-                artifact_sha256, json.dumps(features or []), json.dumps(metrics or {}), json.dumps(libraries or {}),
+                artifact_sha256, _json(features or []), _json(metrics or {}), _json(libraries or {}),
                 trained_from, trained_to,
             ],
         )  # fmt: skip
+
+
+def _json(value: object) -> str:
+    """JSON as Postgres takes it: a figure that is not a number, such as the slope of a constant, is null."""
+    return msgspec.json.encode(value).decode()
 
 
 def write_scores(connection: psycopg.Connection, scores: pd.DataFrame) -> int:

@@ -90,3 +90,14 @@ def test_frames_keep_types_nulls_and_order(database_url: str) -> None:
     assert list(frame["days_since_last_conversion"].isna()) == [False, True, False, True]
     assert frame["sessions_28d"].dtype == "float64"
     assert list(frame["converted_7d"]) == [True, False, True, False]
+
+
+def test_a_figure_that_is_not_a_number_is_null(database_url: str) -> None:
+    with connect(database_url) as connection:
+        propensity.record_version(
+            connection, site_id="s", target="t", version="v", decision="refused", reason="r",
+            metrics={"slope": float("nan"), "nested": [float("inf"), 1.5]},
+        )  # fmt: skip
+        newest = propensity.newest_version(connection, "s", "t")
+    assert newest is not None
+    assert newest.metrics == {"slope": None, "nested": [None, 1.5]}
