@@ -1,0 +1,69 @@
+"""Rows to land, and what tests ask of the tables afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import psycopg
+
+from warehouse.events.schema import Row
+
+SITE = "shop"
+T = TypeVar("T")
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def event(event_id: UUID | None = None, at: datetime | None = None, **fields: Any) -> Row:
+    """A page view, made now or at `at`."""
+    defaults: dict[str, Any] = {"site_id": SITE, "source": "api", "event_type": "page_view", "client_created_at": at}
+    return Row(event_id=event_id or uuid4(), **defaults | fields)
+
+
+def stored(connection: psycopg.Connection, event_id: UUID | None = None) -> list[tuple[Any, ...]]:
+    """`event_id, created_at, client_created_at, received_at` of all events or of one."""
+    return connection.execute(
+        """
+        select event_id, created_at, client_created_at, received_at from public.events
+        where %(id)s::uuid is null or event_id = %(id)s order by created_at, event_id
+        """,
+        {"id": event_id},
+    ).fetchall()
+
+
+def count(connection: psycopg.Connection, table: str) -> int:
+    row = connection.execute(f"select count(*) from {table}").fetchone()
+    assert row is not None
+    return row[0]
+
+
+def counters(connection: psycopg.Connection) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """What the trigger keeps: users and sessions."""
+    users = connection.execute(
+        "select site_id, user_id, first_seen_at, last_seen_at, event_count from public.users order by 1, 2"
+    ).fetchall()
+    sessions = connection.execute(
+        """
+        select
+            site_id, session_id, user_id, started_at, last_seen_at, event_count, landing_page, referrer, utm_source,
+            utm_medium, utm_campaign, utm_term, utm_content, device_type, browser, os, is_bot
+        from public.sessions order by 1, 2
+        """
+    ).fetchall()
+    return users, sessions
+
+
+def at_once(*work: Callable[[], T]) -> list[T]:
+    """Results of functions that run at the same time."""
+    with ThreadPoolExecutor(len(work)) as pool:
+        return [future.result() for future in [pool.submit(function) for function in work]]
+
+
+def ago(**parts: float) -> datetime:
+    return now() - timedelta(**parts)

@@ -1,0 +1,183 @@
+"""Exactly once: the same event, however and whenever it comes again."""
+
+from __future__ import annotations
+
+import random
+import threading
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import msgspec
+import psycopg
+import pytest
+
+from tests.postgres.landed import ago, at_once, count, event, now, stored
+from warehouse.database import connect
+from warehouse.events.landing import LAND, land
+from warehouse.events.schema import Row
+
+
+@pytest.fixture
+def connection(database_url: str) -> psycopg.Connection:
+    return connect(database_url)
+
+
+def test_the_senders_time_is_kept_and_a_resend_is_no_new_event(connection: psycopg.Connection) -> None:
+    at, event_id = ago(days=3), uuid4()
+    assert land(connection, [event(event_id, at)]) == {event_id}
+    assert land(connection, [event(event_id, at)]) == set()
+    ((_, created_at, client_created_at, received_at),) = stored(connection)
+    assert created_at == client_created_at == at
+    assert ago(seconds=20) < received_at <= now()
+    assert count(connection, "event_claims") == 0
+
+
+def test_twice_in_one_flush_is_once(connection: psycopg.Connection) -> None:
+    timed, untimed, mixed = uuid4(), uuid4(), uuid4()
+    at = ago(minutes=1)
+    flush = [event(timed, at), event(untimed), event(untimed), event(timed, at), event(mixed, at), event(mixed)]
+    assert land(connection, flush) == {timed, untimed, mixed}
+    assert land(connection, flush[::-1]) == set()
+    assert count(connection, "events") == 3
+
+
+@pytest.mark.parametrize(
+    "shift", [None, timedelta(days=-36), timedelta(days=-4000), timedelta(hours=26), timedelta(days=3000)]
+)
+def test_without_a_time_of_use_the_first_arrival_counts_for_every_resend(
+    connection: psycopg.Connection, shift: timedelta | None
+) -> None:
+    event_id, at = uuid4(), None if shift is None else now() + shift
+    first = ago(hours=2)
+    assert land(connection, [event(event_id, at, arrived_at=first)]) == {event_id}
+    for arrived_at in (None, ago(hours=1), ago(days=20)):
+        assert land(connection, [event(event_id, at, arrived_at=arrived_at)]) == set()
+    assert stored(connection) == [(event_id, first, at, first)]
+
+
+def test_a_resend_after_weeks_finds_the_event_by_its_own_time(connection: psycopg.Connection) -> None:
+    event_id, at = uuid4(), ago(days=50)
+    assert land(connection, [event(event_id, at, arrived_at=ago(days=30))]) == {event_id}
+    assert land(connection, [event(event_id, at)]) == set()
+    assert [row[1] for row in stored(connection)] == [at]
+
+
+def test_a_time_that_was_ahead_and_is_so_no_more_keeps_its_claim(connection: psycopg.Connection) -> None:
+    event_id, at, first = uuid4(), now() + timedelta(hours=20), ago(hours=10)
+    assert land(connection, [event(event_id, at, arrived_at=first)]) == {event_id}
+    assert land(connection, [event(event_id, at)]) == set()
+    assert [row[1] for row in stored(connection)] == [first]
+
+
+def test_an_arrival_is_neither_in_the_future_nor_long_ago(connection: psycopg.Connection) -> None:
+    land(connection, [event(arrived_at=now() + timedelta(days=400)), event(arrived_at=ago(days=400))])
+    (old, new) = [row[1] for row in stored(connection)]
+    assert ago(days=36) < old < ago(days=34)
+    assert ago(minutes=1) < new <= now()
+
+
+def test_a_month_without_a_partition_takes_the_event_and_gives_it_up_uncounted(connection: psycopg.Connection) -> None:
+    """Across a month's end: landed in the default partition, drained into its month, sent again."""
+    last_month = now().replace(day=1, hour=0, minute=0, second=0, microsecond=0) - timedelta(microseconds=1)
+    event_id, session_id = uuid4(), uuid4()
+    rows = [
+        event(event_id, last_month, session_id=session_id, user_id="u"),
+        event(at=last_month + timedelta(microseconds=1), session_id=session_id, user_id="u"),
+    ]
+    arrived_at = min(now(), last_month + timedelta(days=30))
+    for row in rows:
+        row.arrived_at = arrived_at
+    assert len(land(connection, rows)) == 2
+    before = connection.execute("select event_id, loaded_at, received_at, id from events order by id").fetchall()
+    assert count(connection, "events_default") == 1
+
+    made = [row[0] for row in connection.execute("select ops.ensure_partitions()")]
+    assert made == [last_month.date().replace(day=1)]
+    assert count(connection, "events_default") == 0
+    assert count(connection, f"events_{last_month:%Y_%m}") == 1
+    assert (
+        connection.execute("select event_id, loaded_at, received_at, id from events order by id").fetchall() == before
+    )
+    assert land(connection, rows) == set()
+    assert connection.execute("select event_count from sessions").fetchall() == [(2,)]
+    assert connection.execute("select event_count from users").fetchall() == [(2,)]
+
+
+def test_the_same_events_from_many_senders_at_once(database_url: str, connection: psycopg.Connection) -> None:
+    times: list[datetime | None] = [None, ago(minutes=1), ago(days=34.9), ago(days=400), now() + timedelta(hours=24.9)]
+    ids = [(uuid4(), random.Random(number).choice(times)) for number in range(300)]
+
+    def send(seed: int) -> list[object]:
+        chance = random.Random(seed)
+        new: list[object] = []
+        with connect(database_url) as own:
+            mine = chance.sample(ids, len(ids)) + chance.sample(ids, 50)
+            for start in range(0, len(mine), 70):
+                new += land(own, [event(event_id, at, session_id=uuid4()) for event_id, at in mine[start : start + 70]])
+        return new
+
+    new = [event_id for result in at_once(*[lambda seed=seed: send(seed) for seed in range(6)]) for event_id in result]
+    assert sorted(map(str, new)) == sorted(str(event_id) for event_id, _ in ids)
+    assert count(connection, "events") == count(connection, "sessions") == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("at", "first_arrival", "second_arrival"),
+    [
+        (timedelta(days=-35, hours=-1), timedelta(hours=-2), timedelta()),  # in bounds, then behind them
+        (timedelta(days=-35, hours=-1), timedelta(), timedelta(hours=-2)),
+        (timedelta(hours=24.5), timedelta(hours=-2), timedelta()),  # ahead, then in bounds
+        (timedelta(hours=24.5), timedelta(), timedelta(hours=-2)),
+        (timedelta(days=-400), timedelta(hours=-2), timedelta()),
+    ],
+)
+def test_two_copies_on_either_side_of_a_bound_at_the_same_moment(
+    database_url: str, at: timedelta, first_arrival: timedelta, second_arrival: timedelta
+) -> None:
+    base, event_id = now(), uuid4()
+
+    def copy(arrival: timedelta) -> str:
+        return msgspec.json.encode([event(event_id, base + at, arrived_at=base + arrival)]).decode()
+
+    with connect(database_url, autocommit=False) as first, connect(database_url) as second:
+        assert len(first.execute(LAND, [copy(first_arrival)]).fetchall()) == 1
+        landed: list[object] = []
+        other = threading.Thread(target=lambda: landed.extend(second.execute(LAND, [copy(second_arrival)]).fetchall()))
+        other.start()
+        with connect(database_url) as observer:
+            waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+            while observer.execute(waiting).fetchone() is None:
+                assert other.is_alive(), "the second copy did not wait for the first"
+        first.commit()
+        other.join()
+        assert landed == []
+        assert count(second, "events") == 1
+
+
+def test_a_flush_that_is_refused_keeps_all_but_the_rows_at_fault(connection: psycopg.Connection) -> None:
+    rows = [event() for _ in range(100)]
+    bad = {7: "events_event_type_is_named", 8: None, 63: "events_click_has_position"}
+    rows[7].event_type = "e" * 65
+    rows[8].ip_address = "nonsense"
+    rows[63].event_type, rows[63].payload = "click", {"click": {"x": "1", "y": 2}}
+    ids = [row.event_id for row in rows]
+    assert land(connection, rows) == {event_id for place, event_id in enumerate(ids) if place not in bad}
+    assert [place for place, row in enumerate(rows) if row.reject_code == "refused_by_database"] == list(bad)
+    kept = connection.execute(
+        "select event_id, code, detail, body::jsonb ->> 'event_type' from rejected_events order by id"
+    )
+    assert kept.fetchall() == [
+        (str(ids[7]), "refused_by_database", "Constraint events_event_type_is_named.", "e" * 65),
+        (str(ids[8]), "refused_by_database", "InvalidTextRepresentation.", "page_view"),
+        (str(ids[63]), "refused_by_database", "Constraint events_click_has_position.", "click"),
+    ]
+
+
+def test_refusals_are_kept_beside_the_events_of_their_flush(connection: psycopg.Connection) -> None:
+    refusal = Row(
+        "shop", "api", reject_code="invalid_event", reject_detail="No id.", reject_body="{}", arrived_at=ago(days=1)
+    )
+    assert len(land(connection, [event(), refusal, refusal])) == 1
+    kept = connection.execute("select site_id, source, code, detail, body, received_at from rejected_events").fetchall()
+    assert kept == [("shop", "api", "invalid_event", "No id.", "{}", refusal.arrived_at)] * 2
+    assert land(connection, []) == set()

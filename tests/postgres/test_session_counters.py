@@ -1,0 +1,147 @@
+"""The trigger on public.events: visitors and sessions, whatever the order and company in which events come."""
+
+from __future__ import annotations
+
+import random
+import threading
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from tests.postgres.landed import ago, at_once, count, counters, event
+from warehouse.database import connect
+from warehouse.events.landing import land
+from warehouse.events.schema import Row
+
+
+def some_events() -> list[Row]:
+    """Events of few visitors and sessions, of all kinds; the same at each call."""
+    chance = random.Random(5)
+    base = ago(hours=5)
+    types = ["page_view", "page_view", "add_to_cart", "page_leave", "web_vitals"]
+    rows: list[Row] = []
+    for number in range(400):
+        session = chance.randrange(40)
+        rows.append(
+            event(
+                UUID(int=number),
+                base + timedelta(seconds=number),  # no two alike: the earliest is one
+                event_type=(event_type := chance.choice(types)),
+                session_id=UUID(int=1000 + session) if session else None,
+                user_id=f"user-{session % 7}" if session % 5 else None,
+                page_url=f"https://a.example/{number}",
+                referrer=chance.choice([None, f"https://b.example/{number}"]),
+                utm_source=chance.choice([None, f"s{number}"]),
+                utm_campaign=chance.choice([None, f"c{number}"]),
+                device_type="mobile",
+                browser=chance.choice(["Chrome", None]),
+                is_bot=session == 3,
+                payload={"timing": {"timeOnPage": 1}} if event_type == "page_leave" else None,
+            )
+        )
+    return rows
+
+
+def test_counters_do_not_depend_on_order_or_batches(database_url: str) -> None:
+    rows = some_events()
+    with connect(database_url) as connection:
+        seen: list[object] = []
+        for seed, size in ((0, 400), (1, 1), (2, 7), (3, 90)):
+            connection.execute("truncate public.events, public.users, public.sessions")
+            shuffled = random.Random(seed).sample(rows, len(rows))
+            for start in range(0, len(rows), size):
+                land(connection, shuffled[start : start + size])
+            land(connection, shuffled[:50])  # resent: not counted
+            seen.append(counters(connection))
+        assert all(result == seen[0] for result in seen[1:])
+
+        users, sessions = counters(connection)
+        by_user = connection.execute(
+            """
+            select site_id, user_id, min(created_at), max(created_at), count(*) from public.events
+            where user_id is not null group by 1, 2 order by 1, 2
+            """
+        ).fetchall()
+        assert users == by_user
+        first = connection.execute(
+            """
+            select distinct on (site_id, session_id)
+                site_id, session_id, user_id, min(created_at) over w,
+                max(created_at) filter (where event_type in ('page_view', 'add_to_cart')) over w, count(*) over w,
+                page_url, referrer, utm_source, utm_medium, utm_campaign, utm_term, utm_content, device_type, browser,
+                os, is_bot
+            from public.events where session_id is not null
+            window w as (partition by site_id, session_id) order by site_id, session_id, created_at
+            """
+        ).fetchall()
+        assert sessions == first
+
+
+def test_what_happens_on_leaving_does_not_extend_a_session(database_url: str) -> None:
+    session_id, base = UUID(int=1), ago(hours=1)
+    leave = {"event_type": "page_leave", "payload": {"timing": {"timeOnPage": 60}}, "session_id": session_id}
+    with connect(database_url) as connection:
+        land(connection, [event(at=base + timedelta(minutes=9), **leave)])
+        assert connection.execute("select last_seen_at from sessions").fetchall() == [(None,)]
+        land(connection, [event(at=base, session_id=session_id)])
+        land(connection, [event(at=base + timedelta(minutes=20), **leave)])
+        assert connection.execute("select started_at, last_seen_at, event_count from sessions").fetchall() == [
+            (base, base, 3)
+        ]
+
+
+def test_what_a_client_said_of_a_session_is_filled_not_replaced(database_url: str) -> None:
+    session_id = UUID(int=1)
+    with connect(database_url) as connection:
+        connection.execute(
+            "insert into sessions (site_id, session_id, landing_page) values ('shop', %s, 'https://a.example/said')",
+            [session_id],
+        )
+        land(
+            connection, [event(at=ago(hours=1), session_id=session_id, page_url="https://a.example/", browser="Chrome")]
+        )
+        assert connection.execute("select landing_page, browser, event_count from sessions").fetchall() == [
+            ("https://a.example/said", "Chrome", 1)
+        ]
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    ("in_step", "timed"),
+    [(False, True), (True, True), (True, False)],
+    ids=["same sessions", "same events", "same claims"],
+)
+def test_writers_do_not_deadlock(database_url: str, *, in_step: bool, timed: bool) -> None:
+    """Four writers share sessions; each sends every flush with its events in another order, at once or on its own."""
+    base, chance = ago(hours=1), random.Random(1)
+    flushes = [
+        [
+            event(
+                UUID(int=flush * 1000 + number),
+                base + timedelta(seconds=chance.randrange(600)) if timed else None,
+                session_id=UUID(int=chance.randrange(12)),
+                user_id=f"u{chance.randrange(5)}",
+            )
+            for number in range(100)
+        ]
+        for flush in range(40)
+    ]
+    step = threading.Barrier(4)
+
+    def write(seed: int) -> int:
+        own, new = random.Random(seed), 0
+        with connect(database_url, application=f"writer {seed}") as connection:
+            for flush in flushes if in_step else own.sample(flushes, len(flushes)):
+                if in_step:
+                    step.wait(60)
+                new += len(land(connection, own.sample(flush, len(flush))))
+        return new
+
+    assert sum(at_once(*[lambda seed=seed: write(seed) for seed in range(4)])) == 40 * 100
+    with connect(database_url) as connection:
+        assert count(connection, "events") == 40 * 100
+        assert connection.execute("select sum(event_count) from sessions").fetchone() == (40 * 100,)
+        assert connection.execute("select sum(event_count) from users").fetchone() == (40 * 100,)
+        deadlocks = connection.execute("select deadlocks from pg_stat_database where datname = current_database()")
+        assert deadlocks.fetchone() == (0,)
