@@ -1,7 +1,7 @@
 {#
     Two functions that plain SQL lacks, made before each run.
 
-    session_number: what starts a session is compared with the session in progress, not with the row before, so the rule
+    session_state: what starts a session is compared with the session in progress, not with the row before, so the rule
     needs a state. A window aggregate carries it through the events of a visitor in one pass.
 
     uuid_v5: RFC 9562 name-based ids need SHA-1, and Postgres without contrib has none. The name is at most 39 bytes
@@ -14,28 +14,21 @@ select pg_advisory_xact_lock(hashtextextended('tilda.session_functions', 0));
 create schema if not exists intermediate;
 
 create or replace function intermediate.next_session_state(
-    state text [], is_idle boolean, campaign text, referrer text
+    state text [], event_id uuid, is_idle boolean, campaign text, referrer text
 ) returns text []
 language plpgsql immutable parallel safe
 as $body$
 begin
-    -- state: number of the session, its campaign, its external referrer
-    if state is null then
-        return array['1', campaign, referrer];
-    elsif is_idle or campaign <> coalesce(state[2], '') or referrer <> coalesce(state[3], '') then
-        return array[(state[1]::int + 1)::text, campaign, referrer];
+    -- state: the event that began the session, its campaign, its external referrer
+    if state is null or is_idle or campaign <> coalesce(state[2], '') or referrer <> coalesce(state[3], '') then
+        return array[event_id::text, campaign, referrer];
     end if;
     return state;
 end
 $body$;
 
-create or replace function intermediate.session_state_number(state text []) returns integer
-language sql immutable parallel safe
-return coalesce(state[1]::int, 0);
-
-create or replace aggregate intermediate.session_number(boolean, text, text) (
-    sfunc = intermediate.next_session_state, stype = text [],
-    finalfunc = intermediate.session_state_number, parallel = safe
+create or replace aggregate intermediate.session_state(uuid, boolean, text, text) (
+    sfunc = intermediate.next_session_state, stype = text [], parallel = safe
 );
 
 create or replace function intermediate.uuid_v5(namespace uuid, name text) returns uuid

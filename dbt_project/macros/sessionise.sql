@@ -34,6 +34,14 @@ external_referrers as (
 )
 {% endmacro %}
 
+{# What tells one campaign from another: all five UTM values, or null without any. #}
+{% macro campaign_key() -%}
+case
+            when coalesce(utm_source, utm_medium, utm_campaign, utm_term, utm_content) is not null
+                then array_to_string(array[utm_source, utm_medium, utm_campaign, utm_term, utm_content], chr(31), '')
+        end
+{%- endmacro %}
+
 {# Whether a host is a domain or one of its subdomains. #}
 {% macro is_within(host, domain) -%}
     ({{ host }} = {{ domain }} or right({{ host }}, length({{ domain }}) + 1) = '.' || {{ domain }})
@@ -41,30 +49,25 @@ external_referrers as (
 
 {#
     CTEs up to `sessionised`: the rules of sessions applied to the events of `relation`, each visitor and client session
-    for itself (a new tab is a client session of its own). Adds
+    for itself (a new tab is a client session of its own; `also_by` names a further column that keeps histories apart).
+    Adds
 
-    session_key: the client session, a constant for events without one;
-    session_number: 1, 2, … within visitor and client session; 0 before the first activity;
-    is_session_start: the event that began the session;
+    session_start_id: the event that began the session; null before the first activity;
+    is_session_start: whether it is this one;
     page_view_sequence: page views so far within visitor and client session.
 
-    `also_by` names a further column that keeps histories apart. What is no activity (page_leave, web_vitals, webhooks) neither starts nor extends a session.
+    What is no activity (page_leave, web_vitals, webhooks) neither starts nor extends a session.
 #}
 {% macro sessionised(relation, also_by=none) %}
-{%- set visitor_session = 'site_id, user_id, ' ~ (also_by ~ ', ' if also_by else '') ~ 'session_key' -%}
 keyed as (
 
     select
         *,
-        coalesce(client_session_id, '00000000-0000-0000-0000-000000000000') as session_key,
-        case
-            when coalesce(utm_source, utm_medium, utm_campaign, utm_term, utm_content) is not null
-                then concat_ws(
-                    chr(31),
-                    coalesce(utm_source, ''), coalesce(utm_medium, ''), coalesce(utm_campaign, ''),
-                    coalesce(utm_term, ''), coalesce(utm_content, '')
-                )
-        end as campaign
+        -- one short key: sorting by several texts takes most of the time of this model
+        md5(concat_ws(
+            chr(31),
+            {% if also_by %}{{ also_by }}, {% endif %}site_id, coalesce(client_session_id::text, ''), user_id
+        ))::uuid as visitor_session
     from {{ relation }}
 
 ),
@@ -77,22 +80,20 @@ timed as (
             visitor_session rows between unbounded preceding and 1 preceding
         ) > interval '30 minutes' as is_idle
     from keyed
-    window visitor_session as (
-        partition by {{ visitor_session }} order by occurred_at, event_rank, event_id
-    )
+    window visitor_session as (partition by visitor_session order by occurred_at, event_rank, event_id)
 
 ),
 
-numbered as (
+stated as (
 
     select
         *,
-        intermediate.session_number(is_idle, campaign, referrer_domain) filter (where is_activity)
-            over visitor_session as session_number,
+        intermediate.session_state(event_id, is_idle, campaign, referrer_domain) filter (where is_activity)
+            over visitor_session as session_state,
         count(*) filter (where event_type = 'page_view' and is_activity) over visitor_session as page_view_sequence
     from timed
     window visitor_session as (
-        partition by {{ visitor_session }} order by occurred_at, event_rank, event_id
+        partition by visitor_session order by occurred_at, event_rank, event_id
         rows between unbounded preceding and current row
     )
 
@@ -102,11 +103,9 @@ sessionised as (
 
     select
         *,
-        is_activity and session_number > coalesce(lag(session_number) over visitor_session, 0) as is_session_start
-    from numbered
-    window visitor_session as (
-        partition by {{ visitor_session }} order by occurred_at, event_rank, event_id
-    )
+        session_state[1]::uuid as session_start_id,
+        session_state[1]::uuid is not distinct from event_id as is_session_start
+    from stated
 
 )
 {% endmacro %}

@@ -64,7 +64,8 @@ merged as (
         {{ first_value('form_id', 'form_id is null, source = \'webhook\', occurred_at, event_id') }} as form_id,
         min(order_id) as order_id,
         min(transaction_id) as transaction_id,
-        {{ first_value('order_amount', 'order_amount is null, source <> \'webhook\', occurred_at, event_id') }} as value,
+        {{ first_value('order_amount', 'order_amount is null, source <> \'webhook\', occurred_at, event_id') }}
+            as value,
         {{ first_value('order_currency', 'order_amount is null, source <> \'webhook\', occurred_at, event_id') }}
             as currency,
         bool_or(source = 'webhook') as is_confirmed_by_webhook,

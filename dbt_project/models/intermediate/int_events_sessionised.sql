@@ -1,11 +1,14 @@
-{{ config(indexes=[
-    {'columns': ['site_id', 'user_id']},
-    {'columns': ['site_id', 'session_id']},
-]) }}
+{{ config(
+    indexes=[
+        {'columns': ['site_id', 'user_id']},
+        {'columns': ['site_id', 'session_id']},
+    ],
+    pre_hook="set local enable_mergejoin = off; -- hashes of short ids beat sorting wide rows"
+) }}
 
 with
 
-events as (
+events as not materialized (
 
     select * from {{ ref('stg_events') }}
     where not is_bot
@@ -24,19 +27,28 @@ referrer_exclusions as (
 
 ),
 
--- The same event can stand under two created_at when its sender changed the time on a resend: the first to arrive counts.
-deduplicated as (
+-- Sessions need few columns of an event. The wide rows are fetched once, at the end.
+--
+-- An event can stand under two created_at when its sender changed the time on a resend: the copy that arrived first
+-- counts.
+deduplicated as materialized (
 
-    select *
-    from (
-        select
-            events.*,
-            row_number() over (
-                partition by site_id, event_id order by received_at, occurred_at, user_id, client_session_id
-            ) as copy
-        from events
-    ) as numbered
-    where copy = 1
+    select distinct on (event_id, site_id)
+        site_id,
+        event_id,
+        created_at,
+        user_id,
+        client_session_id,
+        occurred_at,
+        event_rank,
+        event_type,
+        source,
+        is_activity,
+        page_host,
+        referrer_host,
+        {{ campaign_key() }} as campaign
+    from events
+    order by event_id, site_id, received_at, created_at
 
 ),
 
@@ -45,47 +57,14 @@ deduplicated as (
 prepared as (
 
     select
-        deduplicated.event_id,
-        deduplicated.site_id,
-        deduplicated.user_id,
-        deduplicated.client_session_id,
-        deduplicated.page_view_id,
-        deduplicated.occurred_at,
-        deduplicated.received_at,
-        deduplicated.event_type,
-        deduplicated.source,
-        deduplicated.is_anonymous,
-        deduplicated.is_activity,
-        deduplicated.event_rank,
-        deduplicated.page_host,
-        deduplicated.page_path,
-        deduplicated.page_title,
-        external_referrers.referrer_domain,
-        deduplicated.utm_source,
-        deduplicated.utm_medium,
-        deduplicated.utm_campaign,
-        deduplicated.utm_term,
-        deduplicated.utm_content,
-        deduplicated.click_id_source,
-        deduplicated.device_type,
-        deduplicated.browser,
-        deduplicated.os,
-        deduplicated.scroll_percent,
-        deduplicated.engaged_seconds,
-        deduplicated.time_on_page_seconds,
-        deduplicated.form_id,
-        deduplicated.transaction_id,
-        deduplicated.order_id,
-        deduplicated.order_amount,
-        deduplicated.order_currency,
-        deduplicated.external_id,
-        deduplicated.email_sha256
+        deduplicated.*,
+        external_referrers.referrer_domain
     from deduplicated
     left join external_referrers
         on
             deduplicated.site_id = external_referrers.site_id
             and deduplicated.referrer_host = external_referrers.referrer_host
-            and deduplicated.page_host is not distinct from external_referrers.page_host
+            and coalesce(deduplicated.page_host, '') = coalesce(external_referrers.page_host, '')
 
 ),
 
@@ -94,10 +73,8 @@ prepared as (
 starts as (
 
     select
+        event_id as session_start_id,
         site_id,
-        user_id,
-        client_session_id,
-        session_number,
         occurred_at as session_started_at,
         -- The client's id goes to the first piece of its session; any other is named by visitor and first event, which no
         -- event of another session can change.
@@ -114,96 +91,111 @@ starts as (
 
 ),
 
-placed as (
+-- A webhook that knows a visitor but no session belongs to the session in which the visitor was active just before.
+webhooks as (
 
-    select
-        sessionised.*,
-        starts.session_id,
-        starts.session_started_at
-    from sessionised
-    left join starts
-        on
-            sessionised.site_id = starts.site_id
-            and sessionised.user_id = starts.user_id
-            and sessionised.session_key = coalesce(starts.client_session_id, '00000000-0000-0000-0000-000000000000')
-            and sessionised.session_number = starts.session_number
+    select * from sessionised
+    where source = 'webhook' and client_session_id is null
 
 ),
 
--- A webhook knows the visitor but no session: it belongs to the one in which the visitor was active just before.
 webhook_sessions as (
 
     select distinct on (webhooks.site_id, webhooks.event_id)
         webhooks.site_id,
         webhooks.event_id,
-        active.session_id,
-        active.session_started_at
-    from placed as webhooks
-    inner join placed as active
+        active.session_start_id
+    from webhooks
+    inner join sessionised as active
         on
             webhooks.site_id = active.site_id
             and webhooks.user_id = active.user_id
             and active.is_activity
             and active.occurred_at between webhooks.occurred_at - interval '30 minutes' and webhooks.occurred_at
-    where webhooks.source = 'webhook' and webhooks.client_session_id is null
     order by
         webhooks.site_id, webhooks.event_id, active.occurred_at desc, active.event_rank desc, active.event_id desc
+
+),
+
+attached as (
+
+    select
+        sessionised.site_id,
+        sessionised.event_id,
+        sessionised.created_at,
+        case
+            when sessionised.source <> 'webhook' or sessionised.client_session_id is not null
+                then sessionised.session_start_id
+            else webhook_sessions.session_start_id
+        end as session_start_id,
+        sessionised.is_session_start,
+        sessionised.page_view_sequence,
+        sessionised.referrer_domain
+    from sessionised
+    left join webhook_sessions
+        on sessionised.site_id = webhook_sessions.site_id and sessionised.event_id = webhook_sessions.event_id
+
+),
+
+placed as (
+
+    select
+        attached.*,
+        starts.session_id,
+        starts.session_started_at
+    from attached
+    left join starts on attached.session_start_id = starts.session_start_id and attached.site_id = starts.site_id
 
 ),
 
 final as (
 
     select
-        placed.event_id,
-        placed.site_id,
-        placed.user_id,
-        case
-            when placed.source = 'webhook' and placed.client_session_id is null then webhook_sessions.session_id
-            else placed.session_id
-        end as session_id,
-        placed.client_session_id,
-        case
-            when placed.source = 'webhook' and placed.client_session_id is null
-                then webhook_sessions.session_started_at
-            else placed.session_started_at
-        end as session_started_at,
-        placed.session_number,
+        events.event_id,
+        events.site_id,
+        events.user_id,
+        placed.session_id,
+        events.client_session_id,
+        placed.session_started_at,
         placed.is_session_start,
         placed.page_view_sequence,
-        placed.page_view_id,
-        placed.occurred_at,
-        placed.received_at,
-        placed.event_type,
-        placed.source,
-        placed.is_anonymous,
-        placed.is_activity,
-        placed.event_rank,
-        placed.page_host,
-        placed.page_path,
-        placed.page_title,
+        events.page_view_id,
+        events.occurred_at,
+        events.received_at,
+        events.event_type,
+        events.source,
+        events.is_anonymous,
+        events.is_activity,
+        events.event_rank,
+        events.page_host,
+        events.page_path,
+        events.page_title,
         placed.referrer_domain,
-        placed.utm_source,
-        placed.utm_medium,
-        placed.utm_campaign,
-        placed.utm_term,
-        placed.utm_content,
-        placed.click_id_source,
-        placed.device_type,
-        placed.browser,
-        placed.os,
-        placed.scroll_percent,
-        placed.engaged_seconds,
-        placed.time_on_page_seconds,
-        placed.form_id,
-        placed.transaction_id,
-        placed.order_id,
-        placed.order_amount,
-        placed.order_currency,
-        placed.external_id,
-        placed.email_sha256
-    from placed
-    left join webhook_sessions
-        on placed.site_id = webhook_sessions.site_id and placed.event_id = webhook_sessions.event_id
+        events.utm_source,
+        events.utm_medium,
+        events.utm_campaign,
+        events.utm_term,
+        events.utm_content,
+        events.click_id_source,
+        events.device_type,
+        events.browser,
+        events.os,
+        events.scroll_percent,
+        events.engaged_seconds,
+        events.time_on_page_seconds,
+        events.form_id,
+        events.transaction_id,
+        events.order_id,
+        events.order_amount,
+        events.order_currency,
+        events.external_id,
+        events.email_sha256
+    from events
+    inner join placed
+        on
+            events.event_id = placed.event_id
+            and events.created_at = placed.created_at
+            and events.site_id = placed.site_id
 
 )
 

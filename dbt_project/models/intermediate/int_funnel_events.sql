@@ -57,7 +57,11 @@ positions as (
             occurred_at,
             event_rank
         from matched
-        where funnel_id in (select funnels.funnel_id from funnels where funnels.step = 1 and funnels.step_order = 'strict')
+        where
+            funnel_id in (
+                select funnels.funnel_id from funnels
+                where funnels.step = 1 and funnels.step_order = 'strict'
+            )
     ) as steps_taken
 
 ),

@@ -67,6 +67,7 @@ known_events as (
         events.is_activity,
         events.occurred_at,
         events.referrer_domain,
+        {{ campaign_key() }} as campaign,
         events.utm_source,
         events.utm_medium,
         events.utm_campaign,

@@ -14,6 +14,38 @@ events as (
 
 ),
 
+-- A page counts once however often it was viewed; of what a page view reports, the last total counts.
+sightings as (
+
+    select
+        site_id,
+        user_id,
+        occurred_date,
+        received_date,
+        md5(concat_ws(
+            chr(31), event_type = 'page_view', site_id,
+            case when event_type = 'page_view' then page_path else coalesce(page_view_id, event_id::text) end, user_id
+        ))::uuid as page_key,
+        max(engaged_seconds) as engaged_seconds
+    from events
+    where (event_type = 'page_view' and page_path is not null) or engaged_seconds is not null
+    group by 1, 2, 3, 4, 5
+
+),
+
+-- At a cut-off the last sighting known by then stands for the page: this one, until a later one was received.
+dated as (
+
+    select
+        *,
+        min(received_date) over (
+            partition by page_key order by occurred_date, received_date
+            rows between 1 following and unbounded following
+        ) as superseded_date
+    from sightings
+
+),
+
 aggregated as (
 
     select
@@ -21,12 +53,11 @@ aggregated as (
         user_id,
         occurred_date,
         received_date,
-        case when event_type = 'page_view' then page_path end as page_path,
-        case when event_type <> 'page_view' then coalesce(page_view_id, event_id::text) end as page_view_id,
-        max(engaged_seconds) as engaged_seconds
-    from events
-    where (event_type = 'page_view' and page_path is not null) or engaged_seconds is not null
-    group by 1, 2, 3, 4, 5, 6
+        superseded_date,
+        count(*) filter (where engaged_seconds is null) as pages,
+        sum(engaged_seconds) as engaged_seconds
+    from dated
+    group by 1, 2, 3, 4, 5
 
 )
 

@@ -87,7 +87,7 @@ joined as (
             greatest(named_engagement.time_on_page_seconds, unnamed_engagement.time_on_page_seconds)
         )::numeric(12, 3) as time_on_page_seconds,
         (coalesce(named_engagement.engaged_seconds, 0) + coalesce(unnamed_engagement.engaged_seconds, 0))
-            ::numeric(12, 1) as engaged_seconds,
+        ::numeric(12, 1) as engaged_seconds,
         greatest(named_engagement.max_scroll_percent, unnamed_engagement.max_scroll_percent)::integer
             as max_scroll_percent,
 

@@ -74,7 +74,8 @@ activity as (
         min(days.first_event_at) as first_event_at,
         max(days.last_event_at) as last_event_at,
         max(days.last_add_to_cart_at) as last_add_to_cart_at,
-        count(distinct days.occurred_date) filter (where days.occurred_date >= cutoffs.as_of_date - 7) as active_days_7d,
+        count(distinct days.occurred_date) filter (where days.occurred_date >= cutoffs.as_of_date - 7)
+            as active_days_7d,
         count(distinct days.occurred_date) filter (where days.occurred_date >= cutoffs.as_of_date - 28)
             as active_days_28d,
         sum(days.page_views) filter (where days.occurred_date >= cutoffs.as_of_date - 7) as page_views_7d,
@@ -95,35 +96,22 @@ activity as (
 
 ),
 
-page_totals as (
+attention as (
 
     select
         cutoffs.site_id,
         cutoffs.user_id,
         cutoffs.as_of,
-        pages.page_path,
-        -- a page reports its total each time that it is hidden
-        max(pages.engaged_seconds) as engaged_seconds
+        sum(pages.pages) as distinct_pages_28d,
+        sum(pages.engaged_seconds) as engaged_seconds_28d
     from visitor_cutoffs as cutoffs
     inner join visitor_pages as pages
         on
             cutoffs.site_id = pages.site_id
             and cutoffs.user_id = pages.user_id
             and cutoffs.as_of_date > pages.received_date
+            and (pages.superseded_date is null or cutoffs.as_of_date <= pages.superseded_date)
             and cutoffs.as_of_date - 28 <= pages.occurred_date
-    group by cutoffs.site_id, cutoffs.user_id, cutoffs.as_of, pages.page_path, pages.page_view_id
-
-),
-
-attention as (
-
-    select
-        site_id,
-        user_id,
-        as_of,
-        count(page_path) as distinct_pages_28d,
-        sum(engaged_seconds) as engaged_seconds_28d
-    from page_totals
     group by 1, 2, 3
 
 ),
@@ -167,7 +155,7 @@ last_visits as (
 
     select distinct on (site_id, user_id, as_of) *
     from known_sessions
-    order by site_id, user_id, as_of, started_at desc, event_id desc
+    order by site_id asc, user_id asc, as_of asc, started_at desc, event_id desc
 
 ),
 
@@ -272,7 +260,7 @@ joined as (
         ---------- depth
         coalesce(activity.page_views_7d, 0)::bigint as page_views_7d,
         coalesce(activity.page_views_28d, 0)::bigint as page_views_28d,
-        coalesce(attention.distinct_pages_28d, 0) as distinct_pages_28d,
+        coalesce(attention.distinct_pages_28d, 0)::bigint as distinct_pages_28d,
         coalesce(activity.clicks_28d, 0)::bigint as clicks_28d,
         coalesce(attention.engaged_seconds_28d, 0)::double precision as engaged_seconds_28d,
         activity.max_scroll_percent_28d::bigint as max_scroll_percent_28d,
@@ -311,11 +299,11 @@ joined as (
             and cutoffs.user_id = activity.user_id
             and cutoffs.as_of = activity.as_of
     {% for features in ['attention', 'visits', 'first_visits', 'last_visits', 'outcomes', 'later_conversions', 'returns'] -%}
-    left join {{ features }}
-        on
-            cutoffs.site_id = {{ features }}.site_id
-            and cutoffs.user_id = {{ features }}.user_id
-            and cutoffs.as_of = {{ features }}.as_of
+        left join {{ features }}
+            on
+                cutoffs.site_id = {{ features }}.site_id
+                and cutoffs.user_id = {{ features }}.user_id
+                and cutoffs.as_of = {{ features }}.as_of
     {% endfor %}
 )
 

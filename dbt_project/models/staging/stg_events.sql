@@ -1,3 +1,5 @@
+{%- set reports_attention = "event_type in ('scroll', 'page_leave')" -%}
+{%- set has_outcome = "event_type not in ('page_view', 'scroll', 'page_leave', 'click', 'web_vitals')" -%}
 with
 
 live as (
@@ -48,6 +50,7 @@ renamed as (
         ) as occurred_at,
         received_at,
         loaded_at,
+        created_at,
 
         ---------- kind
         event_type,
@@ -79,13 +82,12 @@ renamed as (
         utm_campaign,
         utm_term,
         utm_content,
-        case when event_type = 'page_view' then
-            case
-                when payload -> 'click_ids' ? 'gclid' then 'google'
-                when payload -> 'click_ids' ? 'yclid' then 'yandex'
-                when payload -> 'click_ids' ? 'msclkid' then 'bing'
-                when payload -> 'click_ids' ?| array['vkclid', 'rb_clickid'] then 'vk'
-            end
+        case
+            when event_type <> 'page_view' then null
+            when payload -> 'click_ids' ? 'gclid' then 'google'
+            when payload -> 'click_ids' ? 'yclid' then 'yandex'
+            when payload -> 'click_ids' ? 'msclkid' then 'bing'
+            when payload -> 'click_ids' ?| array['vkclid', 'rb_clickid'] then 'vk'
         end as click_id_source,
 
         ---------- device
@@ -94,39 +96,20 @@ renamed as (
         os,
 
         ---------- attention
-        case when event_type in ('scroll', 'page_leave') then
-            {{ payload_number('scroll,scrollPercent', 0, 100) }}
-        end::smallint as scroll_percent,
-        case when event_type in ('scroll', 'page_leave') then
-            {{ payload_number('timing,engagedTime', 0, 86400) }}
-        end::numeric(8, 1) as engaged_seconds,
-        case when event_type in ('scroll', 'page_leave') then
-            {{ payload_number('timing,timeOnPage', 0, 86400) }}
-        end::numeric(8, 1) as time_on_page_seconds,
+        {{ payload_number('scroll,scrollPercent', 0, 100, only=reports_attention) }}::smallint as scroll_percent,
+        {{ payload_number('timing,engagedTime', 0, 86400, only=reports_attention) }}::numeric(8, 1) as engaged_seconds,
+        {{ payload_number('timing,timeOnPage', 0, 86400, only=reports_attention) }}::numeric(8, 1)
+            as time_on_page_seconds,
 
         ---------- form, order and identity
-        case when event_type not in ('page_view', 'scroll', 'page_leave', 'click', 'web_vitals') then
-            {{ payload_text('form,id') }}
-        end as form_id,
-        case when event_type not in ('page_view', 'scroll', 'page_leave', 'click', 'web_vitals') then
-            -- the browser knows a transaction as "project:transaction", the webhook as "transaction"
-            regexp_replace({{ payload_text('form,tranid') }}, '^.*:', '')
-        end as transaction_id,
-        case when event_type not in ('page_view', 'scroll', 'page_leave', 'click', 'web_vitals') then
-            {{ payload_text('order,id') }}
-        end as order_id,
-        case when event_type not in ('page_view', 'scroll', 'page_leave', 'click', 'web_vitals') then
-            {{ payload_number('order,amount', 0, 1000000000000) }}
-        end::numeric(18, 2) as order_amount,
-        case when event_type not in ('page_view', 'scroll', 'page_leave', 'click', 'web_vitals') then
-            upper({{ payload_text('order,currency', 3) }})
-        end as order_currency,
-        case when event_type not in ('page_view', 'scroll', 'page_leave', 'click', 'web_vitals') then
-            {{ payload_text('identity,external_id') }}
-        end as external_id,
-        case when event_type not in ('page_view', 'scroll', 'page_leave', 'click', 'web_vitals') then
-            lower({{ payload_text('identity,email_sha256', 64) }})
-        end as email_sha256
+        {{ payload_text('form,id', only=has_outcome) }} as form_id,
+        -- the browser knows a transaction as "project:transaction", the webhook as "transaction"
+        regexp_replace({{ payload_text('form,tranid', only=has_outcome) }}, '^.*:', '') as transaction_id,
+        {{ payload_text('order,id', only=has_outcome) }} as order_id,
+        {{ payload_number('order,amount', 0, 1000000000000, only=has_outcome) }}::numeric(18, 2) as order_amount,
+        upper({{ payload_text('order,currency', 3, only=has_outcome) }}) as order_currency,
+        {{ payload_text('identity,external_id', only=has_outcome) }} as external_id,
+        lower({{ payload_text('identity,email_sha256', 64, only=has_outcome) }}) as email_sha256
     from timed
 
 )

@@ -16,8 +16,8 @@ renamed as (
         name as site_name,
         domains,
 
-        ---------- time zone: an unknown name would stop every model
-        case when exists (select from pg_timezone_names as z where z.name = source.timezone) then timezone else 'UTC' end
+        ---------- time zone: a name that Postgres does not know would stop every model
+        case when timezone in (select zones.name from pg_timezone_names as zones) then timezone else 'UTC' end
             as timezone
     from source
 
