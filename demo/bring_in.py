@@ -17,8 +17,9 @@ from warehouse.sites import Site
 
 SAMPLE_LOG = Path(__file__).parent / "data" / "semicomplete-access.log.gz"
 
-LIVE = timedelta(hours=48)
-"""How far back the events of a simulation go through the HTTP API; older ones are imported."""
+LEAST_LIVE = timedelta(hours=6)
+"""What goes through the HTTP API is received now. That is today's events, and at least those of the last hours: if it
+were more, the features as of last midnight would miss what visitors did yesterday."""
 
 Progress = Callable[[float, float | None], None]
 
@@ -62,7 +63,7 @@ def simulate_into(
         UserError: The API cannot be reached or refuses.
     """
     recent: list[Event] = []
-    live_from = f"{datetime.now(UTC) - LIVE:%Y-%m-%dT%H:%M:%S}"
+    live_from = f"{_live_from(simulation):%Y-%m-%dT%H:%M:%S}"
 
     def generated(done: int, total: int) -> None:
         progress(done / total * 40, 100)
@@ -91,6 +92,13 @@ def simulate_into(
         rejected=result.rejected + delivery.rejected,
         truth_rows=truth_rows,
     )
+
+
+def _live_from(simulation: Simulation) -> datetime:
+    now = datetime.now(UTC)
+    newest_midnight = max(midnight for midnight in simulation.midnights() if midnight <= now)
+    # a simulation of the past has no events of today
+    return min(max(newest_midnight, now - timedelta(days=1)), now - LEAST_LIVE)
 
 
 def _older(events: Iterator[Event], live_from: str, recent: list[Event]) -> Iterator[Event]:
