@@ -18,16 +18,19 @@ from starlette.types import ASGIApp
 
 from ingest_api import documentation, logs, problems
 from ingest_api.client_address import TrustedProxies
-from ingest_api.collector_script import CollectorScript
+from ingest_api.collector_script import MODULES, SCRIPT, ScriptEndpoint
 from ingest_api.durability import Durability
 from ingest_api.edge import Edge
 from ingest_api.events_endpoint import EventsEndpoint
 from ingest_api.group_commit import GroupCommit
 from ingest_api.intake import Intake
+from ingest_api.pixel import PixelEndpoint
 from ingest_api.postgres import Connection
 from ingest_api.rate_limits import RateLimits
 from ingest_api.sites import Sites
 from ingest_api.status import StatusEndpoints
+from ingest_api.supabase import SupabaseEvents
+from ingest_api.webhook import WebhookEndpoint
 from warehouse.errors import UserError
 from warehouse.events.schema import Limits
 from warehouse.settings import Settings, load_settings
@@ -117,11 +120,18 @@ def _calm_the_collector() -> None:
 
 
 def _add_routes(app: FastAPI, service: _Service, settings: Settings) -> None:
-    script = CollectorScript()
+    intake = service.intake
+    supabase = SupabaseEvents(intake)
+    folder = settings.collector_path.rpartition("/")[0]
     status = StatusEndpoints(service.durability)
     routes: list[tuple[str, str, Callable[[Request], Awaitable[Response]], dict[str, Any]]] = [
-        ("POST", settings.events_path, EventsEndpoint(service.intake), documentation.EVENTS),
-        ("GET", settings.collector_path, script, documentation.COLLECTOR),
+        ("POST", settings.events_path, EventsEndpoint(intake), documentation.EVENTS),
+        ("GET", settings.collector_path, ScriptEndpoint(SCRIPT), documentation.COLLECTOR),
+        *(("GET", f"{folder}/{name}", ScriptEndpoint(name), documentation.COLLECTOR_MODULE) for name in MODULES),
+        ("GET", settings.pixel_path, PixelEndpoint(intake), documentation.PIXEL),
+        ("POST", "/api/webhooks/tilda", WebhookEndpoint(intake, settings.tilda_webhook_token), documentation.WEBHOOK),
+        ("POST", "/rest/v1/events", supabase, documentation.SUPABASE),
+        ("GET", "/rest/v1/events", supabase.read, documentation.SUPABASE_READ),
         ("GET", "/health", status.health, documentation.HEALTH),
         ("GET", "/ready", status.ready, documentation.READY),
         ("GET", "/metrics", status.metrics, documentation.METRICS),

@@ -1,46 +1,87 @@
-"""Serves the collector that websites load."""
+"""Serves the collector and its optional modules, compressed once."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 
+import brotli
 from fastapi import Request
 from fastapi.responses import Response
 
 from ingest_api.problems import ProblemError
 from warehouse.settings import PROJECT_ROOT
 
-SCRIPT = PROJECT_ROOT / "collector" / "dist" / "collector.min.js"
+FOLDER = PROJECT_ROOT / "collector" / "dist"
+SCRIPT = "collector.min.js"
+MODULES = ("collector.vitals.js", "collector.fingerprint.js")
+
 CACHE_SECONDS = 3600
+VERSIONED_CACHE_SECONDS = 31_536_000
 
 
-class CollectorScript:
-    """The minified collector, read again when its file changes."""
+@dataclass(frozen=True, slots=True)
+class _Script:
+    changed_at: int
+    version: str
+    bodies: dict[str, bytes]
 
-    def __init__(self, path: Path = SCRIPT) -> None:
-        self._path = path
-        self._changed_at = 0
-        self._body = b""
-        self._etag = ""
+
+class ScriptEndpoint:
+    """One script, read again when its file changes.
+
+    With `?v=` and its present version (the ETag without quotes) browsers keep it for a year, else for an hour.
+    """
+
+    def __init__(self, name: str, folder: Path = FOLDER) -> None:
+        self._path = folder / name
+        self._script: _Script | None = None
 
     async def __call__(self, request: Request) -> Response:
-        """The script, or 304 when the browser has it."""
-        self._read()
-        headers = {"ETag": self._etag, "Cache-Control": f"public, max-age={CACHE_SECONDS}"}
-        if self._etag in request.headers.get("if-none-match", ""):
+        """The script in the best encoding that the browser takes; 304 when it has it."""
+        script = self._read()
+        etag = f'"{script.version}"'
+        seconds = VERSIONED_CACHE_SECONDS if request.query_params.get("v") == script.version else CACHE_SECONDS
+        lasting = ", immutable" if seconds == VERSIONED_CACHE_SECONDS else ""
+        headers = {
+            "ETag": etag,
+            "Cache-Control": f"public, max-age={seconds}{lasting}",
+            "Vary": "Accept-Encoding",
+            "X-Content-Type-Options": "nosniff",
+            "Cross-Origin-Resource-Policy": "cross-origin",
+        }
+        known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+        if etag in known or "*" in known:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        return Response(self._body, headers=headers, media_type="text/javascript")
+        encoding = _best_encoding(request.headers.get("accept-encoding", ""))
+        if encoding != "identity":
+            headers["Content-Encoding"] = encoding
+        return Response(script.bodies[encoding], headers=headers, media_type="text/javascript")
 
-    def _read(self) -> None:
+    def _read(self) -> _Script:
         try:
             changed_at = self._path.stat().st_mtime_ns
-            if changed_at != self._changed_at:
-                self._body = self._path.read_bytes()
-                self._etag = f'"{hashlib.sha256(self._body).hexdigest()[:20]}"'
-                self._changed_at = changed_at
+            if self._script is None or self._script.changed_at != changed_at:
+                body = self._path.read_bytes()
+                self._script = _Script(
+                    changed_at,
+                    hashlib.sha256(body).hexdigest()[:16],
+                    {"identity": body, "gzip": gzip.compress(body, 9, mtime=0), "br": brotli.compress(body)},
+                )
         except OSError:
             raise ProblemError(
                 HTTPStatus.NOT_FOUND, "collector_missing", "The collector is not built: run `make collector`."
             ) from None
+        return self._script
+
+
+def _best_encoding(accepted: str) -> str:
+    offered = {
+        name.strip().lower()
+        for name, _, quality in (part.partition(";") for part in accepted.split(","))
+        if quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    }
+    return next((name for name in ("br", "gzip") if name in offered), "identity")

@@ -116,6 +116,104 @@ COLLECTOR: dict[str, Any] = {
     },
 }
 
+COLLECTOR_MODULE: dict[str, Any] = COLLECTOR | {"summary": "An optional module of the collector"}
+
+PIXEL: dict[str, Any] = {
+    "summary": "An event of a visitor without scripts, or of an e-mail",
+    "description": "Always answers a GIF. Global Privacy Control and Do-Not-Track mean that nothing is recorded.",
+    "responses": {200: {"description": "A GIF of one pixel", "content": {"image/gif": {}}}},
+    "openapi_extra": {
+        "parameters": [
+            *_KEYS,
+            *(
+                {"name": name, "in": "query", "schema": {"type": "string"}, "description": description}
+                for name, description in (
+                    ("event_type", "`page_view` by default."),
+                    ("page_url", "The referring page by default."),
+                    ("page_title", "Title of the page."),
+                    ("referrer", "Where the visitor came from."),
+                    ("user_id", "First-party visitor id."),
+                    ("session_id", "UUID of the session."),
+                    ("event_id", "UUID; a repeated one is stored once."),
+                )
+            ),
+        ]
+    },
+}
+
+WEBHOOK: dict[str, Any] = {
+    "summary": "Tilda's webhook for forms and orders",
+    "description": "A form becomes `form_submit`, an order `purchase`; repeated calls are told by `tranid`.",
+    "responses": documented(400, 401, 403, 404, 413, 415, 503)
+    | {200: {"description": "Durable, or a test call", "content": {"text/plain": {"example": "ok"}}}},
+    "openapi_extra": {
+        "parameters": [
+            {"name": "token", "in": "query", "required": True, "schema": {"type": "string"}},
+            *_KEYS,
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/x-www-form-urlencoded": {
+                    "schema": {"type": "object", "additionalProperties": {"type": "string"}},
+                    "example": {"tranid": "1234567:7654321", "formid": "form123", "Email": "a@shop.example"},
+                }
+            },
+        },
+    },
+}
+
+_POSTGREST_ERROR: dict[str, Any] = {
+    "description": "An error as PostgREST writes it; nothing was stored",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["code", "details", "hint", "message"],
+                "properties": {
+                    "code": {"type": "string"},
+                    "details": {"type": ["string", "null"]},
+                    "hint": {"type": ["string", "null"]},
+                    "message": {"type": "string"},
+                },
+            },
+            "example": {"code": "23514", "details": None, "hint": None, "message": "payload.click must be an object."},
+        }
+    },
+}
+
+SUPABASE: dict[str, Any] = {
+    "status_code": 201,
+    "summary": "Insert events with the Supabase client",
+    "description": "Atomic, as PostgREST inserts. Known `event_id`s are left as they are.",
+    "responses": dict.fromkeys((400, 401, 403, 406, 408, 413, 415, 429, 503), _POSTGREST_ERROR)
+    | documented(500)
+    | {201: {"description": "Durable"}},
+    "openapi_extra": {
+        "parameters": [
+            {"name": "apikey", "in": "header", "schema": {"type": "string"}},
+            {"name": "prefer", "in": "header", "schema": {"type": "string"}},
+            {"name": "columns", "in": "query", "schema": {"type": "string"}},
+            {"name": "on_conflict", "in": "query", "schema": {"type": "string"}},
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"oneOf": [_EVENT, {"type": "array", "items": _EVENT, "maxItems": 500}]},
+                    "example": _EVENT_EXAMPLE,
+                }
+            },
+        },
+    },
+}
+
+SUPABASE_READ: dict[str, Any] = {
+    "summary": "Reading is refused",
+    "responses": {401: _POSTGREST_ERROR},
+    "status_code": 401,
+}
+
 HEALTH: dict[str, Any] = {
     "summary": "The process lives",
     "responses": {

@@ -25,6 +25,8 @@ _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _EXPOSED = (b"access-control-expose-headers", b"Retry-After, X-Request-Id, Location, Content-Range")
 _METHODS = (b"access-control-allow-methods", b"GET, POST, OPTIONS")
 _MAX_AGE = (b"access-control-max-age", b"86400")
+# Only for collectors that let the server keep the visitor's id in a cookie; answers hold nothing that is secret.
+_CREDENTIALS = (b"access-control-allow-credentials", b"true")
 _VARY = (b"vary", b"Origin")
 # What a preflight may ask for besides what it names itself: enough for supabase-js and for servers with keys.
 _DEFAULT_HEADERS = b"apikey, authorization, content-type, prefer, x-client-info, content-profile, accept-profile"
@@ -52,16 +54,13 @@ class Edge:
         else:
             request_id = f"{self._prefix}-{next(self._numbers):x}".encode()
         scope[REQUEST_ID] = request_id.decode()
-        extra = [(b"x-request-id", request_id), _VARY]
         status = 0
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *extra]
-                if origin is not None and not scope.get(FOREIGN_ORIGIN):
-                    message["headers"] += [(b"access-control-allow-origin", origin), _EXPOSED]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id), *_cors(scope, origin)]
             await send(message)
 
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
@@ -77,6 +76,13 @@ class Edge:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             details = {"request_id": scope[REQUEST_ID], "path": scope["path"], "status": status}
             _log.warning("request not served", extra=details)
+
+
+def _cors(scope: Scope, origin: bytes | None) -> list[tuple[bytes, bytes]]:
+    if origin is None or scope.get(FOREIGN_ORIGIN):
+        return [_VARY]
+    headers = [_VARY, (b"access-control-allow-origin", origin), _EXPOSED]
+    return [*headers, _CREDENTIALS] if b"cookie=1" in scope["query_string"] else headers
 
 
 async def _answer_preflight(asked: bytes | None, send: Send) -> None:

@@ -15,6 +15,7 @@ from ingest_api.group_commit import Outcome
 from ingest_api.intake import Intake
 from ingest_api.problems import ProblemError
 from ingest_api.requests import read_body, require_media_type
+from ingest_api.server_cookie import set_cookie
 from warehouse.events.schema import Row
 from warehouse.events.validation import Batch, BatchError, parse_batch
 
@@ -52,7 +53,12 @@ class EventsEndpoint:
                 row.sent_at = batch.sent_at
         rows += [intake.refusal(rejection, site, SOURCE, arrived_at) for rejection in batch.rejected]
         outcome = await intake.store(rows, SOURCE)
-        return Response(_encode(_answer(batch, rows, outcome)), HTTPStatus.ACCEPTED, media_type="application/json")
+        response = Response(_encode(_answer(batch, rows, outcome)), HTTPStatus.ACCEPTED, media_type="application/json")
+        user_id = next((row.user_id for row in rows if row.user_id), None)
+        cookie = set_cookie(scope, headers, site, user_id)
+        if cookie is not None:
+            response.headers["Set-Cookie"] = cookie
+        return response
 
 
 def _answer(batch: Batch, rows: list[Row], outcome: Outcome) -> dict[str, Any]:

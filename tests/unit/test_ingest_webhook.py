@@ -1,0 +1,96 @@
+"""Tilda's webhook: both encodings, what is kept and what is not, and the identity of a repeated call."""
+
+import hashlib
+import json
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+
+from ingest_api.webhook import make_event
+from warehouse.events.schema import Limits
+from warehouse.events.validation import parse_event
+
+FORM = {
+    "Name": "Анна",
+    "Email": " Anna@Example.com ",
+    "Phone": "+7 (900) 123-45-67",
+    "tranid": "1234567:7654321",
+    "formid": "form123",
+    "tildaspec-formname": "Callback",
+    "COOKIES": "_ym=1; analytics_user_id=3f6c0a52-0001; TILDAUTM=x",
+}
+
+
+def read(fields: dict[str, str]) -> dict[str, Any]:
+    return make_event(parse_qsl(urlencode(fields), keep_blank_values=True), "shop")
+
+
+def test_a_form_becomes_a_form_submit_without_what_was_typed():
+    event = read(FORM)
+    parse_event(json.dumps(event).encode(), Limits())
+    assert (event["event_type"], event["user_id"]) == ("form_submit", "3f6c0a52-0001")
+    assert event["payload"]["form"] == {
+        "id": "form123",
+        "name": "Callback",
+        "tranid": "1234567:7654321",
+        "fields": ["Email", "Name", "Phone"],
+    }
+    assert event["payload"]["identity"] == {
+        "email_sha256": hashlib.sha256(b"anna@example.com").hexdigest(),
+        "phone_sha256": hashlib.sha256(b"79001234567").hexdigest(),
+    }
+    text = json.dumps(event, ensure_ascii=False).lower()
+    assert not any(typed in text for typed in ("анна", "anna@", "123-45", "1234567\\"))
+
+
+def test_without_the_cookie_nobody_is_named():
+    assert read({name: value for name, value in FORM.items() if name != "COOKIES"})["user_id"] is None
+    assert read(FORM | {"COOKIES": "analytics_user_id=a b"})["user_id"] is None
+
+
+PRODUCTS = [{"name": "Tea", "quantity": "2", "amount": "700", "price": "350", "sku": "T-1"}]
+ORDER = {"id": "order-1", "amount": 1990.5, "currency": "RUB"}
+ITEMS = [{"id": "T-1", "name": "Tea", "quantity": 2, "amount": 700, "price": 350}]
+
+
+@pytest.mark.parametrize(
+    "payment",
+    [
+        {"payment": json.dumps({"orderid": "order-1", "amount": "1990.5", "currency": "RUB", "products": PRODUCTS})},
+        {"payment[orderid]": "order-1", "payment[amount]": "1 990,50", "payment[currency]": "RUB"}
+        | {f"payment[products][0][{name}]": value for name, value in PRODUCTS[0].items()},
+    ],
+)
+def test_both_encodings_of_a_payment_give_the_same_purchase(payment: dict[str, str]):
+    event = read(FORM | payment)
+    parse_event(json.dumps(event).encode(), Limits())
+    assert event["event_type"] == "purchase"
+    assert event["payload"]["order"] == ORDER | {"items": ITEMS}
+    assert event["payload"]["form"]["tranid"] == "1234567:7654321"
+
+
+def test_repeated_calls_have_one_identity():
+    assert read(FORM)["event_id"] == read(FORM | {"Name": "другое"})["event_id"]
+    assert read(FORM)["event_id"] != read(FORM | {"tranid": "1234567:7654322"})["event_id"]
+    assert make_event(list(FORM.items()), "shop")["event_id"] != make_event(list(FORM.items()), "other")["event_id"]
+    without = {name: value for name, value in FORM.items() if name != "tranid"}
+    assert read(without)["event_id"] == read(without)["event_id"] != read(without | {"Name": "x"})["event_id"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"payment": "{"},
+        {"payment": "[" * 5000},
+        {"payment": '{"amount": "NaN"}'},
+        {"payment": '{"amount": 1e999, "products": {"a": 1}}'},
+        {"payment[": "x", "payment[a][b][c][d][e]": "y", "payment[a]": "z", "payment[a][b]": "q"},
+        {"tranid": "\u0000", "formid": "\ud7ff" * 5000},
+    ],
+)
+def test_hostile_forms_make_an_event_or_a_refusal(fields: dict[str, str]):
+    event = read(fields)
+    assert event["event_type"] in {"form_submit", "purchase"}
+    json.dumps(event, allow_nan=False).encode()
