@@ -111,6 +111,22 @@ def events(event_types: st.SearchStrategy[str] | None = None) -> st.SearchStrate
     )
 
 
+sound_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=66)
+sound_events = st.fixed_dictionaries(
+    {"event_id": ids, "event_type": st.just("hello")},
+    optional={
+        "payload": st.dictionaries(sound_texts, sound_texts | st.lists(numbers) | st.none(), max_size=4),
+        "session_id": ids,
+        "user_id": sound_texts.filter(bool),
+        "page_url": sound_texts.map(lambda text: f"https://example.com/{text}?utm_source={text}"),
+        "referrer": sound_texts,
+        "page_title": sound_texts,
+        "target_text": sound_texts,
+    },
+)
+"""Events with nothing to refuse them for, and odd content."""
+
+
 def as_json(value: object) -> bytes:
     """JSON in UTF-8, as a browser writes it (without replacing what is not ASCII)."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")

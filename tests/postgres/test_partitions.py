@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import psycopg
+import pytest
+
+from tests.postgres.landed import event, now
+from warehouse.database import connect
+from warehouse.errors import UserError
+from warehouse.events.landing import IMPORT, land
+from warehouse.partitions import ensure, ensure_months, list_partitions, unavailable_months
+
+MAY = date(2015, 5, 1)
+
+
+def archive(connection: psycopg.Connection, month: date) -> None:
+    """Move a month as archiving does."""
+    following = date(month.year + month.month // 12, month.month % 12 + 1, 1)
+    name = f"events_{month:%Y_%m}"
+    with connection.transaction():
+        connection.execute(f"alter table public.events detach partition public.{name}")
+        connection.execute(f"alter table public.{name} set schema archive")
+        connection.execute(
+            f"alter table archive.events attach partition archive.{name} "
+            f"for values from ('{month} 00:00+00') to ('{following} 00:00+00')"
+        )
+
+
+def make_cold(connection: psycopg.Connection, month: date) -> None:
+    """Drop an archived month as if it were kept in a file."""
+    connection.execute(f"drop table archive.events_{month:%Y_%m}")
+    connection.execute(
+        "insert into archive.cold_files (month, url, row_count, byte_count, checksum, verified_at, dropped_at) "
+        "values (%s, 'file:///x', 7, 700, 'x', now(), now())",
+        [month],
+    )
+
+
+def test_months_are_made_once(database_url: str) -> None:
+    this_month = now().date().replace(day=1)
+    assert ensure(database_url) == []  # the migration made them
+    (made,) = ensure(database_url, months_ahead=4)
+    assert made > this_month
+    assert ensure(database_url, months_ahead=4) == []
+    with connect(database_url) as connection:
+        assert ensure_months(connection, [date(2015, 5, 31), date(2015, 5, 1), date(2015, 6, 7)]) == [
+            MAY,
+            date(2015, 6, 1),
+        ]
+        assert ensure_months(connection, [date(2015, 5, 2)]) == []
+
+
+def test_an_archived_or_cold_month_is_refused_with_the_remedy(database_url: str) -> None:
+    with connect(database_url) as connection:
+        ensure_months(connection, [MAY])
+        archive(connection, MAY)
+        for _ in range(2):
+            with pytest.raises(UserError) as caught:
+                ensure_months(connection, [date(2015, 5, 31)])
+            assert "2015-05" in caught.value.message
+            assert "tilda restore 2015-05" in caught.value.remedy
+            assert unavailable_months(connection, [date(2015, 5, 3), date(2015, 6, 1), now().date()]) == [MAY]
+            if connection.execute("select to_regclass('archive.events_2015_05')").fetchone() != (None,):
+                make_cold(connection, MAY)
+
+
+def test_the_list_shows_where_each_month_is(database_url: str) -> None:
+    june, july = date(2015, 6, 1), date(2015, 7, 1)
+    first, last = datetime(2015, 6, 2, tzinfo=UTC), datetime(2015, 6, 30, 23, 59, 59, tzinfo=UTC)
+    with connect(database_url) as connection:
+        ensure_months(connection, [MAY, june, july])
+        land(connection, [event(at=first), event(at=last), event(at=datetime(1999, 1, 1, tzinfo=UTC))], IMPORT)
+        archive(connection, MAY)
+        archive(connection, june)
+        make_cold(connection, MAY)
+    may_found, june_found, july_found, *others, rest = list_partitions(database_url)
+    assert (may_found.month, may_found.place, may_found.rows, may_found.bytes, may_found.oldest) == (
+        MAY,
+        "cold",
+        7,
+        700,
+        None,
+    )
+    assert (june_found.month, june_found.place, june_found.rows) == (june, "archive", 2)
+    assert (june_found.oldest, june_found.newest) == (first, last)
+    assert june_found.bytes > 0
+    assert june_found.index_bytes > 0
+    assert (july_found.month, july_found.place, july_found.rows, july_found.newest) == (july, "live", 0, None)
+    assert all(partition.place == "live" for partition in others)
+    assert (rest.month, rest.place, rest.rows) == (None, "default", 1)

@@ -1,0 +1,218 @@
+"""Who may do what to the tables that hold events, asked of the catalogue and tried."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+
+from tests.postgres.landed import count, event, now
+from warehouse.database import INGEST_LOGIN, READER_LOGIN, connect, replace_in_url
+from warehouse.events.landing import land
+from warehouse.partitions import ensure_months
+from warehouse.secret_store import Secrets
+from warehouse.sites import add_site
+
+READ = {"select"}
+ALL = {"select", "insert", "update", "delete"}
+# What is not named here is not allowed. Partitions, made now or later, are under nobody's name.
+RIGHTS: dict[str, dict[str, set[str]]] = {
+    "anon": {"public.users": {"insert"}, "public.sessions": {"insert"}, "public.events": {"insert"}},
+    "authenticated": {"public.sites": READ, "public.users": READ, "public.sessions": READ, "public.events": READ},
+    INGEST_LOGIN: {},
+    READER_LOGIN: {},
+    "analyst": {},
+    "service_role": {
+        "public.sites": ALL,
+        "public.users": ALL,
+        "public.sessions": ALL,
+        "public.events": ALL,
+        "public.event_claims": ALL,
+        "public.rejected_events": ALL,
+        "archive.events": ALL,
+        "archive.cold_files": ALL,
+        "archive.all_events": ALL,
+    },
+}
+FUNCTIONS = {
+    "anon": {"ops.site_exists"},
+    "authenticated": {"ops.may_read"},
+    INGEST_LOGIN: {"public.land_events", "public.site_for_key"},
+    READER_LOGIN: set[str](),
+    "analyst": set[str](),
+    "service_role": {"public.land_events", "public.site_for_key"},
+}
+
+
+@pytest.fixture
+def owner(database_url: str) -> psycopg.Connection:
+    add_site(database_url, "shop", ["shop.example"], "UTC")
+    connection = connect(database_url)
+    ensure_months(connection, [now().date().replace(year=2015)])
+    land(connection, [event(user_id="u", session_id=None)])
+    return connection
+
+
+def test_rights_are_those_of_the_table_above(owner: psycopg.Connection) -> None:
+    found = owner.execute(
+        """
+        select r.role, n.nspname || '.' || c.relname, array_agg(v.verb)
+        from pg_class as c
+        inner join pg_namespace as n on n.oid = c.relnamespace
+        cross join unnest('{select,insert,update,delete,truncate,references,trigger}'::text[]) as v (verb)
+        cross join unnest(%s::text[]) as r (role)
+        where
+            n.nspname in ('public', 'archive', 'ops') and c.relkind in ('r', 'p', 'v', 'm', 'f')
+            and has_table_privilege(r.role, c.oid, v.verb)
+        group by 1, 2
+        """,
+        [list(RIGHTS)],
+    ).fetchall()
+    real: dict[str, dict[str, set[str]]] = {role: {} for role in RIGHTS}
+    for role, table, verbs in found:
+        real[role][table] = set(verbs)
+    assert real == RIGHTS
+
+
+def test_functions_are_called_by_whom_they_are_for(owner: psycopg.Connection) -> None:
+    found = owner.execute(
+        """
+        select r.role, n.nspname || '.' || p.proname
+        from pg_proc as p
+        inner join pg_namespace as n on n.oid = p.pronamespace
+        cross join unnest(%s::text[]) as r (role)
+        where n.nspname in ('public', 'archive', 'ops') and has_function_privilege(r.role, p.oid, 'execute')
+        """,
+        [list(FUNCTIONS)],
+    ).fetchall()
+    assert {role: {name for who, name in found if who == role} for role in FUNCTIONS} == FUNCTIONS
+
+
+def test_every_table_is_under_row_level_security(owner: psycopg.Connection) -> None:
+    open_tables = owner.execute(
+        """
+        select c.oid::regclass::text from pg_class as c
+        where
+            c.relnamespace in ('public'::regnamespace, 'archive'::regnamespace) and c.relkind in ('r', 'p')
+            and not c.relrowsecurity
+        """
+    ).fetchall()
+    assert open_tables == []
+
+
+def test_grants_by_default_do_not_open_a_new_partition(owner: psycopg.Connection) -> None:
+    """As on Supabase, where every new table of public is granted to anon."""
+    owner.execute("alter default privileges in schema public grant all on tables to anon, authenticated, service_role")
+    ensure_months(owner, [now().date().replace(year=2016)])
+    month = f"public.events_2016_{now():%m}"
+    rights = owner.execute(
+        "select relacl::text, relrowsecurity from pg_class where oid = %s::regclass", [month]
+    ).fetchone()
+    assert rights is not None
+    assert "anon" not in (rights[0] or "")
+    assert rights[1]
+
+
+def refused(connection: psycopg.Connection, statement: str, *arguments: object) -> bool:
+    try:
+        with connection.transaction():
+            connection.execute(statement.encode(), arguments)
+    except errors.InsufficientPrivilege:
+        return True
+    return False
+
+
+def test_anon_inserts_and_reads_nothing(owner: psycopg.Connection) -> None:
+    month = f"events_{now():%Y_%m}"
+    owner.execute("set role anon")
+    insert = "insert into {} (site_id, event_type, created_at) values (%s, %s, %s)"
+    assert not refused(owner, insert.format("events"), "shop", "hello", now())
+    assert not refused(owner, insert.format("events") + " on conflict do nothing", "shop", "hello", now())
+    assert not refused(owner, "insert into sessions (site_id, session_id) values ('shop', gen_random_uuid())")
+    for statement in (
+        insert.format("events") + " returning id",
+        insert.format(month),
+        insert.format("events_default"),
+        insert.format("archive.events"),
+    ):
+        assert refused(owner, statement, "shop", "hello", now()), statement
+    assert refused(owner, insert.format("events"), "unknown", "hello", now())
+    for table in ("events", month, "events_default", "users", "sessions", "sites", "event_claims", "rejected_events"):
+        for statement in ("select * from {}", "delete from {}", "lock table {}", "truncate {}"):
+            assert refused(owner, statement.format(table)), statement.format(table)
+
+
+def test_anon_cannot_pretend_another_time(owner: psycopg.Connection) -> None:
+    owner.execute("set role anon")
+    for column, value in (
+        ("created_at", "now() - interval '36 days'"),
+        ("created_at", "now() + interval '26 hours'"),
+        ("received_at", "now() - interval '1 hour'"),
+        ("received_at", "now() + interval '1 hour'"),
+        ("loaded_at", "now() - interval '1 day'"),
+    ):
+        assert refused(owner, f"insert into events (site_id, event_type, {column}) values ('shop', 'hello', {value})")
+
+
+def test_a_stolen_login_of_the_api_can_land_events_and_nothing_else(
+    database_url: str, secrets: Secrets, owner: psycopg.Connection
+) -> None:
+    key = owner.execute("select public_key from sites").fetchone()
+    tables = [
+        name
+        for (name,) in owner.execute(
+            """
+            select c.oid::regclass::text from pg_class as c
+            inner join pg_namespace as n on n.oid = c.relnamespace
+            where c.relkind in ('r', 'p', 'v') and n.nspname in ('public', 'archive', 'ops', 'ml')
+            """
+        )
+    ]
+    assert len(tables) > 15
+    thief = connect(replace_in_url(database_url, user=INGEST_LOGIN, password=secrets.ingest_password))
+    assert key is not None
+    assert thief.execute("select site_id from site_for_key(%s)", key).fetchall() == [("shop",)]
+    assert len(land(thief, [event()])) == 1
+    for table in tables:
+        for statement in (
+            "select from {}",
+            "insert into {} default values",
+            "delete from {}",
+            "truncate {}",
+            "drop table {}",
+        ):
+            assert refused(thief, statement.format(table)), statement.format(table)
+    for statement in (
+        "select ops.insert_events('[]', true)",
+        "select ops.import_events('[]')",
+        "select ops.make_month('2015-01-01')",
+        "select ops.ensure_partitions()",
+        "select ops.close_partition('public.events'::regclass)",
+        "select nextval('public.events_id_seq')",
+        "create table public.mine ()",
+        "create schema mine",
+        "set role postgres",
+        "set role anon",
+        "set role service_role",
+        "set role analyst",
+        "copy (select 1) to program 'true'",
+        "select pg_read_file('/etc/passwd')",
+        "alter role tilda_ingest superuser",
+    ):
+        assert refused(thief, statement), statement
+    with pytest.raises(errors.InsufficientPrivilege), thief.transaction():
+        thief.execute(sql.SQL("select id from {}").format(sql.Identifier(f"events_{now():%Y_%m}")))
+    assert count(owner, "events") == 2
+
+
+def test_on_supabase_a_visitor_who_signs_up_reads_nothing(owner: psycopg.Connection) -> None:
+    owner.execute("set role authenticated")
+    assert count(owner, "events") == 1
+    owner.execute("reset role")
+    owner.execute("create schema auth")
+    for claims, rows in (("", 0), ("{}", 0), ('{"app_metadata":{"role":"visitor"}}', 0), ('{"role":"owner"}', 0),
+                         ('{"app_metadata":{"role":"analyst"}}', 1)):  # fmt: skip
+        with owner.transaction():
+            owner.execute("select set_config('request.jwt.claims', %s, true)", [claims])
+            owner.execute("set local role authenticated")
+            assert count(owner, "events") == rows, claims
