@@ -29,6 +29,7 @@ HOST = "127.0.0.1"
 SYSTEM_USER = "pgserver"
 START_SECONDS = 60
 STOP_SECONDS = 60
+ORPHAN_SECONDS = 20
 
 
 def free_port(wanted: int, host: str = HOST, *, exact: bool = False, taken: frozenset[int] = frozenset()) -> int:
@@ -109,9 +110,13 @@ class EmbeddedPostgres:
         chosen = free_port(port, exact=exact_port)
         (self.data / "tilda.conf").write_text(self._configuration(chosen))
         log = self.data / "server.log"
-        result = self._run(
-            ["pg_ctl", "-D", str(self.data), "-l", str(log), "-w", "-t", str(START_SECONDS), "start"], user
-        )
+        command = ["pg_ctl", "-D", str(self.data), "-l", str(log), "-w", "-t", str(START_SECONDS), "start"]
+        result = self._run(command, user)
+        for _ in range(ORPHAN_SECONDS):
+            if result.returncode == 0 or not _says(log, "shared memory block"):
+                break
+            time.sleep(1)  # after kill -9 its sessions end by themselves, but not at once
+            result = self._run(command, user)
         if result.returncode != 0:
             tail = log.read_text(errors="replace").strip().splitlines() if log.exists() else [result.stderr.strip()]
             raise UserError(f"Postgres did not start: {tail[-1] if tail else 'no message'}", f"Its log: {log}")
@@ -231,6 +236,11 @@ def _system_user() -> pwd.struct_passwd | None:
     except KeyError:
         subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", SYSTEM_USER], check=True)
         return pwd.getpwnam(SYSTEM_USER)
+
+
+def _says(log: Path, words: str) -> bool:
+    """Whether the last lines of a log hold these words."""
+    return log.exists() and any(words in line for line in log.read_text(errors="replace").splitlines()[-10:])
 
 
 def _let_pass(path: Path) -> None:

@@ -13,6 +13,7 @@ import psutil
 import psycopg
 import pytest
 
+from tests.e2e.sample_log import SAMPLE_LOG, count_sessions, read_sample_log
 from tests.e2e.stack import Stack
 
 PORT = 8950
@@ -88,6 +89,30 @@ def test_a_site_is_connected_and_its_events_are_counted(running: Stack) -> None:
     assert "password" not in after["database_url"]
 
 
+def test_a_real_log_is_counted_as_by_hand(running: Stack) -> None:
+    running.run("site", "add", "blog", "--domain", "semicomplete.com")
+    running.run("import", str(SAMPLE_LOG), "--site", "blog", "--format", "access-log")
+    again = json.loads(running.run("import", str(SAMPLE_LOG), "--site", "blog", "--format", "access-log", "--json"))
+    assert again["imported"] == 0
+    running.run("materialize", "key:marts/* or +key:marts/*")
+
+    views = read_sample_log()
+    people = [view for view in views if not view.is_bot]
+    with psycopg.connect(running.status()["database_url"]) as connection:
+        events = "select count(*), count(*) filter (where is_bot), count(distinct user_id) from public.events"
+        assert connection.execute(f"{events} where site_id = 'blog'").fetchone() == (
+            len(views),
+            sum(view.is_bot for view in views),
+            len({view.visitor for view in views}),
+        )
+        marts = "select sum(page_views), count(distinct user_id), count(*) from marts.sessions where site_id = 'blog'"
+        assert connection.execute(marts).fetchone() == (
+            len(people),
+            len({view.visitor for view in people}),
+            count_sessions(people),
+        )
+
+
 def test_simulated_visitors_become_sessions_and_an_honest_no_score(running: Stack) -> None:
     running.run("site", "add", "shop", "--domain", "shop.example", "--timezone", "Europe/Moscow")
     call = ["simulate", "--site", "shop", "--visitors", str(VISITORS), "--days", str(DAYS), "--seed", "3"]
@@ -143,6 +168,17 @@ def test_a_process_that_dies_comes_back(running: Stack) -> None:
     after = next(one for one in running.status()["processes"] if one["name"] == "ingest")
     assert after["running"]
     assert after["pid"] != ingest["pid"]
+
+
+def test_postgres_comes_back_after_kill_9(running: Stack) -> None:
+    before = running.status()
+    postmaster = int((running.data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(postmaster, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while (after := running.status())["events"] != before["events"] and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert after["events"] == before["events"]
+    assert after["database_url"] == before["database_url"]
 
 
 def test_after_kill_9_of_the_supervisor_down_leaves_nothing_and_up_works(running: Stack) -> None:
