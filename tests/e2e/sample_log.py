@@ -14,7 +14,7 @@ from warehouse.events.enrichment import parse_user_agent
 
 SAMPLE_LOG = Path(__file__).parents[2] / "demo" / "data" / "semicomplete-access.log.gz"
 OWN_HOST = "semicomplete.com"
-COMBINED = re.compile(r'(\S+) .*?\[(.+?)\] "GET (\S+).*?" (\d+) \S+ "(.*?)" "(.*)"')
+COMBINED = re.compile(r'(\S+) .*?\[(.+?)\] "GET (\S+).*?" (\d+) \S+ "(.*?)" "(.*?)"?$')
 # every kind of file in this log that is no page; programs (.py, .rb, .cgi) may make one
 FILE = re.compile(
     r"\.(png|jpg|jpeg|gif|ico|css|js|pdf|doc|txt|xml|swf|gz|tgz|zip|bz2|rpm|deb|exe|pyc|spec|tex|lua|sh|c|h|cpp|patch|log"
