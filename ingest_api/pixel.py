@@ -47,13 +47,10 @@ class PixelEndpoint:
         await intake.admit(site, sender, 1)
         arrived_at = datetime.now(UTC)
         query = request.query_params
-        # The server's clock is the sender's: there is no other.
-        event: dict[str, object] = {
-            "event_id": str(uuid4()),
-            "event_type": "page_view",
-            "page_url": request.headers.get("referer"),
-            "created_at": arrived_at,
-        }
+        event: dict[str, object] = {"event_type": "page_view", "page_url": request.headers.get("referer")}
+        if not query.get("event_id"):
+            # Nobody can send this one again, so the server's clock may stand for the sender's, which there is not.
+            event |= {"event_id": str(uuid4()), "created_at": arrived_at}
         event.update({name: query[name] for name in FIELDS if query.get(name)})
         raw = msgspec.json.encode(event)
         try:

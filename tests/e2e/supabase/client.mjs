@@ -1,0 +1,27 @@
+// What a website does with @supabase/supabase-js and its public key. Arguments: URL, key, the events as JSON.
+// Prints one line of JSON: for each step what the client saw.
+import { createClient } from '@supabase/supabase-js';
+
+const [url, key, text] = process.argv.slice(2);
+const events = JSON.parse(text);
+const client = createClient(url, key, { auth: { persistSession: false }, realtime: { transport: class {} } });
+const seen = ({ error, status, data }) => ({ status, data, code: error && error.code, message: error && error.message });
+
+const table = () => client.from('events');
+const steps = {
+  insertOne: () => table().insert(events[0]),
+  insertMany: () => table().insert(events.slice(1, 4)),
+  insertAgain: () => table().insert(events[0]),
+  upsertIgnoring: () => table().upsert(events.slice(3, 5), { onConflict: 'event_id', ignoreDuplicates: true }),
+  upsertMerging: () => table().upsert(events.slice(4, 6), { onConflict: 'event_id' }),
+  insertBad: () => table().insert([events[6], { ...events[7], event_type: 'click', payload: { click: 1 } }]),
+  insertUnknownColumn: () => table().insert({ ...events[6], colour: 'red' }),
+  insertOtherSite: () => table().insert({ ...events[6], site_id: 'somebody-else' }),
+  insertReturning: () => table().insert(events[6]).select(),
+  read: () => table().select(),
+};
+const results = {};
+for (const [name, step] of Object.entries(steps)) results[name] = seen(await step());
+const stranger = createClient(url, 'no-such-key', { auth: { persistSession: false }, realtime: { transport: class {} } });
+results.stranger = seen(await stranger.from('events').insert(events[6]));
+console.log(JSON.stringify(results));

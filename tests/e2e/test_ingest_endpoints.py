@@ -1,0 +1,131 @@
+"""The other ways in: the pixel, Tilda's webhook, the collector's files, under configured paths."""
+
+import gzip
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import brotli
+import httpx
+
+from tests.ingest_server import IngestServer, page_view
+from warehouse.settings import PROJECT_ROOT
+
+
+def visitor() -> dict[str, str]:
+    return {"X-Forwarded-For": f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}::1"}
+
+
+def new_site(server: IngestServer) -> str:
+    key = uuid4().hex
+    server.add_site(key, key)
+    return key
+
+
+def test_paths_are_configurable(guarded_ingest: IngestServer):
+    url, key = guarded_ingest.url, new_site(guarded_ingest)
+    assert httpx.post(f"{url}/e?key={key}", json=[page_view()], headers=visitor()).status_code == 202
+    assert httpx.post(f"{url}/api/events?key={key}", json=[page_view()]).status_code == 404
+    assert httpx.get(f"{url}/assets/c.js").status_code == 200
+    assert httpx.get(f"{url}/assets/collector.vitals.js").status_code == 200
+    assert httpx.get(f"{url}/collector.js").status_code == 404
+    assert httpx.get(f"{url}/p.gif").headers["content-type"] == "image/gif"
+
+
+def test_the_collector_is_compressed_and_cached_by_its_version(shared_ingest: IngestServer):
+    script = (PROJECT_ROOT / "collector" / "dist" / "collector.min.js").read_bytes()
+    url = f"{shared_ingest.url}/collector.js"
+    with httpx.Client() as client:
+        for accepted, decode in (("gzip, br", brotli.decompress), ("gzip", gzip.decompress), ("br;q=0", bytes)):
+            with client.stream("GET", url, headers={"Accept-Encoding": accepted}) as answer:
+                assert decode(b"".join(answer.iter_raw())) == script
+                assert "Accept-Encoding" in answer.headers["vary"]
+    version = answer.headers["etag"].strip('"')
+    assert "max-age=3600" in answer.headers["cache-control"]
+    assert "max-age=31536000, immutable" in httpx.get(f"{url}?v={version}").headers["cache-control"]
+    assert "max-age=3600" in httpx.get(f"{url}?v=older").headers["cache-control"]
+    assert httpx.get(url, headers={"If-None-Match": f'W/"{version}"'}).status_code == 304
+
+
+def test_the_pixel_records_a_page_view_and_always_answers_an_image(guarded_ingest: IngestServer):
+    key, url = new_site(guarded_ingest), f"{guarded_ingest.url}/p.gif"
+    seen = {"event_id": str(uuid4()), "user_id": "mail-1", "event_type": "email_open"}
+    requests = [
+        ({"key": key}, {"Referer": "https://shop.example/a?utm_source=mail"}),
+        ({"key": key} | seen, {}),
+        ({"key": key} | seen, {}),
+        ({"key": key}, {"Sec-GPC": "1"}),
+        ({"key": key}, {"DNT": "1"}),
+        ({"key": "nobody"}, {}),
+        ({}, {}),
+        ({"key": key, "event_type": "x" * 100}, {}),
+    ]
+    for query, headers in requests:
+        answer = httpx.get(url, params=query, headers=visitor() | headers)
+        assert (answer.status_code, answer.headers["content-type"], answer.content[:6]) == (200, "image/gif", b"GIF89a")
+        assert "no-store" in answer.headers["cache-control"]
+    assert guarded_ingest.rows(
+        "select event_type, page_path, utm_source, user_id, source from public.events where site_id = %s order by 1",
+        key,
+    ) == [("email_open", None, None, "mail-1", "pixel"), ("page_view", "/a", "mail", None, "pixel")]
+    assert guarded_ingest.rows("select code from public.rejected_events where site_id = %s", key) == [
+        ("invalid_event",)
+    ]
+
+
+def test_tildas_webhook(guarded_ingest: IngestServer):
+    key, url = new_site(guarded_ingest), f"{guarded_ingest.url}/api/webhooks/tilda"
+
+    def call(token: str = "hook-secret", **fields: str) -> httpx.Response:
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        return httpx.post(f"{url}?key={key}&token={token}", content=urlencode(fields), headers=form)
+
+    assert call(token="no", test="test").status_code == 401
+    assert call(token="", test="test").status_code == 401
+    ping = call(test="test")
+    assert (ping.status_code, ping.text) == (200, "ok")
+    assert guarded_ingest.rows("select count(*) from public.events where site_id = %s", key) == [(0,)]
+
+    form = {"Name": "Anna", "Email": "anna@example.com", "tranid": "1:2", "formid": "f1"}
+    for _ in range(3):  # Tilda repeats what it thinks was not answered
+        assert call(**form, COOKIES="analytics_user_id=visitor-42").text == "ok"
+    assert call(**form | {"tranid": "1:3"}, payment='{"orderid":"o-9","amount":"100"}').text == "ok"
+    assert call(**form | {"tranid": "1:4"}, **{"form-spec-comments": "buy pills"}).text == "ok"
+    assert call(**form | {"tranid": "1:5"}, payment='{"orderid":"o-9"}').text == "ok"
+    assert guarded_ingest.rows(
+        "select event_type, user_id, payload #>> '{form,tranid}', (payload #>> '{order,amount}')::int, is_bot, source"
+        " from public.events where site_id = %s order by 3",
+        key,
+    ) == [
+        ("form_submit", "visitor-42", "1:2", None, False, "webhook"),
+        ("purchase", None, "1:3", 100, False, "webhook"),
+        ("form_submit", None, "1:4", None, True, "webhook"),
+    ]
+    assert guarded_ingest.rows("select code from public.rejected_events where site_id = %s", key) == [
+        ("invalid_payload",)
+    ]
+    everything = guarded_ingest.rows("select events::text from public.events where site_id = %s", key)
+    assert "anna" not in str(everything).lower()
+
+
+def test_the_webhook_is_closed_without_a_token(shared_ingest: IngestServer):
+    answer = httpx.post(f"{shared_ingest.url}/api/webhooks/tilda?token=", data={"test": "test"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "webhook_closed")
+
+
+def test_every_endpoint_is_documented_with_examples(shared_ingest: IngestServer):
+    document = httpx.get(f"{shared_ingest.url}/openapi.json").json()
+    assert set(document["paths"]) >= {
+        "/api/events",
+        "/rest/v1/events",
+        "/api/pixel.gif",
+        "/api/webhooks/tilda",
+        "/collector.js",
+        "/health",
+        "/ready",
+        "/metrics",
+    }
+    body = document["paths"]["/api/events"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["example"]["events"][0]["event_type"] == "page_view"
+    assert {"202", "400", "401", "403", "413", "415", "429", "503"} <= set(
+        document["paths"]["/api/events"]["post"]["responses"]
+    )
