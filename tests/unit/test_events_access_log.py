@@ -118,6 +118,11 @@ def test_who_names_no_agent_is_a_crawler_but_a_format_without_agents_says_nothin
     assert (common.is_bot, common.device_type, common.user_agent) == (False, None, None)
 
 
+def test_a_torn_end_of_a_line_leaves_the_agent_readable() -> None:
+    row = row_of(line(rest=' "-" "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html'))
+    assert (row.is_bot, row.browser) == (True, "Googlebot")
+
+
 def test_a_dash_is_nothing() -> None:
     row = row_of(line(address="-"))
     assert (row.user_id, row.ip_address, row.referrer) == (None, None, None)

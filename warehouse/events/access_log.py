@@ -50,7 +50,7 @@ _LINE = re.compile(  # quoted fields are taken whole and not given back: no line
     r"(?P<address>[^\s\"]+) .*?"  # then ident and user; a user's name may hold spaces
     r"\[(?P<day>\d\d/[A-Z][a-z]{2}/\d{4}):(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d) (?P<zone>[+-]\d{4})\] "
     r'"(?P<request>(?:[^"\\]++|\\.)*+)" (?P<status>\d{3}) \S+'
-    r'(?: "(?P<referrer>(?:[^"\\]++|\\.)*+)" "(?P<agent>(?:[^"\\]++|\\.)*+)(?:"|$))?(?:\s|$)'  # the last line may be cut
+    r'(?: "(?P<referrer>(?:[^"\\]++|\\.)*+)" "(?P<agent>(?:[^"\\]++|\\.)*+)(?:"|$))?(?:\s|$)'  # an end may be cut
 )
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
 _CONTROL = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"v": b"\v", b"f": b"\f"}

@@ -176,10 +176,12 @@ def _batches(lines: _Lines, reader: _Reader) -> Iterator[_Batch]:
 
 def _check_format(first: _Batch, path: Path, wanted: Format) -> None:
     """Refuse a file of which no line can be read before any of it is kept."""
-    unreadable = sum(row.reject_code == "invalid_json" for row in first.rows) + first.left_out[UNREADABLE]
+    refused = [row for row in first.rows if row.reject_code is not None]
+    unreadable = len(refused) + first.left_out[UNREADABLE]
     if unreadable == len(first.rows) + first.left_out.total():
+        reason = f" The first: {refused[0].reject_detail}" if refused else ""
         raise UserError(
-            f"{path} does not look like {wanted}: none of its first {unreadable} lines can be read.",
+            f"{path} does not look like {wanted}: none of its first {unreadable:,} lines can be taken.{reason}",
             "Check --format and the file.",
         )
 
