@@ -54,10 +54,12 @@
   const later = (run, milliseconds) => setTimeout(safely(run), milliseconds);
 
   /** A random UUID. `crypto.randomUUID` is missing on http pages. */
-  const uuid = () =>
-    '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit) =>
-      (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16),
+  const uuid = () => {
+    const random = crypto.getRandomValues(new Uint8Array(36));
+    return '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit, at) =>
+      (digit ^ (random[at] & (15 >> (digit / 4)))).toString(16),
     );
+  };
 
   /** Web storage that keeps in memory, for this page, what the browser refuses to keep (denied, quota exceeded). */
   const storage = (name) => {
@@ -83,7 +85,7 @@
 
   const readCookie = (name) => attempt(() => (document.cookie.match('(?:^|; )' + name + '=([^;]*)') || [])[1]);
 
-  const attribute = (element, name) => element.getAttribute(name) || undefined;
+  const attribute = (element, name) => (element && element.getAttribute(name)) || undefined;
 
   /** The words of an option that lists some. */
   const listOf = (option) => (option || '').split(/[\s,]+/).filter(Boolean);
@@ -243,18 +245,24 @@
   // ---- Device -------------------------------------------------------------------------------------------------
   // What the server cannot read from the request. User agents are parsed there.
 
-  /** Sizes in CSS pixels. */
-  const sizes = () => {
+  // Sizes in CSS pixels, and how far the page is scrolled, as they were when it was last laid out: asking at any other
+  // moment would make the browser lay it out again, which on a large page takes far longer than all the rest.
+  let sizes;
+  let scrolled;
+
+  /** For moments at which the layout is fresh: after a frame, when something has been resized, while scrolling. */
+  const look = () => {
     const { scrollWidth, scrollHeight } = document.documentElement;
-    return {
+    sizes = {
       viewport: { width: window.innerWidth, height: window.innerHeight },
       page: { width: scrollWidth, height: scrollHeight },
     };
+    scrolled = window.scrollY;
   };
 
   const device = () => ({
     language: navigator.language,
-    timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+    utc_offset: -new Date().getTimezoneOffset(), // minutes; the zone's name would cost Intl's 20 ms
     screen: { width: window.screen.width, height: window.screen.height },
     pixel_ratio: window.devicePixelRatio,
     touch: navigator.maxTouchPoints > 0,
@@ -277,7 +285,7 @@
   let unsent = 0; // events recorded since the last flush
   let timer;
 
-  const sizeOf = (text) => new Blob([text]).size;
+  const sizeOf = (text) => new TextEncoder().encode(text).length; // a Blob would wait for the browser process
 
   const queuedKeys = () =>
     local
@@ -476,17 +484,16 @@
     const origin = event.composedPath()[0];
     if (button > 1 || !origin.closest) return;
     const element = origin.closest(INTERACTIVE) || origin;
-    const named = element.closest('[data-tilda-event-name]');
-    const name = named ? attribute(named, 'data-tilda-event-name') : undefined;
+    const name = attribute(element.closest('[data-tilda-event-name]'), 'data-tilda-event-name');
     const click = { x: Math.round(pageX), y: Math.round(pageY), button, name };
-    record('click', { click, ...sizes() }, element);
+    record('click', { click, ...sizes }, element);
     wrapTilda();
     const link = origin.closest('a[href]');
     if (link) onLink(link);
   };
 
   const onLink = (link) => {
-    const { protocol, hostname, pathname, href } = new URL(link.getAttribute('href'), document.baseURI);
+    const { protocol, hostname, pathname, href } = link;
     const details = { link: { url: href.slice(0, 2000) } };
     const isWeb = /^http/.test(protocol);
     const isOutside = isWeb ? !within(hostname, siteDomain) : CONTACT.test(protocol);
@@ -501,19 +508,19 @@
 
   /** The deepest point of the page that has been on the screen, in per cent. */
   const measureScroll = () => {
-    const { viewport, page: whole } = sizes();
-    const depth = Math.round(((window.scrollY + viewport.height) / whole.height) * 100);
+    const depth = Math.round(((scrolled + sizes.viewport.height) / sizes.page.height) * 100);
     page.depth = Math.max(page.depth, Math.min(depth, 100) || 0);
   };
 
   const onScroll = () => {
+    look();
+    measureScroll();
     clearTimeout(scrollTimer);
     scrollTimer = later(() => {
-      measureScroll();
       const { depth, reported } = page;
       if (depth < reported + SCROLL_STEP && (depth < 100 || reported === 100)) return;
       page.reported = depth;
-      record('scroll', { scroll: { scrollPercent: depth }, timing: timing(), ...sizes() });
+      record('scroll', { scroll: { scrollPercent: depth }, timing: timing(), ...sizes });
     }, 200);
   };
 
@@ -542,7 +549,7 @@
     measureScroll();
     page.watched = false;
     const scroll = { scrollPercent: page.depth };
-    record('page_leave', { scroll, timing: timing(), ...sizes() });
+    record('page_leave', { scroll, timing: timing(), ...sizes });
   };
 
   const reportReturn = () => {
@@ -559,10 +566,9 @@
   const touched = new Map(); // forms begun and not yet sent: { field: the last one touched, fields, identity }
 
   const describeForm = (form, more) => {
-    const title = form.querySelector('[name=tildaspec-formname]');
     return {
       id: attribute(form, 'id'),
-      name: (title && title.value) || attribute(form, 'name'),
+      name: attribute(form.querySelector('[name=tildaspec-formname]'), 'value') || attribute(form, 'name'),
       ...more,
     };
   };
@@ -606,10 +612,8 @@
   /** "1 990,50" as a number; of several separators the last one is the decimal point. */
   const numberOf = (value) => parseFloat(String(value).replace(/[^\d.,]|[.,](?=.*[.,])/g, '').replace(',', '.')) || 0;
 
-  const currency = () => {
-    const holder = document.querySelector('[data-project-currency-code]');
-    return holder ? attribute(holder, 'data-project-currency-code') : undefined;
-  };
+  const currency = () =>
+    attribute(document.querySelector('[data-project-currency-code]'), 'data-project-currency-code');
 
   const itemOf = ({ name, sku, price, quantity }) => ({ name, sku, price: numberOf(price), quantity: numberOf(quantity) || 1 });
 
@@ -626,15 +630,16 @@
     }
   };
 
+  let wrapped; // the function that stands in for Tilda's
+
   const wrapTilda = () => {
     const tilda = window.Tilda || {};
     const original = tilda.sendEventToStatistics;
-    if (!original || original.watched) return;
-    tilda.sendEventToStatistics = function (...args) {
+    if (!original || original === wrapped) return;
+    wrapped = tilda.sendEventToStatistics = function (...args) {
       if (granted) safely(onTildaStatistics)(...args);
       return original.apply(this, args);
     };
-    tilda.sendEventToStatistics.watched = true;
   };
 
   // ---- Navigation ---------------------------------------------------------------------------------------------
@@ -664,7 +669,7 @@
       depth: 0, // the deepest scroll, in per cent, and what of it was reported
       reported: 0,
     };
-    record('page_view', { ...session.campaign, device: device(), ...sizes() });
+    record('page_view', { ...session.campaign, device: device(), ...sizes });
   };
 
   const onAddress = () => {
@@ -713,6 +718,7 @@
   let started = false;
 
   const start = () => {
+    look();
     rememberUser(knownUser() || uuid());
     openPage(openSession());
     if (!started) startListening();
@@ -728,6 +734,11 @@
 
   const startListening = () => {
     wrapHistory();
+    attempt(() => {
+      const observer = new ResizeObserver(safely(look));
+      observer.observe(document.documentElement);
+      observer.observe(document.body);
+    });
     listen('click auxclick', onClick);
     listen('scroll', onScroll);
     listen('pointerdown pointermove keydown wheel scroll', onActivity);
@@ -788,8 +799,12 @@
     if (consentMode === 'tilda') listenAlways('click', () => later(decideConsent, TILDA_ANSWER));
   };
 
-  // Not before the title is known, nor for a page that is only prepared.
-  if (document.prerendering) listenAlways('prerenderingchange', main);
-  else if (document.body) safely(main)();
-  else listenAlways('DOMContentLoaded', main);
+  // Not for a page that is only prepared, nor before the title is known and a first frame was laid out.
+  const begin = () => {
+    if (document.visibilityState === 'visible') requestAnimationFrame(() => later(main, 0));
+    else main();
+  };
+  if (document.prerendering) listenAlways('prerenderingchange', begin);
+  else if (document.body) begin();
+  else listenAlways('DOMContentLoaded', begin);
 })(window, document);

@@ -43,7 +43,7 @@ def test_a_page_view_carries_the_whole_contract(page: Page, site: Site, api: Rea
     assert payload["click_ids"] == {"gclid": "g1"}
     assert payload["viewport"] == {"width": 1000, "height": 800}
     assert payload["device"]["language"]
-    assert payload["device"]["timezone"]
+    assert payload["device"]["utc_offset"] == page.evaluate("-new Date().getTimezoneOffset()")
 
 
 def test_a_click_names_its_place_its_target_and_its_text(page: Page, site: Site, api: RealApi) -> None:

@@ -1,0 +1,100 @@
+"""What the collector costs a page: time on the main thread of a Chromium that is slowed down four times.
+
+    .venv/bin/python -m bench.collector
+
+Prints the evaluation of the script and the worst call of each kind of handler, in milliseconds of the thread's own time
+(so that other work on the machine does not count), layout that a handler forces included. The page is large on purpose: 5,000 elements, so that asking for sizes has something to lay out.
+"""
+
+import json
+from typing import Any, Final
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from demo.browser import launch
+from warehouse.settings import PROJECT_ROOT
+
+SLOWDOWN: Final = 4
+SCRIPT: Final = PROJECT_ROOT / "collector" / "dist" / "collector.min.js"
+ADDRESS: Final = "http://shop.localhost/"
+API: Final = "http://api.localhost"
+BLOCK: Final = '<div class="t-rec"><p>Bread <a href="#x">now</a></p><form><input name="a"></form></div>'
+HTML: Final = (
+    f'<!doctype html><title>Bench</title><script async src="{API}/collector.js" data-site-key="pk"></script>'
+    + BLOCK * 1000
+)
+CATEGORIES: Final = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
+
+Trace = list[dict[str, Any]]
+
+
+def record(browser: Browser) -> Trace:
+    """The timeline of a visit with some of everything."""
+    page = browser.new_page()
+    page.route(ADDRESS, lambda route: route.fulfill(body=HTML, content_type="text/html"))
+    page.route(f"{API}/collector.js", lambda route: route.fulfill(path=SCRIPT, content_type="text/javascript"))
+    page.route(f"{API}/api/events*", lambda route: route.fulfill(status=202, body="{}", headers=_CORS))
+    page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": SLOWDOWN})
+    browser.start_tracing(page=page, categories=CATEGORIES)
+    page.goto(ADDRESS)
+    page.wait_for_function("Boolean(window.tildaAnalytics && window.tildaAnalytics.extend)")
+    _use(page)
+    return json.loads(browser.stop_tracing())["traceEvents"]
+
+
+_CORS: Final = {"Access-Control-Allow-Origin": "*"}
+
+
+def _use(page: Page) -> None:
+    for number in range(10):
+        page.mouse.move(50 + number, 50)
+        page.mouse.wheel(0, 300)
+        page.wait_for_timeout(300)
+        page.mouse.click(60, 60 + number * 10)
+    page.evaluate("document.querySelector('input').scrollIntoView()")
+    page.locator("input").first.type("rye")
+    page.evaluate("history.pushState({}, '', '/next')")
+    page.wait_for_timeout(6_000)
+    page.goto("about:blank")
+
+
+def costs(trace: Trace) -> dict[str, float]:
+    """The worst thread time of each kind of work that the collector does, in milliseconds."""
+    dispatches = [event for event in trace if event["name"] == "EventDispatch" and "dur" in event]
+    worst: dict[str, float] = {}
+    for event in trace:
+        data = event.get("args", {}).get("data", {})
+        if "tdur" not in event or "collector.js" not in data.get("url", ""):
+            continue
+        if event["name"] == "EvaluateScript":
+            kind = "evaluation"
+        elif event["name"] == "FunctionCall":
+            kind = _enclosing(event, dispatches)
+        else:
+            continue
+        worst[kind] = max(worst.get(kind, 0.0), event["tdur"] / 1000)
+    return worst
+
+
+def _enclosing(call: dict[str, Any], dispatches: Trace) -> str:
+    """The type of the DOM event during which the call was made."""
+    for dispatch in dispatches:
+        same_thread = (dispatch["pid"], dispatch["tid"]) == (call["pid"], call["tid"])
+        if same_thread and dispatch["ts"] <= call["ts"] <= dispatch["ts"] + dispatch["dur"]:
+            return f"on {dispatch['args']['data']['type']}"
+    return "timers and answers"
+
+
+def main() -> None:
+    """Measures and prints."""
+    with sync_playwright() as playwright:
+        browser = launch(playwright)
+        worst = costs(record(browser))
+        browser.close()
+    print(f"worst of each, ms, with the processor slowed down {SLOWDOWN} times")
+    for kind, milliseconds in sorted(worst.items(), key=lambda item: -item[1]):
+        print(f"{milliseconds:8.1f}  {kind}")
+
+
+if __name__ == "__main__":
+    main()
