@@ -2,8 +2,9 @@
 
     .venv/bin/python -m bench.collector
 
-Prints the evaluation of the script and the worst call of each kind of handler, in milliseconds of the thread's own time
-(so that other work on the machine does not count), layout that a handler forces included. The page is large on purpose: 5,000 elements, so that asking for sizes has something to lay out.
+Prints the evaluation of the script and the worst call of each kind of handler, in milliseconds of the thread's own
+time (so that other work on the machine counts little), layout that a handler forces included. The page is large on
+purpose: 5,000 elements, so that asking for sizes has something to lay out.
 """
 
 import json
