@@ -28,7 +28,7 @@ from warehouse.database import MAIN_DATABASE, dagster_url, direct_url, embedded,
 from warehouse.errors import UserError
 from warehouse.settings import PROJECT_ROOT, Settings, load_settings
 
-READY_SECONDS = 120
+READY_SECONDS = 300
 TICK_SECONDS = 0.25
 # A child that dies is started again, each time after a longer pause; one that ran this long has earned a new start.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, GOOD_RUN_SECONDS = 1.0, 60.0, 120.0

@@ -23,7 +23,7 @@ from warehouse.errors import UserError
 from warehouse.secret_store import Secrets
 from warehouse.settings import PROJECT_ROOT, Settings, load_settings
 
-START_SECONDS = 300
+START_SECONDS = 600
 STOP_SECONDS = 120
 
 
