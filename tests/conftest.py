@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def secrets() -> Secrets:
-    return Secrets(*(f"test-secret-{number}" for number in range(6)))
+    return Secrets(**{field.name: f"test-{field.name}" for field in fields(Secrets)})
 
 
 @pytest.fixture(scope="session")

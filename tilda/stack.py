@@ -13,7 +13,14 @@ from warehouse.embedded_postgres import free_port
 from warehouse.settings import PROJECT_ROOT, Settings
 
 # Taken out of every child's environment; each gets back only what it needs.
-SECRET_SETTINGS = ("DATABASE_URL", "DATABASE_DIRECT_URL", "SERVICE_KEY", "READER_KEY", "MINDSDB_PASSWORD")
+SECRET_SETTINGS = (
+    "DATABASE_URL",
+    "DATABASE_DIRECT_URL",
+    "SERVICE_KEY",
+    "READER_KEY",
+    "TILDA_WEBHOOK_TOKEN",
+    "MINDSDB_PASSWORD",
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,8 @@ def services(settings: Settings, ports: Ports) -> list[Service]:
     owner = owner_environment(settings)
     service_key = settings.service_key or settings.secrets.service_key
     reader_key = settings.reader_key or settings.secrets.reader_key
-    uvicorn = [sys.executable, "-m", "uvicorn", "--factory", "--no-access-log", "--no-server-header"]
+    webhook_token = settings.tilda_webhook_token or settings.secrets.tilda_webhook_token
+    serve = [sys.executable, "-m", "ingest_api"]
     public_login, reader_login = ingest_url(settings), reader_url(settings)
     ingest_address = f"http://{shown_host(settings.ingest_host)}:{ports.ingest}"
     private_address = f"http://127.0.0.1:{ports.private}"
@@ -114,28 +122,19 @@ def services(settings: Settings, ports: Ports) -> list[Service]:
     return [
         Service(
             "ingest",
-            [
-                *uvicorn,
-                "ingest_api.app:create_app",
-                "--host",
-                settings.ingest_host,
-                "--port",
-                str(ports.ingest),
-                "--workers",
-                str(settings.ingest_workers),
-                "--timeout-graceful-shutdown",
-                "10",
-            ],
+            [*serve, "public"],
             # the process that faces the internet holds no login but its own
-            base | {"DATABASE_URL": public_login, "DATABASE_DIRECT_URL": public_login, "SERVICE_KEY": service_key},
+            base
+            | {"DATABASE_URL": public_login, "DATABASE_DIRECT_URL": public_login, "INGEST_PORT": str(ports.ingest)}
+            | {"SERVICE_KEY": service_key, "TILDA_WEBHOOK_TOKEN": webhook_token},
             f"{ingest_address}/ready",
             ingest_address,
         ),
         Service(
             "private",
-            [*uvicorn, "ingest_api.private:create_private_app", "--host", "127.0.0.1", "--port", str(ports.private)],
+            [*serve, "private"],
             base
-            | {"DATABASE_URL": reader_login, "DATABASE_DIRECT_URL": reader_login}
+            | {"DATABASE_URL": reader_login, "DATABASE_DIRECT_URL": reader_login, "PRIVATE_PORT": str(ports.private)}
             | {"SERVICE_KEY": service_key, "READER_KEY": reader_key},
             f"{private_address}/health",
             private_address,

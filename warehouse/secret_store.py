@@ -21,10 +21,11 @@ def _new_secret() -> str:
 
 @dataclass(frozen=True)
 class Secrets:
-    """Generated secrets. A setting of the same meaning (`SERVICE_KEY`, `READER_KEY`) takes precedence."""
+    """Generated secrets. A setting of the same meaning (`SERVICE_KEY`, `READER_KEY`, …) takes precedence."""
 
     service_key: str
     reader_key: str
+    tilda_webhook_token: str
     postgres_password: str
     ingest_password: str
     reader_password: str

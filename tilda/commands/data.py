@@ -1,7 +1,8 @@
-"""`tilda import`, `tilda simulate`, `tilda partitions`."""
+"""`tilda import`, `tilda simulate`, `tilda partitions`, `tilda rejected`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -11,8 +12,9 @@ import click
 from tilda import console
 from tilda.state import running
 from warehouse import partitions, sites
-from warehouse.database import running_database
+from warehouse.database import connect, running_database
 from warehouse.errors import UserError
+from warehouse.events import rejected
 from warehouse.events.imports import import_file
 from warehouse.settings import load_settings
 
@@ -117,4 +119,53 @@ def list_(*, as_json: bool) -> None:
         console.print_records(found)
 
 
-COMMANDS = (import_, simulate, partitions_)
+@click.group("rejected")
+def rejected_() -> None:
+    """Events that were refused, each kept with its reason."""
+
+
+def _which(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which refusals are meant."""
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Machine-readable."),
+        click.option("--since", type=click.DateTime(), help="Refused at this moment or later, UTC."),
+        click.option("--code", help="Refused for this reason, as `tilda rejected list` names it."),
+        click.option("--site", "site_id", metavar="SITE", help="Refused on this site."),
+    ):
+        command = option(command)
+    return command
+
+
+def _filter(site_id: str | None, code: str | None, since: datetime | None) -> rejected.Filter:
+    return rejected.Filter(site_id, code, since.replace(tzinfo=UTC) if since else None)
+
+
+@rejected_.command("list")
+@_which
+def list_rejected(*, site_id: str | None, code: str | None, since: datetime | None, as_json: bool) -> None:
+    """Count the refused events by reason, and show the newest."""
+    wanted = _filter(site_id, code, since)
+    with running_database(load_settings()) as url, connect(url) as connection:
+        counts = rejected.count_rejected(connection, wanted)
+        newest = rejected.list_rejected(connection, wanted)
+    if as_json:
+        console.print_json(newest)
+        return
+    console.print_table("", ["site", "code", "events", "newest"], counts)
+    console.print_records(newest)
+
+
+@rejected_.command("replay")
+@_which
+def replay_rejected(*, site_id: str | None, code: str | None, since: datetime | None, as_json: bool) -> None:
+    """Try refused events again, after what stood against them is mended; those that pass leave the list."""
+    wanted = _filter(site_id, code, since)
+    with running_database(load_settings()) as url, connect(url) as connection:
+        result = rejected.replay_rejected(connection, wanted)
+    if as_json:
+        console.print_json(result)
+    else:
+        console.print_result(result)
+
+
+COMMANDS = (import_, simulate, partitions_, rejected_)

@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 import click
+import httpx
 import psutil
 from psycopg import errors
 
@@ -174,9 +175,12 @@ def _report(settings: Settings, state: State | None) -> dict[str, Any]:
         "dagster_url": urls.get("dagster"),
         "dashboard_url": urls.get("dashboard"),
         "processes": [one.as_dict() | {"running": one.find() is not None} for one in state.processes] if state else [],
+        "spooled_events": None,
         "events": None,
         "last_event_at": None,
     }
+    with contextlib.suppress(httpx.HTTPError, ValueError, KeyError, TypeError):
+        found["spooled_events"] = httpx.get(f"{urls['ingest']}/ready", timeout=5).json()["spool"]["rows"]
     with contextlib.suppress(UserError):
         url = direct_url(settings)
         found["database_url"] = url_with_passfile(url, settings.data_dir / "pgpass")
