@@ -104,7 +104,7 @@ sessionised as (
     select
         *,
         session_state[1]::uuid as session_start_id,
-        session_state[1]::uuid is not distinct from event_id as is_session_start
+        coalesce(session_state[1]::uuid = event_id, false) as is_session_start
     from stated
 
 )

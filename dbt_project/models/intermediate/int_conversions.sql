@@ -65,7 +65,7 @@ merged as (
         min(order_id) as order_id,
         min(transaction_id) as transaction_id,
         {{ first_value('order_amount', 'order_amount is null, source <> \'webhook\', occurred_at, event_id') }}
-            as value,
+            as amount,
         {{ first_value('order_currency', 'order_amount is null, source <> \'webhook\', occurred_at, event_id') }}
             as currency,
         bool_or(source = 'webhook') as is_confirmed_by_webhook,

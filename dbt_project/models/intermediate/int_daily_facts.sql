@@ -24,7 +24,7 @@ session_facts as (
 
     select
         site_id,
-        session_date as date,
+        session_date as date, -- noqa: RF04
         channel,
         device_type,
         user_id,
@@ -44,7 +44,7 @@ page_view_facts as (
 
     select
         site_id,
-        view_date as date,
+        view_date as date, -- noqa: RF04
         channel,
         device_type,
         user_id,
@@ -65,7 +65,7 @@ conversion_facts as (
 
     select
         site_id,
-        conversion_date as date,
+        conversion_date as date, -- noqa: RF04
         channel,
         device_type,
         case when session_id is not null then user_id end as user_id,

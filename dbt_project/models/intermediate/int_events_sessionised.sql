@@ -29,8 +29,7 @@ referrer_exclusions as (
 
 -- Sessions need few columns of an event. The wide rows are fetched once, at the end.
 --
--- An event can stand under two created_at when its sender changed the time on a resend: the copy that arrived first
--- counts.
+-- An event can stand under two created_at when its sender changed the time on a resend: the first to arrive counts.
 deduplicated as materialized (
 
     select distinct on (event_id, site_id)
@@ -76,8 +75,8 @@ starts as (
         event_id as session_start_id,
         site_id,
         occurred_at as session_started_at,
-        -- The client's id goes to the first piece of its session; any other is named by visitor and first event, which no
-        -- event of another session can change.
+        -- The client's id goes to the first piece of its session; any other is named by visitor and first event, which
+        -- no event of another session can change.
         case
             when
                 client_session_id is not null and row_number() over (
@@ -113,7 +112,8 @@ webhook_sessions as (
             and active.is_activity
             and active.occurred_at between webhooks.occurred_at - interval '30 minutes' and webhooks.occurred_at
     order by
-        webhooks.site_id, webhooks.event_id, active.occurred_at desc, active.event_rank desc, active.event_id desc
+        webhooks.site_id asc, webhooks.event_id asc,
+        active.occurred_at desc, active.event_rank desc, active.event_id desc
 
 ),
 

@@ -47,7 +47,7 @@ positions as (
         event_id,
         row_number() over (
             partition by site_id, funnel_id, user_id order by occurred_at, event_rank, event_id
-        ) as position
+        ) as place
     from (
         select distinct
             site_id,
@@ -77,7 +77,7 @@ final as (
         matched.session_id,
         matched.occurred_at,
         matched.event_rank,
-        positions.position
+        positions.place
     from matched
     left join positions
         on

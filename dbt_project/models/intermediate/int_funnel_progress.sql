@@ -42,7 +42,7 @@ entries as (
             funnel_events.session_id,
             funnel_events.occurred_at as entered_at,
             funnel_events.event_rank,
-            funnel_events.position
+            funnel_events.place
         from funnel_events
         where funnel_events.step = 1
         order by
@@ -58,11 +58,11 @@ entries as (
         reentry.session_id,
         reentry.occurred_at as entered_at,
         reentry.event_rank,
-        reentry.position
+        reentry.place
     from entries
     inner join funnels on entries.funnel_id = funnels.funnel_id
     cross join lateral (
-        select * from funnel_events
+        select funnel_events.* from funnel_events
         where
             funnel_events.site_id = entries.site_id
             and funnel_events.funnel_id = entries.funnel_id
@@ -88,7 +88,7 @@ progress as (
         entry_id as event_id,
         entered_at as reached_at,
         event_rank,
-        position
+        place
     from entries
     union all
     select
@@ -101,11 +101,11 @@ progress as (
         next_step.event_id,
         next_step.occurred_at as reached_at,
         next_step.event_rank,
-        next_step.position
+        next_step.place
     from progress
     inner join funnels on progress.funnel_id = funnels.funnel_id
     cross join lateral (
-        select * from funnel_events
+        select funnel_events.* from funnel_events
         where
             funnel_events.site_id = progress.site_id
             and funnel_events.funnel_id = progress.funnel_id
@@ -115,7 +115,7 @@ progress as (
             and funnel_events.occurred_at <= progress.entered_at + funnels.time_window
             and (funnel_events.occurred_at, funnel_events.event_rank, funnel_events.event_id)
             > (progress.reached_at, progress.event_rank, progress.event_id)
-            and (not funnels.is_strict or funnel_events.position = progress.position + 1)
+            and (not funnels.is_strict or funnel_events.place = progress.place + 1)
         order by funnel_events.occurred_at, funnel_events.event_rank, funnel_events.event_id
         limit 1
     ) as next_step

@@ -47,9 +47,9 @@ joined as (
         conversions.event_count,
 
         ---------- worth
-        coalesce(conversions.value, 0)::numeric(18, 2) as value,
+        coalesce(conversions.amount, 0)::numeric(18, 2) as value, -- noqa: RF04
         conversions.currency,
-        case when conversions.goal_id = 'purchase' then coalesce(conversions.value, 0) else 0 end::numeric(18, 2)
+        case when conversions.goal_id = 'purchase' then coalesce(conversions.amount, 0) else 0 end::numeric(18, 2)
             as revenue,
 
         ---------- where from and what with

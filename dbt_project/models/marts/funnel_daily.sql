@@ -1,4 +1,6 @@
-{{ config(indexes=[{'columns': ['site_id', 'funnel_id', 'entry_date', 'channel', 'device_type', 'step'], 'unique': true}]) }}
+{{ config(indexes=[
+    {'columns': ['site_id', 'funnel_id', 'entry_date', 'channel', 'device_type', 'step'], 'unique': true},
+]) }}
 
 with
 

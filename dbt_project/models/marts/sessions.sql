@@ -86,7 +86,7 @@ outcomes as (
         site_id,
         session_id,
         count(*) as conversion_count,
-        sum(value) filter (where goal_id = 'purchase') as revenue
+        sum(amount) filter (where goal_id = 'purchase') as revenue
     from conversions
     group by 1, 2
 

@@ -71,28 +71,28 @@ activity as (
         cutoffs.site_id,
         cutoffs.user_id,
         cutoffs.as_of,
-        min(days.first_event_at) as first_event_at,
-        max(days.last_event_at) as last_event_at,
-        max(days.last_add_to_cart_at) as last_add_to_cart_at,
-        count(distinct days.occurred_date) filter (where days.occurred_date >= cutoffs.as_of_date - 7)
+        min(daily.first_event_at) as first_event_at,
+        max(daily.last_event_at) as last_event_at,
+        max(daily.last_add_to_cart_at) as last_add_to_cart_at,
+        count(distinct daily.occurred_date) filter (where daily.occurred_date >= cutoffs.as_of_date - 7)
             as active_days_7d,
-        count(distinct days.occurred_date) filter (where days.occurred_date >= cutoffs.as_of_date - 28)
+        count(distinct daily.occurred_date) filter (where daily.occurred_date >= cutoffs.as_of_date - 28)
             as active_days_28d,
-        sum(days.page_views) filter (where days.occurred_date >= cutoffs.as_of_date - 7) as page_views_7d,
-        sum(days.page_views) filter (where days.occurred_date >= cutoffs.as_of_date - 28) as page_views_28d,
-        sum(days.clicks) filter (where days.occurred_date >= cutoffs.as_of_date - 28) as clicks_28d,
-        max(days.max_scroll_percent) filter (where days.occurred_date >= cutoffs.as_of_date - 28)
+        sum(daily.page_views) filter (where daily.occurred_date >= cutoffs.as_of_date - 7) as page_views_7d,
+        sum(daily.page_views) filter (where daily.occurred_date >= cutoffs.as_of_date - 28) as page_views_28d,
+        sum(daily.clicks) filter (where daily.occurred_date >= cutoffs.as_of_date - 28) as clicks_28d,
+        max(daily.max_scroll_percent) filter (where daily.occurred_date >= cutoffs.as_of_date - 28)
             as max_scroll_percent_28d,
-        sum(days.form_starts) filter (where days.occurred_date >= cutoffs.as_of_date - 28) as form_starts_28d,
-        sum(days.add_to_carts) filter (where days.occurred_date >= cutoffs.as_of_date - 7) as add_to_carts_7d,
-        sum(days.add_to_carts) filter (where days.occurred_date >= cutoffs.as_of_date - 28) as add_to_carts_28d
+        sum(daily.form_starts) filter (where daily.occurred_date >= cutoffs.as_of_date - 28) as form_starts_28d,
+        sum(daily.add_to_carts) filter (where daily.occurred_date >= cutoffs.as_of_date - 7) as add_to_carts_7d,
+        sum(daily.add_to_carts) filter (where daily.occurred_date >= cutoffs.as_of_date - 28) as add_to_carts_28d
     from visitor_cutoffs as cutoffs
-    inner join visitor_days as days
+    inner join visitor_days as daily
         on
-            cutoffs.site_id = days.site_id
-            and cutoffs.user_id = days.user_id
-            and cutoffs.as_of_date > days.received_date
-    group by 1, 2, 3
+            cutoffs.site_id = daily.site_id
+            and cutoffs.user_id = daily.user_id
+            and cutoffs.as_of_date > daily.received_date
+    group by cutoffs.site_id, cutoffs.user_id, cutoffs.as_of
 
 ),
 
@@ -112,7 +112,7 @@ attention as (
             and cutoffs.as_of_date > pages.received_date
             and (pages.superseded_date is null or cutoffs.as_of_date <= pages.superseded_date)
             and cutoffs.as_of_date - 28 <= pages.occurred_date
-    group by 1, 2, 3
+    group by cutoffs.site_id, cutoffs.user_id, cutoffs.as_of
 
 ),
 
@@ -139,7 +139,7 @@ visits as (
     from visitor_cutoffs as cutoffs
     inner join known_sessions as known
         on cutoffs.site_id = known.site_id and cutoffs.user_id = known.user_id and cutoffs.as_of = known.as_of
-    group by 1, 2, 3
+    group by cutoffs.site_id, cutoffs.user_id, cutoffs.as_of
 
 ),
 
@@ -171,9 +171,9 @@ known_conversions as (
         min(conversion_events.occurred_date) as conversion_date,
         {{ first_value(
             'conversion_events.order_amount',
-            "conversion_events.order_amount is null, conversion_events.source <> 'webhook', conversion_events.occurred_at,"
-            ~ " conversion_events.event_id"
-        ) }} as value
+            "conversion_events.order_amount is null, conversion_events.source <> 'webhook',"
+            ~ " conversion_events.occurred_at, conversion_events.event_id"
+        ) }} as amount
     from visitor_cutoffs as cutoffs
     inner join conversion_events
         on
@@ -192,12 +192,12 @@ outcomes as (
         user_id,
         as_of,
         count(*) as conversions_total,
-        sum(value) filter (where event_type = 'purchase') as revenue_total,
+        sum(amount) filter (where event_type = 'purchase') as revenue_total,
         max(converted_at) as last_converted_at,
         count(*) filter (where event_type = 'form_submit' and conversion_date >= as_of_date - 28) as form_submits_28d,
         count(*) filter (where event_type = 'purchase' and conversion_date >= as_of_date - 28) as purchases_28d
     from known_conversions
-    group by 1, 2, 3
+    group by site_id, user_id, as_of
 
 ),
 
@@ -218,7 +218,7 @@ later_conversions as (
             and cutoffs.as_of < conversion_events.occurred_at
             and cutoffs.label_until >= conversion_events.occurred_at
     where cutoffs.is_for_training
-    group by 1, 2, 3
+    group by cutoffs.site_id, cutoffs.user_id, cutoffs.as_of
 
 ),
 
@@ -298,13 +298,42 @@ joined as (
             cutoffs.site_id = activity.site_id
             and cutoffs.user_id = activity.user_id
             and cutoffs.as_of = activity.as_of
-    {% for features in ['attention', 'visits', 'first_visits', 'last_visits', 'outcomes', 'later_conversions', 'returns'] -%}
-        left join {{ features }}
-            on
-                cutoffs.site_id = {{ features }}.site_id
-                and cutoffs.user_id = {{ features }}.user_id
-                and cutoffs.as_of = {{ features }}.as_of
-    {% endfor %}
+    left join attention
+        on
+            cutoffs.site_id = attention.site_id
+            and cutoffs.user_id = attention.user_id
+            and cutoffs.as_of = attention.as_of
+    left join visits
+        on
+            cutoffs.site_id = visits.site_id
+            and cutoffs.user_id = visits.user_id
+            and cutoffs.as_of = visits.as_of
+    left join first_visits
+        on
+            cutoffs.site_id = first_visits.site_id
+            and cutoffs.user_id = first_visits.user_id
+            and cutoffs.as_of = first_visits.as_of
+    left join last_visits
+        on
+            cutoffs.site_id = last_visits.site_id
+            and cutoffs.user_id = last_visits.user_id
+            and cutoffs.as_of = last_visits.as_of
+    left join outcomes
+        on
+            cutoffs.site_id = outcomes.site_id
+            and cutoffs.user_id = outcomes.user_id
+            and cutoffs.as_of = outcomes.as_of
+    left join later_conversions
+        on
+            cutoffs.site_id = later_conversions.site_id
+            and cutoffs.user_id = later_conversions.user_id
+            and cutoffs.as_of = later_conversions.as_of
+    left join returns
+        on
+            cutoffs.site_id = returns.site_id
+            and cutoffs.user_id = returns.user_id
+            and cutoffs.as_of = returns.as_of
+
 )
 
 select * from joined
