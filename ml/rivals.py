@@ -19,7 +19,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, SplineTransformer
 
 from ml.evaluation import losses
-from ml.serving import decision
 
 MAX_LEAVES = 8
 """Small trees: they generalise better at these signal strengths, and ``ml.shapley`` can then explain a tree
@@ -27,7 +26,7 @@ exactly by a table of 2 ** 7 cases."""
 
 MAX_TREES = 800
 PATIENCE = 25
-REGRESSION_ROWS = 250_000
+REGRESSION_ROWS = 200_000
 """The regression gains nothing from more rows, while its design grows to gigabytes."""
 
 PENALTIES = (0.01, 0.1, 1.0)
@@ -57,7 +56,7 @@ class Boosting:
 
     def learn(self, x: pd.DataFrame, y: np.ndarray, x_later: pd.DataFrame, y_later: np.ndarray) -> Pipeline:
         """Stop early by the later period: left alone, scikit-learn would split at random."""
-        columns = self._columns(len(x)).fit(x)
+        columns = self._columns(x).fit(x)
         trees = self._trees(len(x), early_stopping=True, n_iter_no_change=PATIENCE)
         trees.fit(columns.transform(x), y, X_val=columns.transform(x_later), y_val=y_later)
         return Pipeline([("columns", columns), ("trees", trees)])
@@ -65,18 +64,20 @@ class Boosting:
     def learn_all(self, tuned: Pipeline, x: pd.DataFrame, y: np.ndarray) -> Pipeline:
         """Keep the number of trees that did best on the later period."""
         best = int(np.argmax(tuned.named_steps["trees"].validation_score_))
-        return Pipeline(
-            [("columns", self._columns(len(x))), ("trees", self._trees(len(x), max_iter=max(best, 1)))]
-        ).fit(x, y)
+        return Pipeline([("columns", self._columns(x)), ("trees", self._trees(len(x), max_iter=max(best, 1)))]).fit(
+            x, y
+        )
 
-    def _columns(self, rows: int) -> ColumnTransformer:
+    def _columns(self, x: pd.DataFrame) -> ColumnTransformer:
         encoder = OrdinalEncoder(
             handle_unknown="use_encoded_value",
             unknown_value=np.nan,
-            min_frequency=rare(rows),
+            min_frequency=rare(len(x)),
             max_categories=CATEGORIES,
         )
-        return ColumnTransformer([("text", encoder, self.categorical), ("numbers", "passthrough", self.numeric)])
+        # A column without any value has nothing to be cut at, and scikit-learn fails on it.
+        numbers = [name for name in self.numeric if x[name].notna().any()]
+        return ColumnTransformer([("text", encoder, self.categorical), ("numbers", "passthrough", numbers)])
 
     def _trees(self, rows: int, **settings: Any) -> HistGradientBoostingClassifier:  # noqa: ANN401
         fixed: dict[str, Any] = {
@@ -104,24 +105,32 @@ class Regression:
     def learn(self, x: pd.DataFrame, y: np.ndarray, x_later: pd.DataFrame, y_later: np.ndarray) -> Pipeline:
         """Take the penalty that does best on the later period."""
         rows = sample(len(x), REGRESSION_ROWS, self.seed)
-        fitted = [self._pipeline(x.iloc[rows], penalty).fit(x.iloc[rows], y[rows]) for penalty in PENALTIES]
-        return min(fitted, key=lambda one: losses(y_later, expit(decision(one, x_later))).mean())
+        columns = self._columns(x.iloc[rows])
+        design = columns.fit_transform(x.iloc[rows])
+        later = sample(len(x_later), REGRESSION_ROWS, self.seed)
+        design_later = columns.transform(x_later.iloc[later])
+        fitted = [LogisticRegression(C=penalty, max_iter=1000).fit(design, y[rows]) for penalty in PENALTIES]
+        best = min(fitted, key=lambda one: losses(y_later[later], expit(one.decision_function(design_later))).mean())
+        return Pipeline([("columns", columns), ("weights", best)])
 
     def learn_all(self, tuned: Pipeline, x: pd.DataFrame, y: np.ndarray) -> Pipeline:
         """Keep the penalty."""
         rows = sample(len(x), REGRESSION_ROWS, self.seed)
-        return self._pipeline(x.iloc[rows], tuned.named_steps["weights"].C).fit(x.iloc[rows], y[rows])
+        weights = LogisticRegression(C=tuned.named_steps["weights"].C, max_iter=1000)
+        return Pipeline([("columns", self._columns(x.iloc[rows])), ("weights", weights)]).fit(x.iloc[rows], y[rows])
 
-    def _pipeline(self, x: pd.DataFrame, penalty: float) -> Pipeline:
+    def _columns(self, x: pd.DataFrame) -> ColumnTransformer:
         steps: list[tuple[str, Any, list[str]]] = []
         for name in self.numeric:
             steps += _number(name, x[name].to_numpy())
         encoder = OneHotEncoder(
-            handle_unknown="infrequent_if_exist", min_frequency=rare(len(x)), max_categories=CATEGORIES
+            handle_unknown="infrequent_if_exist",
+            min_frequency=rare(len(x)),
+            max_categories=CATEGORIES,
+            sparse_output=False,
         )
         steps += [(f"text:{name}", encoder, [name]) for name in self.categorical]
-        columns = ColumnTransformer(steps, sparse_threshold=1.0)
-        return Pipeline([("columns", columns), ("weights", LogisticRegression(C=penalty, max_iter=1000))])
+        return ColumnTransformer(steps)
 
 
 LEARNERS: dict[str, Callable[[list[str], list[str], int], Learner]] = {
@@ -153,7 +162,7 @@ def _number(name: str, values: np.ndarray) -> list[tuple[str, Any, list[str]]]:
     steps: list[tuple[str, Any, list[str]]] = []
     if knots.size > 1:
         settings: dict[str, Any] = {"degree": 1, "knots": knots[:, None], "include_bias": False}
-        curve = SplineTransformer(extrapolation="constant", sparse_output=True, **settings)
+        curve = SplineTransformer(extrapolation="constant", **settings)
         parts = [SimpleImputer(strategy="median"), FunctionTransformer(np.arcsinh), curve]
         steps.append((f"number:{name}", make_pipeline(*parts), [name]))
     if 0 < present.size < values.size:

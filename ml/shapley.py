@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_matrix
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
 
@@ -65,7 +64,7 @@ def _background(estimator: Pipeline, strangers: pd.DataFrame, columns: list[str]
     if isinstance(model, HistGradientBoostingClassifier):
         matrix = _matrix(estimator, strangers)
         return np.stack([np.bincount(tree.outcomes(matrix), minlength=OUTCOMES) for tree in _trees(model)])
-    return np.asarray((estimator[:-1].transform(strangers) @ _by_column(estimator, columns)).mean(axis=0)).ravel()
+    return (estimator[:-1].transform(strangers) @ _by_column(estimator, columns)).mean(axis=0)
 
 
 def _explainer(estimator: Pipeline, known: np.ndarray, columns: list[str]) -> Explainer:
@@ -73,18 +72,20 @@ def _explainer(estimator: Pipeline, known: np.ndarray, columns: list[str]) -> Ex
     if isinstance(model, HistGradientBoostingClassifier):
         return _explain_trees(estimator, known, columns)
     weights = _by_column(estimator, columns)
-    return lambda features: (estimator[:-1].transform(features) @ weights).toarray() - known
+    return lambda features: estimator[:-1].transform(features) @ weights - known
 
 
-def _by_column(estimator: Pipeline, columns: list[str]) -> csr_matrix:
+def _by_column(estimator: Pipeline, columns: list[str]) -> np.ndarray:
     """A regression's weights, shape (design, columns): each in the column that its design column came from."""
     design: Any = estimator[0]
     model: Any = estimator[-1]
     weights = model.coef_[0]
-    owner = np.zeros(len(weights), dtype=int)
+    spread = np.zeros((len(weights), len(columns)))
     for name, place in design.output_indices_.items():
-        owner[place] = columns.index(name.partition(":")[2]) if place.stop > place.start else 0
-    return csr_matrix((weights, (np.arange(len(weights)), owner)), shape=(len(weights), len(columns)))
+        column = name.partition(":")[2]
+        if column in columns:
+            spread[place, columns.index(column)] = weights[place]
+    return spread
 
 
 def _explain_trees(estimator: Pipeline, known: np.ndarray, columns: list[str]) -> Explainer:
