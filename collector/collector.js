@@ -302,7 +302,7 @@
     local.set(key, text);
     unsent++;
     if (CRITICAL.test(event.event_type) || document.visibilityState === 'hidden') flush(true);
-    else if (unsent >= BATCH_EVENTS) flush();
+    else if (unsent >= BATCH_EVENTS && !failures) flush();
     else schedule();
   };
 
@@ -378,7 +378,7 @@
       safely((answer) => {
         clearTimeout(timeout);
         batch.forEach(({ key }) => inFlight.delete(key));
-        handle(answer);
+        if (granted) handle(answer);
       });
     const credentials = serverCookie ? 'include' : 'omit';
     fetch(url, { method: 'POST', body, keepalive: true, credentials, signal: abort.signal })

@@ -6,7 +6,7 @@ from playwright.sync_api import BrowserContext, Page
 from tests.browser.actions import hide, open_page, stored
 from tests.browser.event_log import RealApi, wait_until
 from tests.browser.site import Site
-from tests.browser.stub_api import StubApi
+from tests.browser.stub_api import Answer, StubApi
 
 BUTTON = "<button>Press</button>"
 
@@ -143,4 +143,17 @@ def test_a_second_tab_follows_when_consent_is_withdrawn(
     wait_until(lambda: stored(other, "sessionStorage") == {})
     other.click("button")
     other.close()
+    assert traces(page) == [{"analytics_consent": "false"}, {}, ""]
+
+
+def test_an_answer_that_comes_after_the_withdrawal_leaves_no_trace(
+    page: Page, stub_site: Site, stub_api: StubApi
+) -> None:
+    stub_api.answer = lambda request: Answer(503, {"Retry-After": "60"}, hang_seconds=0.5)
+    open_page(page, stub_site.page("/"))
+    page.evaluate("tildaAnalytics.track('signup')")
+    wait_until(lambda: stub_api.requests)
+    page.evaluate("tildaAnalytics.consent(false)")
+    wait_until(lambda: stub_api.requests[0].answered)
+    page.wait_for_timeout(200)
     assert traces(page) == [{"analytics_consent": "false"}, {}, ""]

@@ -7,8 +7,6 @@ from tests.browser import loss
 from tests.browser.event_log import RealApi
 from tests.browser.site import Site
 
-SURE_TO_ARRIVE = {"close", "hide_and_close", "navigate", "follow_a_link"}
-
 
 @pytest.mark.parametrize("visits", [7, pytest.param(504, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 def test_visits_that_end_in_any_way_lose_and_double_nothing(
@@ -19,5 +17,3 @@ def test_visits_that_end_in_any_way_lose_and_double_nothing(
     assert tally.recorded.total() > visits
     assert tally.lost == set()
     assert tally.doubled == set()
-    for ending in SURE_TO_ARRIVE:
-        assert tally.on_the_spot[ending] >= 0.9 * tally.recorded[ending], str(tally)
