@@ -161,10 +161,12 @@ class Durability:
             try:
                 await self._replay(most)
                 pause, most = FIRST_PAUSE, REPLAY_ROWS
-            except (PostgresAwayError, SpoolError) as error:
+            except Exception as error:  # noqa: BLE001 - the replay goes on, whatever happened to this attempt
                 self._wake.set()
                 if isinstance(error, PostgresAwayError):
                     self._lost(error)
+                else:
+                    _log.exception("the spool could not be replayed")
                 # A batch that takes too long is tried in smaller pieces.
                 most = max(1, most // 2)
                 await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - processes should not knock together
@@ -188,8 +190,8 @@ class Durability:
                     break
                 await self._replay_connection.land([row for _, row in waiting])
                 # A kill between these two lines lands them again: the database knows their ids.
-                numbers = [number for number, _ in waiting]
-                await self._on_spool(lambda spool, numbers=numbers: spool.remove(numbers))
+                last, _ = waiting[-1]
+                await self._on_spool(lambda spool, last=last: spool.remove_until(last))
                 REPLAYED.inc(len(waiting))
                 await self.measure()
 

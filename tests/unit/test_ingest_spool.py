@@ -29,7 +29,7 @@ def test_rows_come_back_as_they_were_and_in_order(tmp_path: Path):
     spool.append(kept[2:])
     found = spool.oldest(10)
     assert [row for _, row in found] == kept
-    spool.remove([number for number, _ in found[:2]])
+    spool.remove_until(found[1][0])
     assert names(spool) == ["c"]
     assert spool.depth().rows == 1
 
@@ -88,7 +88,7 @@ def test_a_full_spool_refuses_whole_appends_and_takes_events_again_when_drained(
     assert len(names(spool)) == kept > 1000
     assert (tmp_path / FILE_NAME).stat().st_size <= MEGABYTE
     assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size < 6 * MEGABYTE  # SQLite empties it every 4 MB
-    spool.remove([number for number, _ in spool.oldest(kept)])
+    spool.remove_until(spool.oldest(kept)[-1][0])
     spool.shrink()
     assert spool.depth().size == 0
     assert (tmp_path / FILE_NAME).stat().st_size < MEGABYTE / 4

@@ -98,10 +98,10 @@ class Spool:
             found = self._db.execute("select id, body from events order by id limit ?", [most]).fetchall()
         return [(number, _decode(body)) for number, body in found]
 
-    def remove(self, numbers: Sequence[int]) -> None:
-        """Forget rows that were landed."""
+    def remove_until(self, number: int) -> None:
+        """Forget rows that were landed: the oldest ones, up to this number."""
         with self._transaction():
-            self._db.executemany("delete from events where id = ?", ((number,) for number in numbers))
+            self._db.execute("delete from events where id <= ?", [number])
 
     def shrink(self) -> None:
         """Give the space of removed rows back to the disk."""

@@ -1,0 +1,291 @@
+"""Kills the API's workers and Postgres at random under load, and looks for what was lost or stored twice.
+
+`python -m bench.crash --kills 100` prints the account. Clients retry what was not acknowledged with the same events,
+as the collector does; they share sessions, mix new events with resends in another order, and send some events without
+a time. Acknowledged and missing must be 0, stored twice must be 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psutil
+
+from tests.ingest_server import IngestServer, page_view
+from warehouse import migrations
+from warehouse.database import connect
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.secret_store import Secrets
+
+CLIENTS = 6
+BATCH = 20
+
+
+@dataclass
+class Account:
+    """What a campaign found.
+
+    Attributes:
+        acknowledged: Events answered with 202.
+        missing: Of them, not in the table.
+        stored_twice: Ids with more than one row.
+        accepted: Sum of the answers' `accepted`.
+        answers: Answers by status; 0 is a connection that broke.
+        kills: Killed processes by kind.
+        unexpected: Answers that were neither 202 nor 503.
+        spooled: Sum of the answers' `spooled`.
+    """
+
+    acknowledged: int = 0
+    missing: int = 0
+    stored_twice: int = 0
+    accepted: int = 0
+    answers: Counter[int] = field(default_factory=Counter[int])
+    kills: Counter[str] = field(default_factory=Counter[str])
+    unexpected: int = 0
+    spooled: int = 0
+
+
+class Clients:
+    """Threads that send until told to stop, and remember what was acknowledged."""
+
+    def __init__(self, url: str, account: Account) -> None:
+        self._url = url
+        self._account = account
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self.acknowledged: set[UUID] = set()
+        self._sessions = [str(uuid4()) for _ in range(20)]
+        self._threads = [threading.Thread(target=self._run, args=(seed,), daemon=True) for seed in range(CLIENTS)]
+
+    def start(self) -> None:
+        """Start sending."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let every client finish its batch: it retries until it is acknowledged."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(120)
+            assert not thread.is_alive(), "a client hangs"
+
+    def _run(self, seed: int) -> None:
+        dice = random.Random(seed)
+        earlier: list[dict[str, object]] = []
+        with httpx.Client(timeout=40) as client:
+            while not self._stop.is_set():
+                batch = [self._event(dice) for _ in range(BATCH)]
+                batch += dice.sample(earlier, min(len(earlier), 5))
+                dice.shuffle(batch)
+                self._send_until_acknowledged(client, batch, dice)
+                time.sleep(dice.uniform(0, 0.1))
+                earlier = (earlier + batch)[-200:]
+
+    def _event(self, dice: random.Random) -> dict[str, object]:
+        """Most with a time; some without, some with a clock years wrong, some of last month."""
+        event = page_view(session_id=dice.choice(self._sessions), user_id=f"v-{dice.randrange(30)}")
+        ago = dice.choice([timedelta(0)] * 6 + [timedelta(days=20), timedelta(days=4000), None])
+        if ago is not None:
+            event["created_at"] = (datetime.now(UTC) - ago).isoformat()
+        return event
+
+    def _send_until_acknowledged(
+        self, client: httpx.Client, batch: list[dict[str, object]], dice: random.Random
+    ) -> None:
+        while True:
+            try:
+                answer = client.post(self._url, json=batch)
+            except httpx.TransportError:
+                answer = None
+            status = answer.status_code if answer is not None else 0
+            with self._lock:
+                self._account.answers[status] += 1
+                if answer is not None and status == 202:
+                    said = answer.json()
+                    self._account.accepted += said.get("accepted", 0)
+                    self._account.spooled += said.get("spooled", 0)
+                    self.acknowledged |= {UUID(str(event["event_id"])) for event in batch}
+                    return
+                self._account.unexpected += status not in {0, 503}
+            dice.shuffle(batch)
+            time.sleep(0.05)
+
+
+class Reaper:
+    """Kills at random and starts again what stays dead."""
+
+    def __init__(self, server: IngestServer, postgres: EmbeddedPostgres, account: Account, seed: int) -> None:
+        self._server = server
+        self._postgres = postgres
+        self._port = postgres.running_port() or 0
+        self._account = account
+        self._dice = random.Random(seed)
+
+    def kill_once(self) -> None:
+        """One kill: a worker, the whole API, a backend of Postgres, or all of Postgres."""
+        kind = self._dice.choice(["worker", "worker", "api", "backend", "postgres"])
+        {"worker": self._worker, "api": self._api, "backend": self._backend, "postgres": self._all_of_postgres}[kind]()
+        self._account.kills[kind] += 1
+
+    def _worker(self) -> None:
+        assert self._server.process is not None
+        workers = [
+            child
+            for child in psutil.Process(self._server.process.pid).children()
+            if "resource_tracker" not in " ".join(child.cmdline())
+        ]
+        if not workers:
+            self._api()
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._dice.choice(workers).pid, signal.SIGKILL)
+
+    def _api(self) -> None:
+        self._server.kill()
+        self._server.start()
+
+    def _backend(self) -> None:
+        """A backend that dies makes Postgres end all others and recover."""
+        try:
+            rows = self._server.rows("select pid from pg_stat_activity where usename = 'tilda_ingest'")
+        except Exception:  # noqa: BLE001 - it is down already
+            return
+        if rows:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._dice.choice(rows)[0], signal.SIGKILL)
+
+    def _all_of_postgres(self) -> None:
+        pid = int((self._postgres.data / "postmaster.pid").read_text().splitlines()[0])
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(family, 10)
+        time.sleep(self._dice.uniform(0, 2))
+        self._postgres.start(self._port, exact_port=True)
+
+
+def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause: float = 1.5) -> Account:
+    """Run a campaign in `folder` and return its account. `pause`: mean seconds between kills."""
+    account = Account()
+    secrets = Secrets.load_or_create(folder)
+    postgres = EmbeddedPostgres(folder / "postgres", password=secrets.postgres_password)
+    try:
+        postgres.start(55800)
+        postgres.ensure_database("crash")
+        url = postgres.url("crash")
+        migrations.migrate(url)
+        migrations.set_login_passwords(url, secrets)
+        settings = {"RATE_LIMIT_PER_IP": "off", "RATE_LIMIT_PER_SITE": "off", "INGEST_WORKERS": str(workers)}
+        server = IngestServer(url, secrets, folder, settings)
+        server.add_site(server.site_id, server.site_key)
+        server.start()
+        try:
+            clients = Clients(server.events_url, account)
+            clients.start()
+            reaper, dice = Reaper(server, postgres, account, seed), random.Random(seed)
+            for _ in range(kills):
+                time.sleep(dice.uniform(0, 2 * pause))
+                reaper.kill_once()
+            time.sleep(1)
+            clients.stop()
+            _wait_until_drained(server)
+            _judge(server, clients.acknowledged, account)
+        finally:
+            server.kill()
+    finally:
+        postgres.remove()
+    return account
+
+
+def _wait_until_drained(server: IngestServer) -> None:
+    deadline = time.monotonic() + 120
+    state: Any = None
+    while time.monotonic() < deadline:
+        try:
+            state = httpx.get(f"{server.url}/ready", timeout=10).json()
+        except httpx.TransportError as error:
+            state = repr(error)
+        else:
+            if state["database"] == "reachable" and state["spool"]["rows"] == 0:
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"the spool was not drained within two minutes: {state}")
+
+
+def _judge(server: IngestServer, acknowledged: set[UUID], account: Account) -> None:
+    with connect(server.database_url) as connection:
+        stored = Counter(row[0] for row in connection.execute("select event_id from public.events"))
+    account.acknowledged = len(acknowledged)
+    account.missing = len(acknowledged - set(stored))
+    account.stored_twice = sum(number > 1 for number in stored.values())
+
+
+def outage(folder: Path, minutes: float) -> Account:
+    """Load through an outage of Postgres of so many minutes."""
+    account = Account()
+    secrets = Secrets.load_or_create(folder)
+    postgres = EmbeddedPostgres(folder / "postgres", password=secrets.postgres_password)
+    try:
+        port = postgres.start(55800)
+        postgres.ensure_database("outage")
+        url = postgres.url("outage")
+        migrations.migrate(url)
+        migrations.set_login_passwords(url, secrets)
+        server = IngestServer(url, secrets, folder, {"RATE_LIMIT_PER_IP": "off", "RATE_LIMIT_PER_SITE": "off"})
+        server.add_site(server.site_id, server.site_key)
+        server.start()
+        try:
+            clients = Clients(server.events_url, account)
+            clients.start()
+            time.sleep(2)
+            postgres.stop()
+            time.sleep(60 * minutes)
+            postgres.start(port, exact_port=True)
+            time.sleep(2)
+            clients.stop()
+            _wait_until_drained(server)
+            _judge(server, clients.acknowledged, account)
+        finally:
+            server.kill()
+    finally:
+        postgres.remove()
+    return account
+
+
+def main() -> int:
+    """Run a campaign and print its account; 1 when something was lost or doubled."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--outage-minutes", type=float, help="instead: an outage of Postgres")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tilda-crash-", ignore_cleanup_errors=True) as place:
+        if options.outage_minutes is not None:
+            account = outage(Path(place), options.outage_minutes)
+        else:
+            account = campaign(Path(place), options.kills, workers=options.workers, seed=options.seed)
+    print(json.dumps(asdict(account), indent=1))
+    return 1 if account.missing or account.stored_twice or account.unexpected else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

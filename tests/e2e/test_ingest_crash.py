@@ -1,0 +1,32 @@
+"""Kills at random under load: nothing that was acknowledged is missing, nothing is stored twice."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.crash import Account, campaign, outage
+
+
+def assert_nothing_lost(account: Account) -> None:
+    assert account.acknowledged > 500
+    assert (account.missing, account.stored_twice, account.unexpected) == (0, 0, 0), account
+
+
+def test_a_few_kills(tmp_path: Path):
+    account = campaign(tmp_path, 6, pause=0.5, seed=3)
+    assert len(account.kills) >= 3
+    assert_nothing_lost(account)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_hundred_kills(tmp_path: Path):
+    assert_nothing_lost(campaign(tmp_path, 100))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_ten_minutes_without_postgres(tmp_path: Path):
+    account = outage(tmp_path, 10)
+    assert account.spooled > 0
+    assert_nothing_lost(account)

@@ -1,0 +1,65 @@
+"""Refused events can be looked at and tried again."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from warehouse.database import connect
+from warehouse.events.enrichment import make_refusal
+from warehouse.events.landing import land
+from warehouse.events.rejected import Filter, count_rejected, list_rejected, replay_rejected
+from warehouse.events.schema import Limits, Row
+from warehouse.events.validation import parse_batch
+
+SMALL = Limits(max_payload_bytes=200)
+
+
+def test_refusals_are_listed_and_replayed_once(database_url: str):
+    ids = [str(uuid4()) for _ in range(4)]
+    arrived = datetime.now(UTC) - timedelta(days=3)
+    batch: list[dict[str, object]] = [
+        {"event_id": ids[0], "event_type": "page_view", "payload": {"text": "x" * 300}},
+        {
+            "event_id": ids[1],
+            "event_type": "page_view",
+            "payload": {"text": "y" * 300},
+            "created_at": arrived.isoformat(),
+        },
+        {"event_id": ids[2], "event_type": "click", "payload": {}},
+        {"event_id": ids[3], "event_type": "page_view", "payload": {"text": "z" * 20_000}},
+    ]
+    batch[1]["created_at"] = arrived.isoformat()
+    with connect(database_url) as connection:
+        rejections = parse_batch(json.dumps(batch).encode(), SMALL).rejected
+        rows = [make_refusal(rejection, site_id="shop", source="api") for rejection in rejections]
+        for row in rows:
+            row.arrived_at = arrived
+        # A row that the database alone refuses: validation would have stopped it.
+        refused = Row(site_id="shop", source="api", event_id=uuid4(), event_type="click", payload={"click": {"x": "1"}})
+        land(connection, [*rows, refused])
+
+        counts = {(site, code): number for site, code, number, _ in count_rejected(connection, Filter())}
+        assert counts == {
+            ("shop", "payload_too_large"): 3,
+            ("shop", "invalid_payload"): 1,
+            ("shop", "refused_by_database"): 1,
+        }
+        assert {refusal.event_id for refusal in list_rejected(connection, Filter(code="payload_too_large"))} == {
+            ids[0], ids[1], ids[3]
+        }  # fmt: skip
+        assert list_rejected(connection, Filter(site_id="other")) == []
+        assert list_rejected(connection, Filter(since=datetime.now(UTC) + timedelta(days=1))) == []
+        assert len(list_rejected(connection, Filter(), most=2)) == 2
+
+        first = replay_rejected(connection, Filter(code="payload_too_large"))
+        assert (first.landed, first.known, first.still) == (2, 0, {"body_was_shortened": 1})
+        again = replay_rejected(connection, Filter())
+        assert (again.landed, again.known) == (0, 0)
+        assert again.still == {"body_was_shortened": 1, "invalid_payload": 2}
+        assert sum(number for _, _, number, _ in count_rejected(connection, Filter())) == 3
+
+        stored = connection.execute("select event_id::text, received_at from public.events order by payload").fetchall()
+        assert stored == [(ids[0], arrived), (ids[1], arrived)]
+
+        land(connection, rows[:1])  # the same event is refused once more, though it is stored by now
+        assert replay_rejected(connection, Filter(code="payload_too_large")).known == 1

@@ -1,0 +1,165 @@
+"""Events that were refused: what an operator sees of them, and how they are tried again.
+
+A replay takes each refusal through the present validation and landing. One that passes becomes an event and leaves
+`rejected_events`; one that fails again stays. A kill in between does no harm: the event's id is known then.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, LiteralString
+
+import msgspec
+import psycopg
+from psycopg.rows import class_row
+
+from warehouse.events.enrichment import make_row
+from warehouse.events.landing import land
+from warehouse.events.schema import Limits
+from warehouse.events.validation import MAX_REJECTED_BODY, InvalidEventError, parse_event
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One row of `rejected_events`."""
+
+    id: int
+    site_id: str
+    event_id: str | None
+    code: str
+    detail: str
+    body: str | None
+    source: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which refusals are meant; everything that is None matches all."""
+
+    site_id: str | None = None
+    code: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What became of refusals.
+
+    Attributes:
+        landed: Events now.
+        known: The event had come in meanwhile; the refusal is removed.
+        still: Refused again, by the code of now; they stay.
+    """
+
+    landed: int
+    known: int
+    still: dict[str, int]
+
+
+_SELECT: LiteralString = (
+    "select id, site_id, event_id, code, detail, body, source, received_at from public.rejected_events"
+)
+_WHERE: LiteralString = """
+    (%(site_id)s::text is null or site_id = %(site_id)s)
+    and (%(code)s::text is null or code = %(code)s)
+    and (%(since)s::timestamptz is null or received_at >= %(since)s)
+"""
+
+
+def count_rejected(connection: psycopg.Connection, wanted: Filter) -> list[tuple[str, str, int, datetime]]:
+    """Refusals by site and code: how many, and the newest."""
+    return connection.execute(
+        f"select site_id, code, count(*), max(received_at) from public.rejected_events where {_WHERE}"  # noqa: S608
+        " group by 1, 2 order by 3 desc, 1, 2",
+        _values(wanted),
+    ).fetchall()
+
+
+def list_rejected(connection: psycopg.Connection, wanted: Filter, most: int = 50) -> list[Refusal]:
+    """The newest refusals."""
+    with connection.cursor(row_factory=class_row(Refusal)) as cursor:
+        return cursor.execute(
+            f"{_SELECT} where {_WHERE} order by received_at desc, id desc limit %(most)s",
+            _values(wanted) | {"most": most},
+        ).fetchall()
+
+
+def replay_rejected(connection: psycopg.Connection, wanted: Filter, limits: Limits | None = None) -> Replay:
+    """Try refusals again, oldest first.
+
+    An event that is replayed counts as received when it was refused. Of its sender's address and user agent nothing
+    was kept. A body that was shortened when it was kept cannot be replayed.
+
+    Args:
+        connection: In autocommit mode, with the owner's rights.
+        wanted: Which refusals.
+        limits: Bounds of now; the defaults without.
+
+    Raises:
+        psycopg.Error: Postgres fails; what was replayed until then stays replayed.
+    """
+    landed = known = 0
+    still: Counter[str] = Counter()
+    for refusal in _each(connection, wanted):
+        outcome = _replay_one(connection, refusal, limits or Limits())
+        if isinstance(outcome, str):
+            still[outcome] += 1
+        else:
+            landed, known = landed + outcome, known + (not outcome)
+    return Replay(landed, known, dict(still))
+
+
+def _replay_one(connection: psycopg.Connection, refusal: Refusal, limits: Limits) -> bool | str:
+    """Whether the event was new; or the code by which it is refused now."""
+    text = refusal.body or ""
+    if len(text) >= MAX_REJECTED_BODY:
+        return "body_was_shortened"
+    try:
+        event = parse_event(_original(text, refusal.event_id), limits)
+    except InvalidEventError as error:
+        return error.code
+    row = make_row(event, site_id=refusal.site_id, source=refusal.source, address=None, user_agent=None)
+    row.arrived_at = refusal.received_at
+    new = land(connection, [row])
+    # When the database refuses it again, the landing has kept it anew, with the time of the first refusal.
+    connection.execute("delete from public.rejected_events where id = %s", [refusal.id])
+    return row.reject_code or bool(new)
+
+
+def _original(text: str, event_id: str | None) -> bytes:
+    """The event's text. What was kept of a refusal by the database names its fields as the row does."""
+    try:
+        fields: Any = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return text.encode()
+    if isinstance(fields, dict) and "client_created_at" in fields:
+        fields["created_at"] = fields.pop("client_created_at")
+        fields.setdefault("event_id", event_id)
+        return msgspec.json.encode(fields)
+    return text.encode()
+
+
+def _each(connection: psycopg.Connection, wanted: Filter) -> Iterator[Refusal]:
+    """The refusals that are there now, oldest first; not those that the replay makes."""
+    row = connection.execute("select coalesce(max(id), 0) from public.rejected_events").fetchone()
+    newest, after = row[0] if row else 0, 0
+    while True:
+        with connection.cursor(row_factory=class_row(Refusal)) as cursor:
+            refusals = cursor.execute(
+                f"{_SELECT} where id > %(after)s and id <= %(newest)s and {_WHERE} order by id limit %(batch)s",
+                _values(wanted) | {"after": after, "newest": newest, "batch": BATCH},
+            ).fetchall()
+        if not refusals:
+            return
+        yield from refusals
+        after = refusals[-1].id
+
+
+def _values(wanted: Filter) -> dict[str, Any]:
+    return {"site_id": wanted.site_id, "code": wanted.code, "since": wanted.since}
