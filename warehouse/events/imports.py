@@ -137,7 +137,7 @@ class _Lines:
 
     def position(self) -> int:
         """Bytes of the file that are read."""
-        return self._raw.tell() if self.size else 0
+        return min(self._raw.tell(), self.size) if self.size else 0
 
     def __iter__(self) -> Iterator[bytes]:
         try:
