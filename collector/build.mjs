@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { SourceMapConsumer } from '@jridgewell/source-map';
+import { parse } from 'acorn';
 import { minify } from 'terser';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -57,6 +58,7 @@ const { code, map } = await minify(source.replace(/^( *)const /gm, '$1let '), {
   mangle: { properties: { regex: /^(depth|engaged|excluded|opened|reported|watched)$/ } },
   sourceMap: { asObject: true },
 });
+parse(code, { ecmaVersion: 2019 }); // throws at anything that a browser of 2019 could not read
 write('collector.min.js', code);
 for (const [module, bytes] of weigh(source, code, map)) {
   const share = bytes / code.length;

@@ -23,6 +23,16 @@ def test_a_request_needs_no_preflight_and_names_the_site(page: Page, stub_site: 
     assert datetime.fromisoformat(request.body["sent_at"]) >= datetime.fromisoformat(request.events[0]["created_at"])
 
 
+def test_the_api_may_be_elsewhere_than_the_script(page: Page, stub_site: Site, stub_api: StubApi, api: RealApi) -> None:
+    options = f'data-site-key="{api.site_key}" data-endpoint="{api.url}/"'
+    snippet = f'<script async src="{stub_api.url}/collector.js" {options}></script>'
+    stub_site.pages["/"] = f"<!doctype html><title>Page</title>{snippet}<p>Bread</p>"
+    open_page(page, stub_site.url("/"))
+    page.evaluate("tildaAnalytics.track('signup')")
+    api.wait_for("page_view", "signup", count=2)
+    assert stub_api.requests == []
+
+
 def test_events_go_in_batches_of_ten_or_after_five_seconds(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     open_page(page, stub_site.page("/"))
     for number in range(9):  # the tenth event, with the page view
