@@ -115,9 +115,14 @@ begin
         select distinct date_trunc('month', created_at at time zone 'UTC')::date from public.events_default
         order by 1
     loop
-        if ops.make_month(wanted) then
-            return next wanted;
-        end if;
+        begin
+            if ops.make_month(wanted) then
+                return next wanted;
+            end if;
+        exception when sqlstate 'TA001' then
+            -- a stray event of an archived month stays where it is, and keeps no other month from being made
+            raise warning '%', sqlerrm using hint = format('tilda restore %s', to_char(wanted, 'YYYY-MM'));
+        end;
     end loop;
 end
 $$;

@@ -6,6 +6,7 @@ import os
 import sys
 
 import click
+from psycopg import errors
 
 from tilda.commands import data, models, sites, stack
 from tilda.console import err
@@ -42,6 +43,9 @@ def main() -> None:
         if os.environ.get("TILDA_DEBUG"):
             raise
         err.print(f"[bold red]Error:[/] {_escape(error.message)}", _escape(error.remedy))
+        sys.exit(1)
+    except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedFunction):
+        err.print("[bold red]Error:[/] The database lacks the platform's tables. Make them with: tilda migrate")
         sys.exit(1)
     except KeyboardInterrupt:
         err.print("Interrupted.")

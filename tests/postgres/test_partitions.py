@@ -89,3 +89,20 @@ def test_the_list_shows_where_each_month_is(database_url: str) -> None:
     assert (july_found.month, july_found.place, july_found.rows, july_found.newest) == (july, "live", 0, None)
     assert all(partition.place == "live" for partition in others)
     assert (rest.month, rest.place, rest.rows) == (None, "default", 1)
+
+
+def test_a_stray_event_of_an_archived_month_keeps_no_other_month_from_being_made(database_url: str) -> None:
+    with connect(database_url) as connection:
+        connection.execute(
+            "insert into archive.cold_files (month, url, row_count, byte_count, checksum, dropped_at)"
+            " values ('2001-01-01', 'file:///x', 1, 1, 'x', now())"
+        )
+        connection.execute(
+            "insert into public.events_default (site_id, event_type, created_at)"
+            " values ('s', 'page_view', '2001-01-05'), ('s', 'page_view', '2002-02-05')"
+        )
+    assert ensure(database_url) == [date(2002, 2, 1)]
+    with connect(database_url) as connection:
+        assert connection.execute("select created_at::date from public.events_default").fetchall() == [
+            (date(2001, 1, 5),)
+        ]
