@@ -163,11 +163,17 @@ def decide(
         scores = champion.predict(frame.iloc[newer.index])
     except ValueError as error:
         return Decision("promote", f"The model in use cannot read today's table: {error}")
-    return _compare(newer, scores, drift=drift)
+    return compare(newer, scores, drift=drift)
 
 
-def _compare(rows: pd.DataFrame, champion: np.ndarray, *, drift: bool) -> Decision:
-    """Paired log-loss of the challenger's and the champion's scores on the same rows."""
+def compare(rows: pd.DataFrame, champion: np.ndarray, *, drift: bool) -> Decision:
+    """The duel itself, on paired log-loss.
+
+    Args:
+        rows: ``y``, the challenger's ``score`` and ``visitor`` of rows that neither model has seen.
+        champion: The champion's scores of these rows, shape (n,).
+        drift: As ``decide``.
+    """
     y = rows["y"].to_numpy()
     old, new = losses(y, champion), losses(y, rows["score"].to_numpy())
     bound = mean_bound(new - old, cluster=rows["visitor"].to_numpy(), confidence=0.95)

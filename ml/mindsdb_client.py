@@ -111,7 +111,7 @@ class Client:
                     f"MindsDB at {url} refuses the login; correct MINDSDB_USERNAME and MINDSDB_PASSWORD."
                 ) from error
             raise MindsDBError(f"MindsDB at {url} answered {code}: {str(error)[:300]}") from error
-        except (RuntimeError, KeyError, requests.RequestException) as error:
+        except (RuntimeError, KeyError, TypeError, requests.RequestException) as error:
             raise MindsDBError(f"MindsDB at {url} refused a statement: {error}") from error
 
 

@@ -5,11 +5,17 @@ no model can do better than the column ``truth``. The shapes (steps, a saturatin
 campaign and device) are those a shop would show; none was chosen for what a model finds easy.
 """
 
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from ml import training
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES
+from ml.model import Propensity
 
 FIRST_MONDAY = pd.Timestamp("2026-08-03", tz="UTC")
 CHANNELS = np.array(["direct", "organic", "paid", "social", "email", "referral"])
@@ -116,4 +122,22 @@ def visitors(
     return frame.sort_values(["as_of", "user_id"], kind="stable").reset_index(drop=True)
 
 
-COLUMNS = {"numeric": NUMERIC_NAMES, "categorical": CATEGORICAL_NAMES, "label": "converted_7d", "time": "as_of"}
+WEEK = timedelta(days=7)
+COLUMNS: dict[str, Any] = {
+    "numeric": NUMERIC_NAMES,
+    "categorical": CATEGORICAL_NAMES,
+    "label": "converted_7d",
+    "time": "as_of",
+}
+
+
+@cache
+def table(rows: int = 12_000, seed: int = 11) -> pd.DataFrame:
+    """A table that several tests share; nobody may change it."""
+    return visitors(rows, seed=seed)
+
+
+@cache
+def trained() -> Propensity:
+    """A model of ``table()``, shared for its cost."""
+    return training.fit(table(), **COLUMNS, visitor="user_id", horizon=WEEK, target="conversion_7d")

@@ -1,0 +1,100 @@
+"""Stored models: the same after loading, refused when they are not what they should be."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.neighbors import KNeighborsClassifier
+
+from ml import artifacts, scoring, serving
+from ml.errors import ArtifactError
+from tests.unit.ml_world import table, trained
+
+
+def test_a_loaded_model_says_the_same() -> None:
+    stored = artifacts.dumps(trained())
+    loaded = artifacts.loads(stored.content, sha256=stored.sha256)
+    assert np.array_equal(loaded.predict(table()), trained().predict(table()))
+    assert (loaded.version, loaded.kind, loaded.data_until) == (
+        trained().version,
+        trained().kind,
+        trained().data_until,
+    )
+    assert loaded.metrics == json.loads(json.dumps(trained().metrics))
+    few = table().drop_duplicates(["user_id", "as_of"]).head(50)
+    assert scoring.score(loaded, few).equals(scoring.score(trained(), few))
+    assert stored.libraries["scikit-learn"]
+
+
+def test_storing_twice_gives_the_same_bytes_and_no_person_is_in_them() -> None:
+    stored = artifacts.dumps(trained())
+    assert artifacts.dumps(trained()).content == stored.content
+    assert artifacts.dumps(artifacts.loads(stored.content)).content == stored.content
+    with zipfile.ZipFile(io.BytesIO(stored.content)) as archive:
+        everything = b"".join(archive.read(name) for name in archive.namelist())
+    assert not [person for person in table()["user_id"].unique() if person.encode() in everything and len(person) > 4]
+
+
+def test_altered_bytes_are_refused() -> None:
+    stored = artifacts.dumps(trained())
+    with pytest.raises(ArtifactError, match="recorded hash"):
+        artifacts.loads(stored.content[:-1] + b"?", sha256=stored.sha256)
+    with pytest.raises(ArtifactError, match="no stored model"):
+        artifacts.loads(b"not a model at all")
+
+
+def with_comment(content: bytes, comment: bytes) -> bytes:
+    buffer = io.BytesIO(content)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = comment
+    return buffer.getvalue()
+
+
+def test_a_model_of_another_scikit_learn_is_refused_with_the_remedy() -> None:
+    stored = artifacts.dumps(trained())
+    with pytest.raises(ArtifactError, match=r"made by scikit-learn 1\.8\.0 .* install scikit-learn==1\.8\.0"):
+        artifacts.loads(with_comment(stored.content, b"1.8.0"))
+
+
+def test_a_type_that_is_not_listed_is_refused_before_it_is_built() -> None:
+    """skops alone would build any scikit-learn class."""
+    foreign = skops.io.dumps({"estimators": [KNeighborsClassifier()]})
+    with pytest.raises(ArtifactError, match="KNeighborsClassifier"):
+        artifacts.loads(foreign)
+
+
+def test_a_function_that_is_not_listed_is_refused() -> None:
+    content = artifacts.dumps(trained()).content
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+        comment = archive.comment
+    schema = members[serving.SCHEMA].replace(b'"numpy"', b'"os"', 1)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.comment = comment
+        for name, value in (members | {serving.SCHEMA: schema}).items():
+            archive.writestr(name, value)
+    with pytest.raises(ArtifactError, match="types that are not listed"):
+        artifacts.loads(buffer.getvalue())
+
+
+def test_the_engine_of_mindsdb_takes_the_row_and_predicts_under_the_rows_own_index() -> None:
+    """The code as MindsDB runs it: as text, with its state carried away and back."""
+    stored = artifacts.dumps(trained())
+    row = {"artifact": [stored.content], "artifact_sha256": [stored.sha256], "propensity": [0.0]}
+    engine = serving.PropensityModel()
+    frame = table().iloc[[5, 3, 9]].astype(object)
+    engine.train(pd.DataFrame(row), "propensity")
+    again = serving.PropensityModel()
+    again.__dict__ = engine.__dict__.copy()
+    answer = again.predict(frame)
+    assert answer.index.tolist() == [5, 3, 9]
+    assert np.array_equal(answer["propensity"], trained().predict(table().iloc[[5, 3, 9]]))
+    with pytest.raises(ValueError, match="hash"):
+        engine.train(pd.DataFrame(row | {"artifact_sha256": ["0"]}), "propensity")
+    with pytest.raises(ValueError, match="exactly one"):
+        engine.train(pd.DataFrame(row).head(0), "propensity")

@@ -1,0 +1,164 @@
+"""Training: learns what can be learned, only from the past, the same every time, and from odd tables too."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ml import artifacts, evaluation, gate, training
+from ml.errors import TrainingError
+from tests.unit.ml_world import COLUMNS, WEEK, table, trained, visitors
+
+
+def judged(rows: int, seed: int, **world: float) -> tuple[float, tuple[float, float]]:
+    model = training.fit(visitors(rows, seed=seed, **world), **COLUMNS, visitor="user_id", horizon=WEEK)
+    fresh = visitors(60_000, seed=seed + 500, **world)
+    y, p = fresh["converted_7d"].to_numpy(), model.predict(fresh)
+    return evaluation.attainable_share(y, p, fresh["truth"].to_numpy()), evaluation.calibration(y, p)
+
+
+def test_most_of_the_attainable_gain_is_reached_from_few_examples() -> None:
+    share, (slope, _) = judged(12_000, seed=2)
+    assert share > 0.7
+    assert 0.75 < slope < 1.35
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("rows", "least"), [(100_000, 0.9), (400_000, 0.95)])
+def test_the_attainable_gain_at_full_size(rows: int, least: float) -> None:
+    for seed in (1, 2, 3):
+        share, (slope, _) = judged(rows, seed=seed)
+        assert share >= least
+        assert 0.9 <= slope <= 1.1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_gets_no_scores(seed: int) -> None:
+    frame = visitors(8_000, seed=seed, signal=0, base=-2.5)
+    model = training.fit(frame, **COLUMNS, visitor="user_id", horizon=WEEK, learners=("regression",))
+    assert not gate.confirm(model).met
+    assert gate.decide(model, None, frame).action == "none"
+
+
+@pytest.mark.long
+def test_noise_gets_no_scores_in_nineteen_of_twenty_worlds() -> None:
+    refused = 0
+    for seed in range(20):
+        frame = visitors(50_000, seed=seed, signal=0, base=-3, shift_from=9, shift=0.4)
+        model = training.fit(frame, **COLUMNS, visitor="user_id", horizon=WEEK)
+        refused += not gate.confirm(model).met
+    assert refused >= 19
+
+
+def test_the_same_table_gives_the_same_bytes() -> None:
+    frame = table(4_000)
+    first = training.fit(frame, **COLUMNS, horizon=WEEK)
+    second = training.fit(frame.copy(), **COLUMNS, horizon=WEEK)
+    assert artifacts.dumps(first).sha256 == artifacts.dumps(second).sha256
+    assert first.version == second.version
+    assert first.version.startswith("converted_7d-20261019-")
+    assert training.fit(table(4_000, 12), **COLUMNS, horizon=WEEK).version != first.version
+
+
+def test_what_is_judged_has_not_been_seen() -> None:
+    """Outcomes of the newest period are turned round: nothing that was learned before it may change."""
+    frame = table(4_000)
+    straight = training.fit(frame, **COLUMNS, horizon=WEEK).trial
+    assert straight is not None
+    turned = frame.assign(converted_7d=frame["converted_7d"] ^ (frame["as_of"] >= straight.rows["time"].min()))
+    other = training.fit(turned, **COLUMNS, horizon=WEEK).trial
+    assert other is not None
+    assert np.array_equal(other.rows["score"], straight.rows["score"])
+    assert (other.rows["y"] != straight.rows["y"]).all()
+
+
+def test_periods_follow_time_and_leave_room_for_the_label() -> None:
+    times = pd.Series(pd.date_range("2026-01-05", periods=12, freq="7D", tz="UTC").repeat(100))
+    first, second, third = training.periods(times, timedelta(days=14))
+    assert times[first].max() + timedelta(days=14) <= times[second].min()
+    assert times[second].max() + timedelta(days=14) <= times[third].min()
+    assert first.sum() >= 500
+    assert third.sum() in {200, 300}
+
+
+def test_visitors_who_are_new_are_judged_apart() -> None:
+    trial = trained().trial
+    assert trial is not None
+    assert trial.unseen is not None
+    known = set(table().loc[table()["as_of"] < trial.rows["time"].min(), "user_id"])
+    assert 0 < trial.unseen.n <= trial.chosen.n
+    assert trial.unseen.n >= (~trial.rows["visitor"].isin(known)).sum()
+
+
+def test_a_rise_of_the_level_is_followed_and_does_not_make_noise_look_like_knowledge() -> None:
+    frame = visitors(30_000, seed=6, signal=0, base=-3, shift_from=7, shift=1.0)
+    model = training.fit(frame, **COLUMNS, horizon=WEEK, learners=("regression",))
+    assert not gate.confirm(model).met
+    recent = frame[frame["as_of"] == frame["as_of"].max()]
+    assert model.predict(recent).mean() == pytest.approx(recent["truth"].mean(), rel=0.2)
+
+
+def odd_table() -> pd.DataFrame:
+    """Another trade, as a database driver would hand it over."""
+    rng = np.random.default_rng(8)
+    n = 3_000
+    age = rng.integers(18, 80, n)
+    return pd.DataFrame(
+        {
+            "age": pd.array(np.where(rng.random(n) < 0.1, None, age), dtype="Int64"),
+            "income": [None if rng.random() < 0.2 else Decimal(int(value)) for value in rng.lognormal(10, 1, n)],
+            "always_one": 1,
+            "never_known": [None] * n,
+            "ratio": np.where(rng.random(n) < 0.01, np.inf, rng.normal(size=n)),
+            "country": pd.Series(rng.choice(["DE", "FR", None, ""], n), dtype="object"),
+            "token": [f"t{value}" for value in rng.integers(0, 2_000, n)],
+            "nothing": pd.Series([None] * n, dtype="object"),
+            "sold": (rng.random(n) < 0.05 + 0.4 * (age > 60)).astype(float),
+            "day": pd.date_range("2024-01-01", periods=n, freq="h"),
+        }
+    )
+
+
+ODD = {
+    "numeric": ["age", "income", "always_one", "never_known", "ratio"],
+    "categorical": ["country", "token", "nothing"],
+    "label": "sold",
+    "time": "day",
+}
+
+
+def test_a_table_that_is_not_ours_is_learned_from() -> None:
+    frame = odd_table()
+    frame.loc[:20, "sold"] = None
+    model = training.fit(frame, **ODD)
+    assert model.trial is not None
+    assert model.rows == len(frame) - 21
+    assert model.trial.chosen.roc_auc > 0.7
+    unseen = frame.tail(3).assign(country="XX", token="new", age=None)
+    assert ((model.predict(unseen) > 0) & (model.predict(unseen) < 1)).all()
+    assert model.predict(frame.head(0)).shape == (0,)
+
+
+def test_without_text_or_without_numbers() -> None:
+    frame = odd_table()
+    assert training.fit(frame, **(ODD | {"categorical": []})).trial is not None
+    assert training.fit(frame, **(ODD | {"numeric": []})).trial is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda frame: frame.drop(columns="age"), "lacks the column"),
+        (lambda frame: frame.assign(sold=None), "No row has a known outcome"),
+        (lambda frame: frame.assign(sold=2), "must be 0 or 1"),
+        (lambda frame: frame.assign(sold=0), "both outcomes"),
+        (lambda frame: frame.assign(day=pd.Timestamp("2024-01-01")), "Three different times"),
+        (lambda frame: frame.assign(day=frame["day"].where(frame.index > 5)), "have no time"),
+        (lambda frame: frame.assign(age="old"), "no number"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_named(change, words: str) -> None:
+    with pytest.raises(TrainingError, match=words):
+        training.fit(change(odd_table()), **ODD)
