@@ -60,7 +60,7 @@ page_view_facts as (
 
 ),
 
--- Without a session there is no visitor to count.
+-- Visitors are counted by what they saw: a conversion over midnight, or known from a webhook alone, adds none.
 conversion_facts as (
 
     select
@@ -68,7 +68,7 @@ conversion_facts as (
         conversion_date as date, -- noqa: RF04
         channel,
         device_type,
-        case when session_id is not null then user_id end as user_id,
+        null as user_id,
         false as is_new_visitor,
         0 as sessions,
         0 as bounces,

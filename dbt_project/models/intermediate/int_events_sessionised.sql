@@ -8,10 +8,23 @@
 
 with
 
+quarantined_visitors as (
+
+    select * from {{ ref('int_quarantined_visitors') }}
+
+),
+
 events as not materialized (
 
-    select * from {{ ref('stg_events') }}
-    where not is_bot
+    select * from {{ ref('stg_events') }} as stored
+    where
+        not is_bot
+        and not exists (
+            select from quarantined_visitors
+            where
+                quarantined_visitors.site_id = stored.site_id
+                and quarantined_visitors.user_id = stored.user_id
+        )
 
 ),
 

@@ -1,0 +1,47 @@
+"""One database, one build: the tests of this tier read what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from tests.conftest import TEMPLATE
+from tests.dbt.dbt_project import run_dbt
+from tests.dbt.events import add_sites, hostile_events, insert_events
+from warehouse.database import connect, replace_in_url
+from warehouse.embedded_postgres import EmbeddedPostgres
+
+DATABASE = "models"
+
+
+@dataclass
+class Models:
+    """A built database and the events that went in."""
+
+    connection: psycopg.Connection[dict[str, Any]]
+
+    def rows(self, query: str) -> list[dict[str, Any]]:
+        return self.connection.execute(query).fetchall()
+
+
+@pytest.fixture(scope="session")
+def models(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
+    """Hostile events, built with every test of dbt, unit tests too."""
+    with connect(postgres_server.url("postgres")) as admin:
+        admin.execute(
+            sql.SQL("create database {} template {}").format(sql.Identifier(DATABASE), sql.Identifier(TEMPLATE))
+        )
+    url = replace_in_url(postgres_server.url("postgres"), database=DATABASE)
+    with connect(url) as connection:
+        add_sites(connection)
+        connection.execute("select ops.make_month('2026-10-01')")
+        insert_events(connection, hostile_events(seed=7, visits=900))
+        run_dbt(url, tmp_path_factory.mktemp("dbt"), "build")
+        connection.row_factory = dict_row  # type: ignore[assignment]
+        yield Models(connection)  # type: ignore[arg-type]

@@ -1,0 +1,117 @@
+"""Events that are hard on models: late, doubled, of wrong clocks, without session or visitor, across days and zones."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+SITES = {
+    "moscow": ("Europe/Moscow", ["shop.ru"]),
+    "york": ("America/New_York", ["shop.ru", "www.other.com"]),
+    "nowhere": ("No/Such_Zone", []),
+}
+# Over a month's end, and over the end of summer time in New York on 1 November.
+BEGIN = datetime(2026, 10, 2, 12, tzinfo=UTC)
+DAYS = 40
+HOSTS = [None, None, "shop.ru", "blog.shop.ru", "other.com", "ya.ru", "vk.com", "pay.yookassa.ru"]
+CAMPAIGNS = [(None, None), (None, None), ("mail", "email"), ("yandex", "cpc"), ("vk", None)]
+TYPES = ["page_view"] * 5 + ["click", "scroll", "page_leave", "page_leave", "web_vitals", "add_to_cart", "form_start"]
+TYPES += ["form_submit", "purchase", "signup", "custom thing"]
+GAPS = [0, 0, 5, 60, 600, 1799.999, 1800, 1800.001, 4000, 30_000]
+
+
+def _uuid(rng: random.Random) -> UUID:
+    return UUID(int=rng.getrandbits(128))
+
+
+def _payload(rng: random.Random, event_type: str, view: str | None) -> dict[str, Any]:
+    payload: dict[str, Any] = {} if view is None else {"page_view_id": view}
+    if event_type == "click":
+        payload["click"] = {"x": 1, "y": 2, "button": 0}
+    if event_type == "scroll":
+        payload["scroll"] = {"scrollPercent": rng.randint(0, 100)}
+    if event_type == "page_leave":
+        payload["timing"] = {"timeOnPage": rng.randint(0, 900) / 10, "engagedTime": rng.randint(0, 600) / 10}
+        payload["scroll"] = rng.choice([{"scrollPercent": rng.randint(-20, 400)}, {"scrollPercent": "deep"}, "no"])
+    if event_type.startswith("form"):
+        payload["form"] = {"id": "form1"} | ({"tranid": f"77:{rng.randint(1, 40)}"} if rng.random() < 0.5 else {})
+    if event_type == "purchase":
+        payload["order"] = {"id": f"o{rng.randint(1, 60)}", "amount": rng.randint(0, 900), "currency": "rub"}
+    return payload
+
+
+def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
+    """Rows of public.events, in random order."""
+    rng = random.Random(seed)
+    events: list[dict[str, Any]] = []
+    shared = [_uuid(rng) for _ in range(4)]
+    for _ in range(visits):
+        site = rng.choice(list(SITES))
+        user = rng.choice([None, *[f"visitor {number}" for number in range(12)]])
+        session = rng.choice([None, rng.choice(shared), *[_uuid(rng) for _ in range(4)]])
+        at = BEGIN + timedelta(seconds=rng.randint(0, DAYS * 86_400))
+        view = None
+        for _ in range(rng.randint(1, 9)):
+            at += timedelta(seconds=rng.choice(GAPS))
+            event_type = rng.choice(TYPES)
+            if event_type == "page_view":
+                view = rng.choice([None, str(_uuid(rng))])
+            source = "webhook" if event_type in ("form_submit", "purchase") and rng.random() < 0.3 else "api"
+            campaign = rng.choice(CAMPAIGNS)
+            delay = timedelta(seconds=rng.choice([0.2, 3, 59, 7_200, 90_000, 900_000]))
+            skew = timedelta(seconds=rng.choice([0, 0, 0, 30, -30, 5_000, -5_000]))
+            event = {
+                "event_id": _uuid(rng),
+                "site_id": site,
+                "user_id": user,
+                "session_id": None if source == "webhook" else session,
+                "event_type": event_type,
+                "source": source,
+                "is_bot": rng.random() < 0.05,
+                "client_created_at": at + skew if rng.random() < 0.95 else None,
+                "sent_at": at + delay + skew if rng.random() < 0.9 else None,
+                "received_at": at + delay,
+                "page_host": "shop.ru",
+                "page_path": rng.choice(["/", "/catalogue", "/product/1", "/cart"]),
+                "referrer_host": rng.choice(HOSTS) if rng.random() < 0.3 else None,
+                "utm_source": campaign[0] if rng.random() < 0.3 else None,
+                "utm_medium": campaign[1] if rng.random() < 0.3 else None,
+                "payload": _payload(rng, event_type, view),
+            }
+            event["created_at"] = event["client_created_at"] or event["received_at"]
+            events.append(event)
+            if rng.random() < 0.06:  # sent again under another time
+                later = timedelta(seconds=rng.choice([1, 4_000]))
+                events.append(
+                    event | {"created_at": event["created_at"] + later, "received_at": event["received_at"] + later}
+                )
+    rng.shuffle(events)
+    return events
+
+
+def insert_events(connection: psycopg.Connection, events: list[dict[str, Any]]) -> None:
+    """Put rows into public.events as they are."""
+    if not events:
+        return
+    names = list(events[0])
+    statement = (
+        f"insert into public.events ({', '.join(names)})"
+        f" values ({', '.join(f'%({name})s' for name in names)}) on conflict do nothing"
+    )
+    rows = [event | {"payload": Jsonb(event["payload"])} for event in events]
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.executemany(statement, rows)
+
+
+def add_sites(connection: psycopg.Connection) -> None:
+    """The sites of the events above."""
+    for site, (timezone, domains) in SITES.items():
+        connection.execute(
+            "insert into public.sites (site_id, name, domains, timezone, public_key) values (%s, %s, %s, %s, %s)",
+            [site, site, domains, timezone, f"key-{site}"],
+        )

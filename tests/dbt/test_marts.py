@@ -1,0 +1,62 @@
+"""What holds in the marts whatever the events."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from tests.dbt.conftest import Models
+
+CREDITS = ("first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay")
+
+
+def test_credits_of_a_conversion_sum_to_one(models: Models) -> None:
+    sums = models.rows(
+        f"select {', '.join(f'sum({name}) as {name}' for name in CREDITS)}"
+        " from marts.attribution group by site_id, conversion_id"
+    )
+    assert len(sums) > 50
+    for row in sums:
+        assert list(row.values()) == pytest.approx([1.0] * len(CREDITS))
+
+
+def test_each_visitor_is_of_one_cohort(models: Models) -> None:
+    cohorts = models.rows(
+        "select period, sum(cohort_size)::int as size from marts.retention_cohorts"
+        " where periods_later = 0 group by period"
+    )
+    (visitors,) = models.rows("select count(*) as n from marts.visitors")
+    assert {row["period"]: row["size"] for row in cohorts} == {"week": visitors["n"], "month": visitors["n"]}
+
+
+def test_funnel_of_a_day_adds_up_to_the_funnel(models: Models) -> None:
+    daily = models.rows(
+        "select site_id, funnel_id, step, sum(entered)::int as entered, sum(reached)::int as reached"
+        " from marts.funnel_daily group by 1, 2, 3 order by 1, 2, 3"
+    )
+    whole = models.rows("select site_id, funnel_id, step, entered, reached from marts.funnel_steps order by 1, 2, 3")
+    assert daily == whole
+    assert [row["step"] for row in whole if row["site_id"] == "moscow"] == [1, 2, 3, 4, 5]
+
+
+def test_an_analyst_reads_marts_and_nothing_else(models: Models) -> None:
+    connection = models.connection
+    with connection.transaction(force_rollback=True):
+        connection.execute("set local role analyst")
+        assert models.rows("select count(*) from marts.sessions")
+        assert models.rows("select count(*) from marts.realtime_metrics")
+        for private in ("intermediate.int_session_starts", "staging.stg_events", "public.events"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+                connection.execute(f"select count(*) from {private}")
+
+
+def test_descriptions_land_in_postgres(models: Models) -> None:
+    missing = models.rows(
+        """
+        select c.oid::regclass as relation, a.attname from pg_class as c
+        inner join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.relnamespace = 'marts'::regnamespace and c.relkind in ('r', 'v')
+            and (col_description(c.oid, a.attnum) is null or obj_description(c.oid) is null)
+        """
+    )
+    assert not missing

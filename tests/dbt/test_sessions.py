@@ -1,0 +1,70 @@
+"""The marts against an independent recomputation, row for row."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dbt.conftest import Models
+from tests.dbt.recomputed import daily_rows, prepare, session_rows, sessionise
+
+
+@pytest.fixture(scope="module")
+def sessions(models: Models) -> list[list[dict]]:
+    return sessionise(prepare(models.rows("select * from public.events")))
+
+
+def test_sessions(models: Models, sessions: list[list[dict]]) -> None:
+    expected = session_rows(sessions)
+    names = list(next(iter(expected.values())))
+    modelled = {
+        (row["site_id"], row["session_id"]): {name: row[name] for name in names}
+        for row in models.rows("select * from marts.sessions")
+    }
+    assert len(expected) > 1000
+    assert modelled == expected
+
+
+def test_page_views_belong_to_their_sessions(models: Models, sessions: list[list[dict]]) -> None:
+    expected = {
+        (event["site_id"], event["event_id"]): (event["session"], event["at"])
+        for session in sessions
+        for event in session
+        if event["event_type"] == "page_view" and event["active"]
+    }
+    modelled = {
+        (row["site_id"], row["event_id"]): (row["session_id"], row["viewed_at"])
+        for row in models.rows("select * from marts.page_views")
+    }
+    assert modelled == expected
+
+
+def test_daily_totals(models: Models, sessions: list[list[dict]]) -> None:
+    expected = daily_rows(sessions)
+    modelled = {
+        (row["site_id"], row["date"]): {name: row[name] for name in ("sessions", "page_views", "visitors")}
+        for row in models.rows("select * from marts.daily_totals where sessions > 0 or page_views > 0")
+    }
+    assert modelled == expected
+
+
+def test_parts_of_a_day_add_up_to_its_total(models: Models) -> None:
+    assert not models.rows(
+        """
+        select * from (
+            select site_id, date, sum(sessions) as sessions, sum(page_views) as page_views, sum(bounces) as bounces,
+                sum(engaged_seconds) as engaged_seconds, sum(conversions) as conversions, sum(revenue) as revenue
+            from marts.daily_metrics group by site_id, date
+        ) as parts
+        full join marts.daily_totals as whole
+            using (site_id, date, sessions, page_views, bounces, engaged_seconds, conversions, revenue)
+        where whole.visitors is null or parts.site_id is null
+        """
+    )
+
+
+def test_one_order_is_one_purchase(models: Models, sessions: list[list[dict]]) -> None:
+    stored = prepare(models.rows("select * from public.events"))
+    expected = {(e["site_id"], e["payload"]["order"]["id"]) for e in stored if e["event_type"] == "purchase"}
+    modelled = models.rows("select * from marts.conversions where goal_id = 'purchase'")
+    assert {(row["site_id"], row["order_id"]) for row in modelled} == expected
+    assert len(modelled) == len(expected)
