@@ -186,7 +186,7 @@
   // Coming back from where one pays is no new visit. The same list as the seed `referrer_exclusions`.
   const REFERRER_EXCLUSIONS = listOf(
     `paypal.com stripe.com yookassa.ru yoomoney.ru robokassa.ru cloudpayments.ru prodamus.ru tinkoff.ru tbank.ru
-    sberbank.ru alfabank.ru vtb.ru payanyway.ru paykeeper.ru ${options.referrerExclusions}`,
+    sberbank.ru alfabank.ru vtb.ru payanyway.ru paykeeper.ru ${options.referrerExclusions || ''}`,
   );
   const siteDomain = (options.cookieDomain || location.hostname).replace(/^(\.|www\.)/, '');
   const isTopFrame = window.top === window;
@@ -315,7 +315,7 @@
     for (const key of keys) {
       const [, time, sessionId] = key.split(':');
       const ours = own.has(key) || sessionId === session.id;
-      if (inFlight.has(key) || (!ours && Date.now() - time < ABANDONED)) continue;
+      if (inFlight.has(key) || (!ours && Math.abs(Date.now() - time) < ABANDONED)) continue;
       const text = local.get(key);
       if (!text) continue; // another tab has just delivered it
       bytes += sizeOf(text) + 1;
@@ -396,16 +396,20 @@
   };
 
   const answered = (batch, response) => {
-    if (response.ok) failures = 0;
-    else if (![400, 413, 422].includes(response.status)) {
-      return failed(response);
-    } else if (batch.length > 1) {
+    const isRefused = [400, 413, 422].includes(response.status);
+    if (!response.ok && !isRefused) return failed(response);
+    if (isRefused && batch.length > 1) {
       // Too large, or one event spoils it: halve until it is found.
       const middle = batch.length >> 1;
       send(batch.slice(0, middle));
       return send(batch.slice(middle));
-    } else log('refused, dropped', response.status, batch[0].text);
-    batch.forEach(({ key }) => local.remove(key));
+    }
+    if (isRefused) log('refused, dropped', response.status, batch[0].text);
+    failures = 0;
+    batch.forEach(({ key }) => {
+      local.remove(key);
+      own.delete(key);
+    });
     if (batch.more || unsent >= BATCH_EVENTS) flush();
     else schedule();
   };
@@ -565,13 +569,11 @@
   const FORM_FIELDS = listOf(options.formFields);
   const touched = new Map(); // forms begun and not yet sent: { field: the last one touched, fields, identity }
 
-  const describeForm = (form, more) => {
-    return {
-      id: attribute(form, 'id'),
-      name: attribute(form.querySelector('[name=tildaspec-formname]'), 'value') || attribute(form, 'name'),
-      ...more,
-    };
-  };
+  const describeForm = (form, more) => ({
+    id: attribute(form, 'id'),
+    name: attribute(form.querySelector('[name=tildaspec-formname]'), 'value') || attribute(form, 'name'),
+    ...more,
+  });
 
   const hashEmail = async (field, state) => {
     const { value } = field;
@@ -590,7 +592,9 @@
     }
     const state = touched.get(form);
     state.field = name || target.id;
-    if (FORM_FIELDS.includes(name)) state.fields = { ...state.fields, [name]: type === 'checkbox' ? target.checked : target.value };
+    if (FORM_FIELDS.includes(name)) {
+      state.fields = { ...state.fields, [name]: type === 'checkbox' ? target.checked : target.value };
+    }
     if ('hashEmail' in options && (type === 'email' || /^e-?mail$/i.test(name))) hashEmail(target, state).catch(log);
   };
 
@@ -622,7 +626,8 @@
     const [, popup] = /\/popup\/([^/]+)/.exec(address) || [];
     if (popup) record('popup_open', { popup: { id: popup } });
     else if (/\/cart\/add\//.test(address)) {
-      record('add_to_cart', { order: { amount, currency: currency(), items: [itemOf({ name: product || title, price })] } });
+      const items = [itemOf({ name: product || title, price })];
+      record('add_to_cart', { order: { amount, currency: currency(), items } });
     } else if (/\/payment\//.test(address)) {
       const { products = [] } = window.tcart || {};
       const [, id] = /Order\s+(\S+)/.exec(title) || [];
@@ -721,8 +726,9 @@
     look();
     rememberUser(knownUser() || uuid());
     openPage(openSession());
-    if (!started) startListening();
+    if (started) return;
     started = true;
+    startListening();
     wrapTilda();
     if ('webVitals' in options) load('collector.vitals.js');
     if ('fingerprint' in options && !session.fingerprinted) {
