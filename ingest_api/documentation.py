@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from fastapi.responses import Response
 
 from ingest_api.problems import documented
 from warehouse.events.schema import Event
@@ -184,6 +185,7 @@ _POSTGREST_ERROR: dict[str, Any] = {
 
 SUPABASE: dict[str, Any] = {
     "status_code": 201,
+    "response_class": Response,
     "summary": "Insert events with the Supabase client",
     "description": "Atomic, as PostgREST inserts. Known `event_id`s are left as they are.",
     "responses": dict.fromkeys((400, 401, 403, 406, 408, 413, 415, 429, 503), _POSTGREST_ERROR)
