@@ -16,14 +16,14 @@ quarantined_visitors as (
 
 events as not materialized (
 
-    select * from {{ ref('stg_events') }} as stored
+    select * from {{ ref('stg_events') }} as landed
     where
         not is_bot
         and not exists (
             select from quarantined_visitors
             where
-                quarantined_visitors.site_id = stored.site_id
-                and quarantined_visitors.user_id = stored.user_id
+                quarantined_visitors.site_id = landed.site_id
+                and quarantined_visitors.user_id = landed.user_id
         )
 
 ),

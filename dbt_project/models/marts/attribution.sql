@@ -36,7 +36,8 @@ touches as (
         sessions.utm_medium,
         sessions.utm_campaign,
         row_number() over (
-            partition by conversions.site_id, conversions.conversion_id order by sessions.started_at, sessions.session_id
+            partition by conversions.site_id, conversions.conversion_id
+            order by sessions.started_at, sessions.session_id
         ) as touch_number,
         count(*) over (partition by conversions.site_id, conversions.conversion_id) as touch_count,
         -- the last touch that is not Direct; of a person who came directly only, the last one

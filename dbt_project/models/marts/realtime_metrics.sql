@@ -32,7 +32,7 @@ aggregated as (
         count(*) as events,
         max(occurred_at) as last_event_at
     from recent
-    group by 1
+    group by site_id
 
 )
 

@@ -44,7 +44,7 @@ visits as (
         sum(page_views)::bigint as page_views,
         sum(engaged_seconds)::numeric(18, 1) as engaged_seconds
     from sessions
-    group by 1, 2
+    group by site_id, user_id
 
 ),
 
@@ -59,7 +59,7 @@ outcomes as (
         min(converted_at) as first_converted_at,
         max(converted_at) as last_converted_at
     from conversions
-    group by 1, 2
+    group by site_id, user_id
 
 ),
 
