@@ -137,7 +137,7 @@ class Sender:
 
     async def _post(self, client: httpx.AsyncClient, batch: list[Event]) -> dict[str, Any]:
         headers = {
-            "apikey": self.service_key,
+            "authorization": f"Bearer {self.service_key}",
             "content-type": "text/plain",
             "user-agent": batch[0]["user_agent"],
             "x-forwarded-for": batch[0]["ip_address"],

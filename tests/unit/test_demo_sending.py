@@ -59,7 +59,7 @@ def test_every_event_arrives_once_in_a_batch_of_its_own_browser(recent: list[dic
     for request in requests:
         assert request.url.path == "/api/events"
         assert request.url.params["key"] == "pk_shop"
-        assert request.headers["apikey"] == "sk_secret"
+        assert request.headers["authorization"] == "Bearer sk_secret"
         assert request.headers["origin"] == "https://shop.example"
         batch = json.loads(request.content)["events"]
         assert 1 <= len(batch) <= BATCH_EVENTS
