@@ -146,11 +146,11 @@ class Reaper:
 
     def _worker(self) -> None:
         assert self._server.process is not None
-        workers = [
-            child
-            for child in psutil.Process(self._server.process.pid).children()
-            if "resource_tracker" not in " ".join(child.cmdline())
-        ]
+        workers: list[psutil.Process] = []
+        for child in psutil.Process(self._server.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # and zombies
+                if "resource_tracker" not in " ".join(child.cmdline()):
+                    workers.append(child)
         if not workers:
             self._api()
             return

@@ -1,0 +1,94 @@
+"""Rate limits: what passes, what does not, and when it passes again."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from ingest_api import rate_limits
+from ingest_api.problems import ProblemError
+from ingest_api.rate_limits import RateLimits
+from warehouse.errors import UserError
+
+
+class Clock:
+    now = 1_800_000_000.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = Clock()
+    monkeypatch.setattr(rate_limits.time, "time", lambda: clock.now)
+    return clock
+
+
+def take(limits: RateLimits, events: int, address: str | None = "192.0.2.1", site: str = "shop") -> int:
+    """0 when the events pass, else the seconds to wait."""
+    try:
+        asyncio.run(limits.take(address=address, site_id=site, events=events))
+    except ProblemError as refused:
+        return int(refused.headers["Retry-After"])
+    return 0
+
+
+def test_a_refused_sender_passes_when_it_comes_back_as_told_and_not_much_sooner(clock: Clock):
+    for first, second in ((500, 1), (500, 500), (400, 300), (1, 500)):
+        for at in (0, 1, 150, 299):
+            limits = RateLimits("500/5 minutes", "off")
+            clock.now = 1_800_000_000.0 + at
+            assert take(limits, first) == 0
+            wait = take(limits, second)
+            assert 0 < wait <= 600, (first, second, at)
+            told = clock.now + wait
+            clock.now = told - 0.1 * wait - 3
+            assert take(limits, second) > 0, (first, second, at)
+            clock.now = told
+            assert take(limits, second) == 0, (first, second, at)
+
+
+def test_never_more_than_the_bound_within_a_window(clock: Clock):
+    limits = RateLimits("100/1 minute", "off")
+    passed: list[float] = []
+    for second in range(600):
+        clock.now = 1_800_000_000.0 + second
+        passed += [clock.now] * sum(take(limits, 1) == 0 for _ in range(5))
+    for start in range(0, 600, 7):
+        moment = 1_800_000_000.0 + start
+        # The window before counts as if it had been even: sources say within some percent.
+        assert sum(moment <= one < moment + 60 for one in passed) <= 115
+
+
+def test_a_refused_batch_is_not_counted(clock: Clock):
+    limits = RateLimits("10/1 minute", "off")
+    assert take(limits, 8) == 0
+    assert take(limits, 5) > 0
+    assert take(limits, 2) == 0
+
+
+def test_addresses_of_one_customer_share_a_bound(clock: Clock):
+    limits = RateLimits("10/1 minute", "off")
+    assert take(limits, 10, "2001:db8:1:2::1") == 0
+    assert take(limits, 1, "2001:db8:1:2:ffff::9") > 0
+    assert take(limits, 1, "2001:db8:1:3::1") == 0
+    assert take(limits, 1, "192.0.2.1") == 0
+    assert take(limits, 10_000, None) == 0  # who is behind no address cannot be counted by it
+
+
+def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(rate_limits, "MAX_COUNTERS", 50)
+    limits = RateLimits("10/1 minute", "off")
+    for number in range(500):
+        take(limits, 10, f"10.0.{number // 250}.{number % 250}")
+    assert take(limits, 1, "10.0.1.249") > 0
+    assert take(limits, 1, "10.0.0.0") == 0
+
+
+def test_a_storage_that_fails_lets_events_pass():
+    limits = RateLimits("1/minute", "off", "redis://127.0.0.1:1/0")
+    assert [take(limits, 1) for _ in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("per_address", "storage"), [("many", None), ("500", None), ("1/minute", "nonsense://x")])
+def test_settings_that_cannot_be_used_are_named(per_address: str, storage: str | None):
+    with pytest.raises(UserError, match="RATE_LIMIT_"):
+        RateLimits(per_address, "off", storage)
