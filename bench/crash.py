@@ -244,7 +244,7 @@ def outage(folder: Path, minutes: float) -> Account:
     secrets = Secrets.load_or_create(folder)
     postgres = EmbeddedPostgres(folder / "postgres", password=secrets.postgres_password)
     try:
-        port = postgres.start(55800)
+        port = postgres.start(55850)
         postgres.ensure_database("outage")
         url = postgres.url("outage")
         migrations.migrate(url)

@@ -143,7 +143,7 @@ def _seconds_until(cost: int, bound: RateLimitItem, windows: tuple[int, float, i
         wait = previous_left - (room - current + 1) * window / previous if previous else 0.0
     else:
         wait = current_left - window + window * (1 - (room + 1) / current)
-    return max(1, math.floor(wait) + 1)
+    return max(1, math.floor(wait + 0.01) + 1)
 
 
 def _network(address: str) -> str:
