@@ -1,7 +1,8 @@
 {#
     Settings of a build, which reads whole tables. Sorts and hashes stay in memory; compiling the expressions would take
     longer than running them. Nested loops are for few rows: the planner chooses them for tables that have no
-    statistics yet, and 4,000 events then take minutes.
+    statistics yet, and 4,000 events then take minutes; and for joins on several columns that go together, which it takes
+    for independent.
 #}
 {% macro whole_tables() -%}
     set local work_mem = '128MB'; set local jit = off; set local enable_nestloop = off;

@@ -1,9 +1,4 @@
-{#- Each join is on three columns that go together, which the planner takes for independent: it expects three rows and
-    loops over a hundred thousand. -#}
-{{ config(
-    indexes=[{'columns': ['site_id', 'as_of', 'user_id'], 'unique': true}],
-    pre_hook='set local enable_nestloop = off',
-) }}
+{{ config(indexes=[{'columns': ['site_id', 'as_of', 'user_id'], 'unique': true}]) }}
 
 with
 
