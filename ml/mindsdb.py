@@ -224,10 +224,11 @@ def _take_back(client: Client, model: str, number: int) -> None:
 
 
 def _prune(client: Client, model: str) -> None:
-    """Keep the newest versions; MindsDB would keep all."""
+    """Keep the newest versions that work; MindsDB would keep all, and those that a crash left half-made."""
     versions = client.versions(model)
-    for version in versions[:-KEPT_VERSIONS]:
-        if not version.active:
+    kept = [version.number for version in versions if version.status == COMPLETE][-KEPT_VERSIONS:]
+    for version in versions:
+        if version.number not in kept and not version.active:
             client.sql(f"DROP MODEL {PROJECT}.{model}.{version.number}")
 
 

@@ -85,7 +85,7 @@ class Client:
                 number=int(row["version"]),
                 active=bool(row["active"]),
                 status=str(row["status"]),
-                error=str(row["error"] or ""),
+                error="" if pd.isna(row["error"]) else str(row["error"]),
                 query=str(row["select_data_query"] or ""),
             )
             for row in rows.to_dict("records")
