@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -55,6 +55,12 @@ class IngestServer:
                 "insert into public.sites (site_id, name, public_key, domains, timezone) values (%s, %s, %s, %s, %s)",
                 [site_id, site_id, key, domains or [], timezone],
             )
+
+    def with_new_site(self) -> IngestServer:
+        """The same process, seen as a website of its own."""
+        key = uuid4().hex
+        self.add_site(key, key)
+        return replace(self, site_id=key, site_key=key)
 
     def start(self) -> None:
         """Start on a port of its own (the same one again after a stop) and wait until it answers."""
@@ -123,8 +129,8 @@ class IngestServer:
             return connection.execute(query, values).fetchall()  # pyright: ignore[reportArgumentType]
 
     def count(self) -> int:
-        """Events stored."""
-        return self.rows("select count(*) from public.events")[0][0]
+        """Events stored of this site."""
+        return self.rows("select count(*) from public.events where site_id = %s", self.site_id)[0][0]
 
 
 def page_view(**fields: Any) -> dict[str, Any]:

@@ -12,77 +12,83 @@ import pytest
 from tests.ingest_server import IngestServer, page_view
 
 
-def test_events_land_enriched(ingest_server: IngestServer):
+@pytest.fixture
+def api(shared_ingest: IngestServer) -> IngestServer:
+    """A website of its own on the shared process."""
+    return shared_ingest.with_new_site()
+
+
+def test_events_land_enriched(api: IngestServer):
     event = page_view(created_at=datetime.now(UTC).isoformat(), page_title="Catalogue")
-    answer = ingest_server.send(
-        event, headers={"User-Agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36"}
-    )
+    answer = api.send(event, headers={"User-Agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36"})
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "duplicates": 0, "rejected": []})
-    row = ingest_server.rows(
+    row = api.rows(
         "select site_id, event_id::text, page_path, utm_source, browser, host(ip_address), source,"
-        " received_at > now() - interval '1 minute' from public.events"
+        " received_at > now() - interval '1 minute' from public.events where site_id = %s",
+        api.site_id,
     )
-    assert row == [("shop", event["event_id"], "/catalogue", "news", "Chrome", "127.0.0.0", "api", True)]
-    assert ingest_server.rows("select event_count from public.sessions") == [(1,)]
+    assert row == [(api.site_id, event["event_id"], "/catalogue", "news", "Chrome", "127.0.0.0", "api", True)]
+    assert api.rows("select event_count from public.sessions where site_id = %s", api.site_id) == [(1,)]
 
 
-def test_beacons_and_envelopes_are_read(ingest_server: IngestServer):
+def test_beacons_and_envelopes_are_read(api: IngestServer):
     now = datetime.now(UTC)
     body = json.dumps({"sent_at": now.isoformat(), "events": [page_view()]})
-    answer = httpx.post(ingest_server.events_url, content=body, headers={"Content-Type": "text/plain;charset=UTF-8"})
+    answer = httpx.post(api.events_url, content=body, headers={"Content-Type": "text/plain;charset=UTF-8"})
     assert answer.json()["accepted"] == 1
-    assert ingest_server.rows("select sent_at from public.events") == [(now,)]
+    assert api.rows("select sent_at from public.events where site_id = %s", api.site_id) == [(now,)]
 
 
-def test_a_bad_event_spoils_only_itself(ingest_server: IngestServer):
+def test_a_bad_event_spoils_only_itself(api: IngestServer):
     bad_click = page_view(event_type="click", payload={"click": {"x": "left"}})
-    answer = ingest_server.send(page_view(), bad_click, page_view(), page_view(user_id="a\u0000b"))
+    answer = api.send(page_view(), bad_click, page_view(), page_view(user_id="a\u0000b"))
     assert answer.status_code == 202
     assert answer.json()["accepted"] == 2
     assert [(r["index"], r["event_id"], r["code"]) for r in answer.json()["rejected"]] == [
         (1, bad_click["event_id"], "invalid_payload"),
         (3, answer.json()["rejected"][1]["event_id"], "invalid_text"),
     ]
-    assert ingest_server.count() == 2
-    assert ingest_server.rows("select code from public.rejected_events order by code") == [
+    assert api.count() == 2
+    query = "select code from public.rejected_events where site_id = %s order by code"
+    assert api.rows(query, api.site_id) == [
         ("invalid_payload",),
         ("invalid_text",),
     ]
 
 
-def test_resends_are_counted_and_stored_once(ingest_server: IngestServer):
+def test_resends_are_counted_and_stored_once(api: IngestServer):
     events = [
         page_view(created_at=(datetime.now(UTC) - timedelta(days=days)).isoformat()) for days in (0, 20, 34, 36, 4000)
     ] + [page_view()]
-    first, again = ingest_server.send(*events), ingest_server.send(*events, events[0])
+    first, again = api.send(*events), api.send(*events, events[0])
     assert (first.json()["accepted"], first.json()["duplicates"]) == (6, 0)
     assert (again.json()["accepted"], again.json()["duplicates"]) == (0, 7)
-    assert ingest_server.count() == 6
+    assert api.count() == 6
 
 
-def test_each_request_has_its_own_account_when_flushes_are_shared(ingest_server: IngestServer):
+def test_each_request_has_its_own_account_when_flushes_are_shared(api: IngestServer):
     shared = [page_view(created_at=datetime.now(UTC).isoformat()) for _ in range(30)]
     with httpx.Client() as client, ThreadPoolExecutor(16) as pool:
 
         def send(number: int) -> tuple[int, int]:
             own = [page_view() for _ in range(number % 3)]
             batch = [*own, *shared[number % 5 :: 5], *shared[number % 5 :: 5][:1]]
-            answer = client.post(ingest_server.events_url, json=batch, timeout=60).json()
+            answer = client.post(api.events_url, json=batch, timeout=60).json()
             assert answer["accepted"] + answer["duplicates"] == len(batch)
             return answer["accepted"], len(own)
 
         answers = list(pool.map(send, range(160)))
     own = sum(number for _, number in answers)
-    assert sum(accepted for accepted, _ in answers) == own + len(shared) == ingest_server.count()
+    assert sum(accepted for accepted, _ in answers) == own + len(shared) == api.count()
 
 
-def test_events_without_a_time_are_claimed_once_by_parallel_senders(ingest_server: IngestServer):
+def test_events_without_a_time_are_claimed_once_by_parallel_senders(api: IngestServer):
     event = page_view(created_at=None)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda _: ingest_server.send(event).json(), range(24)))
+        answers = list(pool.map(lambda _: api.send(event).json(), range(24)))
     assert sum(answer["accepted"] for answer in answers) == 1
     assert sum(answer["duplicates"] for answer in answers) == 23
-    assert ingest_server.count() == 1
+    assert api.count() == 1
 
 
 @pytest.mark.parametrize(
