@@ -11,7 +11,7 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header
 
-from ingest_api import problems
+from ingest_api import logs, problems
 from ingest_api.problems import ProblemError, documented
 from ingest_api.propensity import make_router
 from warehouse.errors import UserError
@@ -56,6 +56,7 @@ def create_private_app() -> FastAPI:
             "The private API needs DATABASE_URL with the login tilda_reader, and READER_KEY.",
             "`tilda up` starts it with both.",
         )
+    logs.configure()
     app = FastAPI(title="Tilda Analytics: private API", version="1", redoc_url=None)
     problems.install(app)
     require_reader = RequireKey(*filter(None, [settings.reader_key, settings.service_key]))
