@@ -55,7 +55,7 @@ def run(settings: Settings, urls: dict[str, str]) -> None:
     with console.progress("Materialising every asset") as advance:
         materialize(settings, "*", advance)
     report.print_report(settings, shop.site_id, truth_file)
-    console.out.print(f"\nThe snippet for {shop.site_id}, for the site's HEAD:", style="bold")
+    console.out.print(f"\nThe snippet of {shop.site_id}:", style="bold")
     console.out.print(sites.snippet(shop, urls["ingest"]), markup=False)
 
 

@@ -50,7 +50,7 @@ def list_(*, as_json: bool) -> None:
 @click.argument("site_id", metavar="SITE")
 @click.option("--ingest-url", help="Where the site reaches the ingest API; default: this machine's address.")
 def snippet(site_id: str, ingest_url: str | None) -> None:
-    """Print the lines to paste into the site's HEAD."""
+    """Print what to paste: the script into the site's HEAD, the pixel for visitors without scripts into a block."""
     settings = load_settings()
     with running_database(settings) as url:
         found = sites.get_site(url, site_id)
