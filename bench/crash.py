@@ -290,7 +290,8 @@ def main() -> int:
             account = outage(Path(place), options.outage_minutes)
         else:
             account = campaign(Path(place), options.kills, workers=options.workers, seed=options.seed)
-    print(json.dumps(asdict(account), indent=1))
+    # vars, not asdict: that one makes nonsense of a Counter (Python 3.11)
+    print(json.dumps(vars(account), indent=1))
     return 1 if account.missing or account.stored_twice or account.unexpected else 0
 
 
