@@ -1,9 +1,9 @@
 select
     funnel_id,
-    step_number,
+    step,
     step_name,
     reached::bigint as reached,
     rate::double precision as rate
 from marts.funnel_steps
 where site_id = %s
-order by funnel_id, step_number
+order by funnel_id, step
