@@ -11,6 +11,8 @@ BIN := .venv/bin
 # Node and npm come with the locked environment, for tests and builds of the collector; the system's own go first.
 NODE_BIN := $(CURDIR)/.tools/node
 TIERS := unit postgres dbt e2e browser
+# scikit-learn's threads sleep while they wait: on a busy machine they would spin for minutes.
+export OMP_WAIT_POLICY := passive
 
 .PHONY: help setup lock browser demo up down status test test-full lint format collector bench-ingest
 

@@ -83,6 +83,8 @@ def base_environment(settings: Settings) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "DAGSTER_DISABLE_TELEMETRY": "yes",
         "DO_NOT_TRACK": "1",
+        # scikit-learn's threads sleep while they wait: on a busy machine they would spin for minutes
+        "OMP_WAIT_POLICY": "passive",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
@@ -38,17 +39,16 @@ class Secrets:
         Raises:
             UserError: The file is damaged.
         """
+        data_dir.mkdir(parents=True, exist_ok=True)
         path = data_dir / FILE_NAME
-        known: dict[str, str] = {}
-        if path.exists():
-            try:
-                known = json.loads(path.read_text())
-            except (OSError, ValueError) as error:
-                raise UserError(f"The secrets in {path} cannot be read.", "Restore the file from a backup.") from error
-        missing = [field.name for field in fields(cls) if field.name not in known]
-        if missing:
-            known |= {name: _new_secret() for name in missing}
-            known = _write_once(path, known, was_there=path.exists())
+        # Two processes that start together agree on one set: the second waits, and reads what the first has made.
+        with (data_dir / f".{FILE_NAME}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            known = _read(path)
+            missing = [field.name for field in fields(cls) if field.name not in known]
+            if missing:
+                known |= {name: _new_secret() for name in missing}
+                _write(path, known)
         return cls(**{field.name: known[field.name] for field in fields(cls)})
 
     def as_dict(self) -> dict[str, str]:
@@ -56,22 +56,20 @@ class Secrets:
         return asdict(self)
 
 
-def _write_once(path: Path, content: dict[str, str], *, was_there: bool) -> dict[str, str]:
-    """Write the file whole; when two processes make it at once, the first one's secrets hold."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _read(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"The secrets in {path} cannot be read.", "Restore the file from a backup.") from error
+
+
+def _write(path: Path, content: dict[str, str]) -> None:
+    """Put the file in place whole, and on the disk before anybody uses what is in it."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secrets-")  # mkstemp makes it 0600
     with os.fdopen(handle, "w") as file:
         json.dump(content, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
-    temporary = Path(name)
-    if was_there:
-        temporary.replace(path)
-        return content
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return json.loads(path.read_text())
-    finally:
-        temporary.unlink()
-    return content
+    Path(name).replace(path)
