@@ -249,21 +249,3 @@ def _let_pass(path: Path) -> None:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:
             folder.chmod(mode | stat.S_IXGRP | stat.S_IXOTH)
-
-
-def wait_until_ready(url: str, seconds: float) -> None:
-    """Wait until a server takes connections again, as after a crash.
-
-    Raises:
-        UserError: It does not within `seconds`.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            psycopg.connect(url, connect_timeout=2).close()
-        except psycopg.OperationalError as error:
-            if time.monotonic() > deadline:
-                raise UserError("Postgres does not take connections.", "Look at its log.") from error
-            time.sleep(0.1)
-        else:
-            return

@@ -108,19 +108,19 @@ _DTYPES = {16: "boolean", 1114: "time", 1184: "time"} | dict.fromkeys(_NUMBERS, 
 
 def champion(connection: psycopg.Connection, site_id: str, target: str) -> ModelVersion | None:
     """The version that scores now."""
-    with connection.cursor(row_factory=class_row(ModelVersion)) as cursor:
-        query = sql.SQL("select {} from ml.model_versions where site_id = %s and target = %s and is_champion").format(
-            _VERSION_COLUMNS
-        )
-        return cursor.execute(query, [site_id, target]).fetchone()
+    return _version(connection, site_id, target, sql.SQL("and is_champion"))
 
 
 def newest_version(connection: psycopg.Connection, site_id: str, target: str) -> ModelVersion | None:
     """The version that was decided on last, whatever the decision."""
+    return _version(connection, site_id, target, sql.SQL("order by created_at desc limit 1"))
+
+
+def _version(connection: psycopg.Connection, site_id: str, target: str, which: sql.SQL) -> ModelVersion | None:
     with connection.cursor(row_factory=class_row(ModelVersion)) as cursor:
-        query = sql.SQL(
-            "select {} from ml.model_versions where site_id = %s and target = %s order by created_at desc limit 1"
-        ).format(_VERSION_COLUMNS)
+        query = sql.SQL("select {} from ml.model_versions where site_id = %s and target = %s {}").format(
+            _VERSION_COLUMNS, which
+        )
         return cursor.execute(query, [site_id, target]).fetchone()
 
 
@@ -204,10 +204,3 @@ def write_scores(connection: psycopg.Connection, scores: pd.DataFrame) -> int:
             for row in scores[list(SCORE_COLUMNS)].itertuples(index=False):
                 copy.write_row([list(value) if isinstance(value, list | tuple) else value for value in row])
     return len(scores)
-
-
-def delete_scores(connection: psycopg.Connection, site_id: str, target: str, as_of: datetime) -> int:
-    """Remove the scores of one site, target and `as_of`: there are no grounds for them any more."""
-    return connection.execute(
-        "delete from ml.propensity_scores where site_id = %s and target = %s and as_of = %s", [site_id, target, as_of]
-    ).rowcount
