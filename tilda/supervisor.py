@@ -85,7 +85,7 @@ class Supervisor:
     def _start(self) -> None:
         settings = self._settings
         self._tell("Starting Postgres")
-        if settings.database_url is None and settings.database_direct_url is None:
+        if settings.uses_embedded_postgres:
             server = embedded(settings)
             server.start(settings.postgres_port, exact_port=settings.was_set("postgres_port"))
             server.ensure_database(MAIN_DATABASE)
@@ -169,7 +169,7 @@ class Supervisor:
     def _keep_postgres(self) -> None:
         """Bring the embedded server back after a crash; its port stays, since every child knows it."""
         settings = self._settings
-        if settings.database_url is not None or settings.database_direct_url is not None:
+        if not settings.uses_embedded_postgres:
             return
         server = embedded(settings)
         if not server.is_alive():
@@ -190,7 +190,7 @@ class Supervisor:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     processes.stop(psutil.Process(child.process.pid))
                 child.process.wait()
-        if self._settings.database_url is None and self._settings.database_direct_url is None:
+        if self._settings.uses_embedded_postgres:
             embedded(self._settings).stop()
         if failed:
             self._state.processes = []

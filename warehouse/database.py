@@ -138,7 +138,7 @@ def dagster_url(settings: Settings) -> str:
 @contextmanager
 def running_database(settings: Settings) -> Generator[str]:
     """The owner's address while the database runs; an embedded server that was stopped is started for the while."""
-    if settings.database_url or settings.database_direct_url:
+    if not settings.uses_embedded_postgres:
         yield direct_url(settings)
         return
     server = embedded(settings)

@@ -85,6 +85,11 @@ class Settings(BaseSettings):
         """Where events wait while Postgres is away."""
         return self.spool_dir or self.data_dir / "spool"
 
+    @property
+    def uses_embedded_postgres(self) -> bool:
+        """Whether no server was named, so that the embedded one is the database."""
+        return self.database_url is None and self.database_direct_url is None
+
     def was_set(self, name: str) -> bool:
         """Whether a person chose this value, so that another must not be taken in its place."""
         return name in self.model_fields_set

@@ -127,7 +127,7 @@ def _stop_what_is_left(settings: Settings) -> int:
         if not alone:
             return 0
         count = stop_leftovers(settings)
-        if settings.database_url is None and settings.database_direct_url is None and embedded(settings).is_alive():
+        if settings.uses_embedded_postgres and embedded(settings).is_alive():
             embedded(settings).stop()
             count += 1
         return count
