@@ -15,6 +15,7 @@ def test_a_single_page_application_has_many_pages(page: Page, site: Site, api: R
     page.wait_for_timeout(200)
     page.evaluate("history.replaceState({}, '', '/catalogue#top')")
     page.evaluate("history.back()")
+    page.wait_for_url(site.url("/"))
     page.wait_for_timeout(200)
     hide(page)
     first, catalogue, back = api.wait_for("page_view", count=3)
