@@ -17,7 +17,7 @@ local event = '{"event_id":"%s","created_at":"%s","session_id":"%s","user_id":"%
   .. '"referrer":"https://search.example/",%s}'
 
 local batch, wait, sent, run = 10, 0, 0, 0
-local session, visitor
+local session, visitor, view
 local headers = {
   ["Origin"] = "https://shop.example",
   ["User-Agent"] = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
@@ -50,7 +50,8 @@ function request()
     sent = sent + 1
     local id = uuid()
     local created_at = string.format("%s.%03dZ", second, math.random(0, 999))
-    local kind = string.format(types[sent % 4 + 1], id)
+    if sent % 4 == 0 or not view then view = uuid() end -- the four events of a page view
+    local kind = string.format(types[sent % 4 + 1], view)
     parts[i] = string.format(event, id, created_at, session, visitor, sent % 97, kind)
   end
   local body = string.format('{"sent_at":"%s.999Z","events":[%s]}', second, table.concat(parts, ","))

@@ -86,7 +86,8 @@ def wrk_program() -> str:
 
 def sample_events(count: int) -> bytes:
     """A batch like those of `events.lua`."""
-    session, visitor, now = str(uuid4()), f"v-{random.randrange(200_000)}", datetime.now(UTC).isoformat()
+    session, visitor, view = str(uuid4()), f"v-{random.randrange(200_000)}", str(uuid4())
+    now = datetime.now(UTC).isoformat()
     kinds: list[tuple[str, dict[str, object]]] = [
         ("page_view", {"viewport": {"width": 1280, "height": 720}, "page": {"width": 1280, "height": 5400}}),
         ("scroll", {"scroll": {"scrollPercent": 50}, "viewport": {"width": 1280, "height": 720}}),
@@ -97,6 +98,8 @@ def sample_events(count: int) -> bytes:
     for number in range(count):
         if number % 50 == 0:
             session, visitor = str(uuid4()), f"v-{random.randrange(200_000)}"
+        if number % 4 == 0:
+            view = str(uuid4())
         kind, payload = kinds[number % 4]
         event: dict[str, object] = {
             "event_id": str(uuid4()),
@@ -107,7 +110,7 @@ def sample_events(count: int) -> bytes:
             "page_url": f"https://shop.example/catalogue/{number % 97}?utm_source=newsletter&utm_medium=email",
             "page_title": "Catalogue",
             "referrer": "https://search.example/",
-            "payload": {"page_view_id": str(uuid4())} | payload,
+            "payload": {"page_view_id": view} | payload,
         }
         if kind == "click":
             event |= {"target_element": "#rec123 a.t-btn", "target_text": "Buy"}

@@ -29,7 +29,7 @@ from ingest_api.postgres import Connection
 from ingest_api.rate_limits import RateLimits
 from ingest_api.sites import Sites
 from ingest_api.status import StatusEndpoints
-from ingest_api.supabase import SupabaseEvents
+from ingest_api.supabase import EventsTable, ProfilesTable
 from ingest_api.webhook import WebhookEndpoint
 from warehouse.errors import UserError
 from warehouse.events.schema import Limits
@@ -52,7 +52,8 @@ class _Service:
     def __init__(self, settings: Settings, url: str) -> None:
         lookup, replay = Connection(url, "tilda-ingest-keys"), Connection(url, "tilda-ingest-replay")
         landers = [Connection(url, f"tilda-ingest-{number}") for number in range(1, FLUSHERS + 1)]
-        self._connections = [lookup, replay, *landers]
+        self.profiles = Connection(url, "tilda-ingest-profiles")
+        self._connections = [lookup, replay, self.profiles, *landers]
         self.durability = Durability(lookup, replay, settings.spool_folder, settings.spool_max_bytes)
         self.commits = GroupCommit([partial(self.durability.store, lander) for lander in landers])
         self.intake = Intake(
@@ -121,7 +122,11 @@ def _calm_the_collector() -> None:
 
 def _add_routes(app: FastAPI, service: _Service, settings: Settings) -> None:
     intake = service.intake
-    supabase = SupabaseEvents(intake)
+    tables = [
+        EventsTable(intake),
+        ProfilesTable(intake, "sessions", service.profiles),
+        ProfilesTable(intake, "users", service.profiles),
+    ]
     folder = settings.collector_path.rpartition("/")[0]
     status = StatusEndpoints(service.durability)
     routes: list[tuple[str, str, Callable[[Request], Awaitable[Response]], dict[str, Any]]] = [
@@ -130,8 +135,8 @@ def _add_routes(app: FastAPI, service: _Service, settings: Settings) -> None:
         *(("GET", f"{folder}/{name}", ScriptEndpoint(name), documentation.COLLECTOR_MODULE) for name in MODULES),
         ("GET", settings.pixel_path, PixelEndpoint(intake), documentation.PIXEL),
         ("POST", "/api/webhooks/tilda", WebhookEndpoint(intake, settings.tilda_webhook_token), documentation.WEBHOOK),
-        ("POST", "/rest/v1/events", supabase, documentation.SUPABASE),
-        ("GET", "/rest/v1/events", supabase.read, documentation.SUPABASE_READ),
+        *(("POST", f"/rest/v1/{table.name}", table, documentation.SUPABASE[table.name]) for table in tables),
+        *(("GET", f"/rest/v1/{table.name}", table.read, documentation.SUPABASE_READ) for table in tables),
         ("GET", "/health", status.health, documentation.HEALTH),
         ("GET", "/ready", status.ready, documentation.READY),
         ("GET", "/metrics", status.metrics, documentation.METRICS),

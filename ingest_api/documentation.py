@@ -183,31 +183,77 @@ _POSTGREST_ERROR: dict[str, Any] = {
     },
 }
 
-SUPABASE: dict[str, Any] = {
-    "status_code": 201,
-    "response_class": Response,
-    "summary": "Insert events with the Supabase client",
-    "description": "Atomic, as PostgREST inserts. Known `event_id`s are left as they are.",
-    "responses": dict.fromkeys((400, 401, 403, 406, 408, 413, 415, 429, 503), _POSTGREST_ERROR)
-    | documented(500)
-    | {201: {"description": "Durable"}},
-    "openapi_extra": {
-        "parameters": [
-            {"name": "apikey", "in": "header", "schema": {"type": "string"}},
-            {"name": "prefer", "in": "header", "schema": {"type": "string"}},
-            {"name": "columns", "in": "query", "schema": {"type": "string"}},
-            {"name": "on_conflict", "in": "query", "schema": {"type": "string"}},
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"oneOf": [_EVENT, {"type": "array", "items": _EVENT, "maxItems": 500}]},
-                    "example": _EVENT_EXAMPLE,
-                }
+_USER: dict[str, Any] = {
+    "type": "object",
+    "required": ["user_id"],
+    "properties": {
+        "user_id": {"type": "string", "minLength": 1, "maxLength": 128},
+        "first_seen_at": {"type": "string", "format": "date-time"},
+        "last_seen_at": {"type": "string", "format": "date-time"},
+    },
+}
+_SESSION: dict[str, Any] = {
+    "type": "object",
+    "required": ["session_id"],
+    "properties": {
+        "session_id": {"type": "string", "format": "uuid"},
+        "user_id": {"type": "string", "minLength": 1, "maxLength": 128},
+        "started_at": {"type": "string", "format": "date-time"},
+        "last_seen_at": {"type": "string", "format": "date-time"},
+        **{name: {"type": "string", "maxLength": 4096} for name in ("landing_page", "referrer")},
+        **{f"utm_{name}": {"type": "string"} for name in ("source", "medium", "campaign", "term", "content")},
+        **{name: {"type": "string"} for name in ("device_type", "browser", "os")},
+    },
+}
+_SESSION_EXAMPLE = {
+    "session_id": _EVENT_EXAMPLE["session_id"],
+    "user_id": _EVENT_EXAMPLE["user_id"],
+    "started_at": "2026-11-22T12:30:00.000Z",
+    "landing_page": "https://shop.example/catalogue?utm_source=newsletter",
+    "utm_source": "newsletter",
+}
+
+
+def _insert(table: str, description: str, schema: dict[str, Any], example: object) -> dict[str, Any]:
+    return {
+        "status_code": 201,
+        "response_class": Response,
+        "summary": f"Insert {table} with the Supabase client",
+        "description": description,
+        "responses": dict.fromkeys((400, 401, 403, 406, 408, 413, 415, 429, 503), _POSTGREST_ERROR)
+        | documented(500)
+        | {201: {"description": "Durable"}},
+        "openapi_extra": {
+            "parameters": [
+                {"name": "apikey", "in": "header", "schema": {"type": "string"}},
+                {"name": "prefer", "in": "header", "schema": {"type": "string"}},
+                {"name": "columns", "in": "query", "schema": {"type": "string"}},
+                {"name": "on_conflict", "in": "query", "schema": {"type": "string"}},
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {"oneOf": [schema, {"type": "array", "items": schema, "maxItems": 500}]},
+                        "example": example,
+                    }
+                },
             },
         },
-    },
+    }
+
+
+_COMPLETES = (
+    "Atomic, as PostgREST inserts, whether an insert or an upsert. A known row is completed where it is empty, never"
+    " changed; the answer does not tell it from a new one. While the database is away: 503, since only events are kept"
+    " on the local disk."
+)
+SUPABASE: dict[str, dict[str, Any]] = {
+    "events": _insert(
+        "events", "Atomic, as PostgREST inserts. Known `event_id`s are left as they are.", _EVENT, _EVENT_EXAMPLE
+    ),
+    "sessions": _insert("sessions", _COMPLETES, _SESSION, _SESSION_EXAMPLE),
+    "users": _insert("users", _COMPLETES, _USER, {"user_id": _EVENT_EXAMPLE["user_id"]}),
 }
 
 SUPABASE_READ: dict[str, Any] = {

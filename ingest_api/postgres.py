@@ -1,4 +1,4 @@
-"""The two things the public application asks of Postgres, each on connections of its own, each in threads."""
+"""The three things the public application asks of Postgres, each on connections of its own, each in threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import psycopg
 from ingest_api.sites import PostgresAwayError, Site
 from warehouse.database import connect
 from warehouse.errors import UserError
-from warehouse.events.landing import land
+from warehouse.events.landing import DATA_ERRORS, land, retry_deadlocks
 from warehouse.events.schema import Row
 
 ANSWER_SECONDS = 20.0
@@ -24,6 +24,20 @@ ANSWER_SECONDS = 20.0
 
 
 _Result = TypeVar("_Result")
+
+
+class RefusedError(Exception):
+    """Postgres refused rows for what is in them.
+
+    Args:
+        code: SQLSTATE.
+        message: Postgres's own; it may quote the rows, and is for their sender alone.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
 
 
 class Connection:
@@ -55,6 +69,30 @@ class Connection:
             return Site(row[0], tuple(_host_name(domain) for domain in row[1])) if row else None
 
         return await self._run(ask)
+
+    async def land_profiles(self, kind: str, site_id: str, text: str) -> None:
+        """Land sessions or users of a site, all or none.
+
+        Args:
+            kind: `sessions` or `users`.
+            site_id: Whose they are.
+            text: A JSON array of objects.
+
+        Raises:
+            RefusedError: One of them cannot be stored.
+            PostgresAwayError: The server is away, or silent.
+        """
+
+        def ask(connection: psycopg.Connection) -> None:
+            try:
+                arguments = [kind, site_id, text]
+                retry_deadlocks(lambda: connection.execute("select public.land_profiles(%s, %s, %s::json)", arguments))
+            except UnicodeEncodeError:
+                raise RefusedError("22P05", "unsupported Unicode escape sequence") from None
+            except DATA_ERRORS as error:
+                raise RefusedError(error.sqlstate or "22000", error.diag.message_primary or "refused") from None
+
+        await self._run(ask)
 
     async def close(self) -> None:
         """Close the connection; nothing may be under way."""

@@ -30,6 +30,7 @@ SYSTEM_USER = "pgserver"
 START_SECONDS = 60
 STOP_SECONDS = 60
 ORPHAN_SECONDS = 20
+WAL_SEGMENT_MB = 4
 
 
 def free_port(wanted: int, host: str = HOST, *, exact: bool = False, taken: frozenset[int] = frozenset()) -> int:
@@ -154,6 +155,8 @@ class EmbeddedPostgres:
             cluster = folder / "cluster"
             command = ["initdb", "-D", str(cluster), "-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8"]
             command += ["--locale=C.UTF-8", "--data-checksums", f"--pwfile={password_file}"]
+            # A new segment of the log is filled while a commit waits: small ones make that wait short.
+            command += [f"--wal-segsize={WAL_SEGMENT_MB}"]
             result = self._run(command, user)
             if result.returncode != 0:
                 reason = (result.stderr.strip().splitlines() or ["no message"])[-1]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -47,6 +48,15 @@ def test_the_client_inserts_and_upserts_and_cannot_read(client: Path, shared_ing
         "insertOtherSite": (401, "42501"),
         "insertReturning": (401, "42501"),
         "read": (401, "42501"),
+        "insertUsers": (201, None),
+        "upsertUser": (201, None),
+        "insertUserTwice": (201, None),
+        "insertNamelessUser": (400, "23502"),
+        "insertSession": (201, None),
+        "upsertSession": (201, None),
+        "insertBadSession": (400, "22P02"),
+        "insertUnknownSessionColumn": (400, "PGRST204"),
+        "readSessions": (401, "42501"),
         "stranger": (401, "unknown_key"),
     }
     assert all(step["data"] is None for step in saw.values())
@@ -54,6 +64,15 @@ def test_the_client_inserts_and_upserts_and_cannot_read(client: Path, shared_ing
         "select page_title, source, page_host from public.events where page_title like 'supabase %%' order by 1"
     )
     assert stored == [(f"supabase {number}", "supabase", "shop.example") for number in range(6)]
+    users = shared_ingest.rows(
+        "select user_id, first_seen_at > now() - interval '1 hour', event_count from public.users"
+        " where user_id like 'supabase-%%' order by 1"
+    )
+    assert users == [("supabase-1", True, 0), ("supabase-2", True, 0)]
+    sessions = shared_ingest.rows(
+        "select user_id, browser, os, event_count from public.sessions where session_id::text like '5e551011%%'"
+    )
+    assert sessions == [("supabase-1", "Firefox", "Linux", 0)], "what was empty is filled, what was there stays"
 
 
 def post(server: IngestServer, body: object, query: str = "", **headers: str) -> httpx.Response:
@@ -82,6 +101,26 @@ def test_answers_are_those_of_postgrest(shared_ingest: IngestServer):
         assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
         assert set(answer.json()) == {"code", "details", "hint", "message"}
     assert post(shared_ingest, []).status_code == 201
+
+
+def test_profiles_of_others_and_of_what_no_column_holds_are_refused(shared_ingest: IngestServer):
+    def answer(table: str, text: str) -> tuple[int, str]:
+        answer = httpx.post(
+            f"{shared_ingest.url}/rest/v1/{table}",
+            content=text,
+            headers={"apikey": shared_ingest.site_key, "Content-Type": "application/json"},
+            timeout=30,
+        )
+        return answer.status_code, answer.json()["code"]
+
+    assert answer("users", '{"site_id": "other", "user_id": "u"}') == (401, "42501")
+    assert answer("users", r'{"user_id": "a\u0000b"}') == (400, "22P05")
+    assert answer("users", r'{"user_id": "a\ud800b"}') in {(400, "22P05"), (400, "22P02"), (400, "PGRST102")}
+    assert answer("users", json.dumps({"user_id": "x" * 129})) == (400, "23514")
+    assert answer("users", '{"user_id": "u", "first_seen_at": "yesterday-ish"}') == (400, "22007")
+    assert answer("sessions", '{"session_id": null}') == (400, "23502")
+    assert answer("sessions", json.dumps({"session_id": str(uuid4()), "os": "x" * 200})) == (400, "23514")
+    assert shared_ingest.rows("select from public.users where user_id in ('u', %s)", "x" * 129) == []
 
 
 def test_columns_choose_what_is_read(shared_ingest: IngestServer):

@@ -135,6 +135,45 @@ def test_what_cannot_be_stored_is_refused_by_name(raw: bytes, code: str) -> None
     assert code_of(raw) == code
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        event()[:-1] + rb',"page_title":"\ud800"}',
+        event()[:-1] + rb',"page_title":"a, [\"} \udc00"}',
+        event()[:-1] + b',"page_title":"\xff"}',
+        event()[:-1] + b',"payload":{"a":' + b"[" * 5000 + b"]" * 5000 + b"}}",
+        event()[:-1] + b',"payload":{"a":NaN}}',
+        b"nonsense",
+        b"",
+    ],
+)
+@pytest.mark.parametrize("form", [b"[%b]", b' {"sent_at": "2026-11-22T12:00:00Z", "events": [%b] } '])
+def test_what_cannot_be_read_spoils_its_own_event_alone(spoilt: bytes, form: bytes) -> None:
+    batch = parse_batch(form % b" , ".join([event(), spoilt, event(page_title="a,]b")]), LIMITS)
+    assert batch.indexes == [0, 2]
+    assert batch.events[1].page_title == "a,]b"
+    assert [rejection.index for rejection in batch.rejected] == [1]
+    assert (batch.sent_at is None) == form.startswith(b"[")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[",
+        b"[}",
+        b"[]]",
+        b'["]',
+        b'{"events": [nonsense}',
+        b'{"events": nonsense}',
+        b'{"sent_at": x, "events": [x]}',
+        b"x",
+    ],
+)
+def test_a_body_without_matching_brackets_is_refused_whole(body: bytes) -> None:
+    with pytest.raises(BatchError):
+        parse_batch(body, LIMITS)
+
+
 def test_depth_is_bounded_and_breadth_is_not() -> None:
     def nested(levels: int) -> dict[str, Any]:
         return {"a": nested(levels - 1)} if levels > 1 else {}

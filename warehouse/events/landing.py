@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import LiteralString
+from collections.abc import Callable, Sequence
+from typing import LiteralString, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -18,8 +18,10 @@ LAND: LiteralString = "select public.land_events(%s::json)"
 IMPORT: LiteralString = "select ops.import_events(%s::json)"
 
 DEADLOCK_TRIES = 5
-# What a row's own content can be refused for; anything else is the server's trouble, and the caller's to handle.
-_DATA_ERRORS = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, errors.StatementTooComplex)
+DATA_ERRORS = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, errors.StatementTooComplex)
+"""What a row's own content can be refused for; anything else is the server's trouble, and the caller's to handle."""
+
+_Result = TypeVar("_Result")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -42,7 +44,7 @@ def land(connection: psycopg.Connection, rows: Sequence[Row], statement: Literal
         return set()
     try:
         return _execute(connection, rows, statement)
-    except _DATA_ERRORS as error:
+    except DATA_ERRORS as error:
         if len(rows) == 1:
             _refuse(rows[0], error)
             return _execute(connection, rows, statement)
@@ -50,16 +52,23 @@ def land(connection: psycopg.Connection, rows: Sequence[Row], statement: Literal
     return land(connection, rows[:middle], statement) | land(connection, rows[middle:], statement)
 
 
+def retry_deadlocks(work: Callable[[], _Result]) -> _Result:
+    """What `work` gives, tried again when it meets a deadlock.
+
+    Raises:
+        psycopg.OperationalError: It stays in deadlock.
+    """
+    for attempt in range(1, DEADLOCK_TRIES):
+        try:
+            return work()
+        except (errors.DeadlockDetected, errors.SerializationFailure):
+            time.sleep(0.01 * attempt)
+    return work()
+
+
 def _execute(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString) -> set[UUID]:
     text = _encode(rows).decode()
-    for attempt in range(1, DEADLOCK_TRIES + 1):
-        try:
-            return {row[0] for row in connection.execute(statement, [text])}
-        except (errors.DeadlockDetected, errors.SerializationFailure):
-            if attempt == DEADLOCK_TRIES:
-                raise
-            time.sleep(0.01 * attempt)
-    raise AssertionError("unreachable")
+    return retry_deadlocks(lambda: {row[0] for row in connection.execute(statement, [text])})
 
 
 def _refuse(row: Row, error: psycopg.Error) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
 
+from warehouse.events import json_parts
 from warehouse.events.schema import (
     EARLIEST_TIME,
     LATEST_TIME,
@@ -66,6 +67,7 @@ class Batch:
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_time = msgspec.json.Decoder(Time | None).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_id = msgspec.json.Decoder(_OnlyId).decode
 
@@ -98,21 +100,41 @@ def parse_batch(body: bytes, limits: Limits) -> Batch:
     return batch
 
 
-def _open_envelope(body: bytes) -> tuple[datetime | None, list[msgspec.Raw]]:
+def _open_envelope(body: bytes) -> tuple[datetime | None, Sequence[msgspec.Raw | bytes]]:
     try:
         if body.lstrip()[:1] == b"[":
             return None, _decode_array(body)
         envelope = _decode_envelope(body)
-        check_time("sent_at", envelope.sent_at)
     except msgspec.ValidationError as error:
         raise BatchError("invalid_batch", f"Not an array of events nor {{sent_at, events}}: {error}.") from error
-    except _READ_ERRORS as error:
-        raise BatchError("invalid_json", f"The body is not JSON in UTF-8: {error}.") from error
-    except RecursionError as error:
-        raise BatchError("invalid_json", "The body is nested too deeply to be read.") from error
+    except (*_READ_ERRORS, RecursionError) as error:
+        cut = _cut_envelope(body)
+        if cut is None:
+            raise BatchError("invalid_json", f"The body is not JSON in UTF-8: {error}.") from error
+        return cut
+    return _sent_at(envelope.sent_at), envelope.events
+
+
+def _cut_envelope(body: bytes) -> tuple[datetime | None, list[bytes]] | None:
+    """The same of a body that cannot be read as a whole: the events, of which one at least cannot be read either."""
+    if (events := json_parts.elements(body)) is not None:
+        return None, events
+    parts = json_parts.members(body)
+    if parts is None or (events := json_parts.elements(parts.get(b"events", b""))) is None:
+        return None
+    try:
+        sent_at = _decode_time(parts.get(b"sent_at", b"null"))
+    except (*_READ_ERRORS, msgspec.ValidationError, RecursionError):
+        return None
+    return _sent_at(sent_at), events
+
+
+def _sent_at(value: datetime | None) -> datetime | None:
+    try:
+        check_time("sent_at", value)
     except InvalidEventError as error:
         raise BatchError("invalid_batch", error.detail) from error
-    return envelope.sent_at and envelope.sent_at.astimezone(UTC), envelope.events
+    return value and value.astimezone(UTC)
 
 
 def parse_event(raw: bytes, limits: Limits) -> Event:

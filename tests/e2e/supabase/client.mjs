@@ -7,6 +7,7 @@ const events = JSON.parse(text);
 const client = createClient(url, key, { auth: { persistSession: false }, realtime: { transport: class {} } });
 const seen = ({ error, status, data }) => ({ status, data, code: error && error.code, message: error && error.message });
 
+const session = '5e551011-0000-4000-8000-000000000001';
 const table = () => client.from('events');
 const steps = {
   insertOne: () => table().insert(events[0]),
@@ -19,6 +20,17 @@ const steps = {
   insertOtherSite: () => table().insert({ ...events[6], site_id: 'somebody-else' }),
   insertReturning: () => table().insert(events[6]).select(),
   read: () => table().select(),
+  insertUsers: () => client.from('users').insert([{ user_id: 'supabase-1' }, { user_id: 'supabase-2' }]),
+  upsertUser: () => client.from('users').upsert({ user_id: 'supabase-1', first_seen_at: '1999-01-01' }),
+  insertUserTwice: () => client.from('users').insert({ user_id: 'supabase-1' }),
+  insertNamelessUser: () => client.from('users').insert({ first_seen_at: new Date().toISOString() }),
+  insertSession: () => client.from('sessions').insert({ session_id: session, user_id: 'supabase-1', os: 'Linux' }),
+  upsertSession: () => client.from('sessions').upsert(
+    { session_id: session, user_id: 'supabase-2', browser: 'Firefox', os: 'Windows' }, { onConflict: 'session_id' },
+  ),
+  insertBadSession: () => client.from('sessions').insert([{ session_id: crypto.randomUUID() }, { session_id: 'x' }]),
+  insertUnknownSessionColumn: () => client.from('sessions').insert({ session_id: session, colour: 'red' }),
+  readSessions: () => client.from('sessions').select(),
 };
 const results = {};
 for (const [name, step] of Object.entries(steps)) results[name] = seen(await step());

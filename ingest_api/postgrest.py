@@ -1,0 +1,164 @@
+"""How PostgREST takes an insert: what its clients ask for, and the answers and errors they understand.
+
+A request is atomic: 201 and an empty body, or an error in PostgREST's JSON and nothing stored. The public key cannot
+read, so whatever would return rows is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+from fastapi import Request
+from fastapi.responses import Response
+
+from ingest_api.intake import Intake, Sender
+from ingest_api.problems import ProblemError
+from ingest_api.requests import read_body
+from ingest_api.sites import Site
+
+# Values keep their text: it is checked once, by whoever stores it.
+Fields = dict[str, msgspec.Raw]
+_decode = msgspec.json.Decoder(Fields | list[Fields]).decode
+_COLUMN = re.compile(r'"?([A-Za-z_][A-Za-z0-9_]{0,62})"?')
+
+
+class PostgrestError(Exception):
+    """An error as PostgREST writes it.
+
+    Args:
+        status: HTTP status.
+        code: PostgreSQL's or PostgREST's code.
+        message: What is wrong.
+        hint: What to do about it.
+    """
+
+    def __init__(self, status: int, code: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def response(self, headers: Mapping[str, str] | None = None) -> Response:
+        """The error's JSON."""
+        body = {"code": self.code, "details": None, "hint": self.hint, "message": self.message}
+        return Response(msgspec.json.encode(body), self.status, dict(headers or {}), "application/json")
+
+
+class Table(ABC):
+    """A table that the public key may insert into.
+
+    Args:
+        intake: What all ways in share.
+    """
+
+    name: str
+    columns: frozenset[str]
+    """Columns that a client may name. Those that the server fills itself are taken, and not believed."""
+    conflict_targets: frozenset[str]
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+
+    @abstractmethod
+    async def store(self, objects: list[Fields], site: Site, sender: Sender) -> None:
+        """Make the rows durable, all or none.
+
+        Raises:
+            PostgrestError: One of them cannot be taken.
+            ProblemError: Not now.
+        """
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer 201 after the rows are durable."""
+        try:
+            await self._insert(request)
+        except PostgrestError as error:
+            return error.response()
+        except ProblemError as problem:
+            # Whole answers of ours (a key that is unknown, a bound) in the form that this client can show.
+            error = PostgrestError(problem.status, problem.code, problem.detail)
+            return error.response(problem.headers)
+        return Response(status_code=HTTPStatus.CREATED, headers={"Content-Range": "*/*"})
+
+    async def read(self, _: Request) -> Response:
+        """Refuse to read, as PostgREST does without the right."""
+        return self._cannot_read().response()
+
+    async def _insert(self, request: Request) -> None:
+        intake, scope = self._intake, request.scope
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        site = await intake.site(scope, headers)
+        columns = self._read_wish(request)
+        media_type = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
+        if media_type != b"application/json":
+            raise PostgrestError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "PGRST102", "None of these media types are available."
+            )
+        body = await read_body(request.receive, headers, intake.max_request_bytes)
+        objects = self._read_objects(body, columns)
+        if len(objects) > intake.limits.max_events:
+            raise PostgrestError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "54000", f"at most {intake.limits.max_events} rows at once"
+            )
+        sender = intake.sender(scope, headers)
+        await intake.admit(site, sender, len(objects))
+        own = {b"null", msgspec.json.encode(site.site_id)}
+        if any(bytes(fields.pop("site_id", b"null")) not in own for fields in objects):
+            raise PostgrestError(
+                HTTPStatus.UNAUTHORIZED, "42501", f'new row violates row-level security policy for table "{self.name}"'
+            )
+        await self.store(objects, site, sender)
+
+    def _cannot_read(self) -> PostgrestError:
+        return PostgrestError(
+            HTTPStatus.UNAUTHORIZED,
+            "42501",
+            f"permission denied for table {self.name}",
+            "The public key may insert only.",
+        )
+
+    def _read_wish(self, request: Request) -> frozenset[str] | None:
+        """The columns that the query names, if it does; the rest of what it wishes is checked."""
+        headers, query = request.headers, request.query_params
+        if headers.get("content-profile", "public") != "public":
+            raise PostgrestError(
+                HTTPStatus.NOT_ACCEPTABLE,
+                "PGRST106",
+                "Invalid schema",
+                "Only the following schemas are exposed: public",
+            )
+        if query.get("on_conflict", "").replace(" ", "").replace('"', "") not in self.conflict_targets:
+            raise PostgrestError(
+                HTTPStatus.BAD_REQUEST,
+                "42P10",
+                "there is no unique or exclusion constraint matching the ON CONFLICT specification",
+            )
+        if "return=representation" in headers.get("prefer", "").replace(" ", "").split(",") or "select" in query:
+            raise self._cannot_read()
+        if not query.get("columns"):
+            return None
+        names = [_COLUMN.fullmatch(part.strip()) for part in query["columns"].split(",")]
+        if None in names:
+            raise PostgrestError(HTTPStatus.BAD_REQUEST, "PGRST100", '"failed to parse columns parameter"')
+        return frozenset(name[1] for name in names if name is not None)
+
+    def _read_objects(self, body: bytes, columns: frozenset[str] | None) -> list[Fields]:
+        try:
+            decoded = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise PostgrestError(HTTPStatus.BAD_REQUEST, "PGRST102", "Empty or invalid json") from None
+        objects = decoded if isinstance(decoded, list) else [decoded]
+        if columns is None and len({frozenset(item) for item in objects}) > 1:
+            raise PostgrestError(HTTPStatus.BAD_REQUEST, "PGRST102", "All object keys must match")
+        named = columns if columns is not None else frozenset(objects[0]) if objects else frozenset[str]()
+        unknown = sorted(named - self.columns)
+        if unknown:
+            name = unknown[0][:63].encode(errors="replace").decode()
+            message = f"Could not find the '{name}' column of '{self.name}' in the schema cache"
+            raise PostgrestError(HTTPStatus.BAD_REQUEST, "PGRST204", message)
+        return [{name: item[name] for name in named if name in item} for item in objects]
