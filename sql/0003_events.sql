@@ -123,6 +123,47 @@ create table public.event_claims (
 comment on table public.event_claims is
 'The created_at of each event whose own time was absent, out of bounds or near them, so that a resend gets the same.';
 
+create table ops.erased_visitors (
+    visitor_hash bytea primary key,
+    erased_at timestamptz not null default now()
+);
+comment on table ops.erased_visitors is
+'A keyed hash of site and visitor id of everyone who was erased: what comes late from them is dropped on landing.';
+
+create table ops.erasure_key (
+    only_one boolean primary key default true check (only_one),
+    inner_key bytea not null,
+    outer_key bytea not null
+);
+comment on table ops.erasure_key is
+'The two keys of the nested hash in ops.erased_visitors (NMAC; HMAC makes both of one). Each fills a block of SHA-256.';
+insert into ops.erasure_key (inner_key, outer_key)
+select
+    uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) as inner_key,
+    uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+    || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) as outer_key;
+
+create function ops.visitor_hash(site_id text, user_id text, inner_key bytea, outer_key bytea) returns bytea
+language sql
+stable
+parallel safe
+as $$
+    select sha256(outer_key || sha256(inner_key || convert_to(site_id || chr(31) || user_id, 'UTF8')))
+$$;
+comment on function ops.visitor_hash(text, text, bytea, bytea) is
+'The name of a visitor in ops.erased_visitors. The key is passed, so that calls are inlined.';
+
+-- A session is looked for under the visitor that it began with; one in which another id appeared is named here as well.
+create table ops.shared_sessions (
+    site_id text not null,
+    user_id text not null,
+    session_id uuid not null,
+    primary key (site_id, user_id, session_id)
+);
+comment on table ops.shared_sessions is
+'Sessions with events of a visitor other than the one in public.sessions: events have no index by visitor.';
+
 create table public.rejected_events (
     id bigint generated always as identity primary key,
     site_id text not null,
@@ -163,70 +204,81 @@ begin
 
     -- The earliest event of a session describes it, in whatever order and company its events arrive; a session that a
     -- client upserted before any event keeps what the client said.
-    insert into public.sessions as s (
-        site_id, session_id, user_id, started_at, last_seen_at, event_count, landing_page, referrer,
-        utm_source, utm_medium, utm_campaign, utm_term, utm_content, device_type, browser, os, is_bot
+    with described as (
+        insert into public.sessions as s (
+            site_id, session_id, user_id, started_at, last_seen_at, event_count, landing_page, referrer,
+            utm_source, utm_medium, utm_campaign, utm_term, utm_content, device_type, browser, os, is_bot
+        )
+        select distinct on (site_id, session_id)
+            site_id,
+            session_id,
+            coalesce(user_id, max(user_id) over w),
+            min(created_at) over w,
+            max(created_at) filter (where event_type not in ('page_leave', 'web_vitals')) over w,
+            count(*) over w,
+            page_url, referrer, utm_source, utm_medium, utm_campaign, utm_term, utm_content,
+            device_type, browser, os,
+            bool_or(is_bot) over w
+        from inserted
+        where session_id is not null
+        window w as (partition by site_id, session_id)
+        order by site_id, session_id, created_at, event_id
+        on conflict (site_id, session_id) do update set
+            landing_page = case
+                when s.event_count = 0 then coalesce(s.landing_page, excluded.landing_page)
+                when excluded.started_at < s.started_at then excluded.landing_page else s.landing_page
+            end,
+            referrer = case
+                when s.event_count = 0 then coalesce(s.referrer, excluded.referrer)
+                when excluded.started_at < s.started_at then excluded.referrer else s.referrer
+            end,
+            utm_source = case
+                when s.event_count = 0 then coalesce(s.utm_source, excluded.utm_source)
+                when excluded.started_at < s.started_at then excluded.utm_source else s.utm_source
+            end,
+            utm_medium = case
+                when s.event_count = 0 then coalesce(s.utm_medium, excluded.utm_medium)
+                when excluded.started_at < s.started_at then excluded.utm_medium else s.utm_medium
+            end,
+            utm_campaign = case
+                when s.event_count = 0 then coalesce(s.utm_campaign, excluded.utm_campaign)
+                when excluded.started_at < s.started_at then excluded.utm_campaign else s.utm_campaign
+            end,
+            utm_term = case
+                when s.event_count = 0 then coalesce(s.utm_term, excluded.utm_term)
+                when excluded.started_at < s.started_at then excluded.utm_term else s.utm_term
+            end,
+            utm_content = case
+                when s.event_count = 0 then coalesce(s.utm_content, excluded.utm_content)
+                when excluded.started_at < s.started_at then excluded.utm_content else s.utm_content
+            end,
+            device_type = case
+                when s.event_count = 0 then coalesce(s.device_type, excluded.device_type)
+                when excluded.started_at < s.started_at then excluded.device_type else s.device_type
+            end,
+            browser = case
+                when s.event_count = 0 then coalesce(s.browser, excluded.browser)
+                when excluded.started_at < s.started_at then excluded.browser else s.browser
+            end,
+            os = case
+                when s.event_count = 0 then coalesce(s.os, excluded.os)
+                when excluded.started_at < s.started_at then excluded.os else s.os
+            end,
+            user_id = coalesce(s.user_id, excluded.user_id),
+            started_at = least(s.started_at, excluded.started_at),
+            last_seen_at = greatest(s.last_seen_at, excluded.last_seen_at),
+            event_count = s.event_count + excluded.event_count,
+            is_bot = s.is_bot or excluded.is_bot
+        returning site_id, session_id, user_id
     )
-    select distinct on (site_id, session_id)
-        site_id,
-        session_id,
-        coalesce(user_id, max(user_id) over w),
-        min(created_at) over w,
-        max(created_at) filter (where event_type not in ('page_leave', 'web_vitals')) over w,
-        count(*) over w,
-        page_url, referrer, utm_source, utm_medium, utm_campaign, utm_term, utm_content,
-        device_type, browser, os,
-        bool_or(is_bot) over w
-    from inserted
-    where session_id is not null
-    window w as (partition by site_id, session_id)
-    order by site_id, session_id, created_at, event_id
-    on conflict (site_id, session_id) do update set
-        landing_page = case
-            when s.event_count = 0 then coalesce(s.landing_page, excluded.landing_page)
-            when excluded.started_at < s.started_at then excluded.landing_page else s.landing_page
-        end,
-        referrer = case
-            when s.event_count = 0 then coalesce(s.referrer, excluded.referrer)
-            when excluded.started_at < s.started_at then excluded.referrer else s.referrer
-        end,
-        utm_source = case
-            when s.event_count = 0 then coalesce(s.utm_source, excluded.utm_source)
-            when excluded.started_at < s.started_at then excluded.utm_source else s.utm_source
-        end,
-        utm_medium = case
-            when s.event_count = 0 then coalesce(s.utm_medium, excluded.utm_medium)
-            when excluded.started_at < s.started_at then excluded.utm_medium else s.utm_medium
-        end,
-        utm_campaign = case
-            when s.event_count = 0 then coalesce(s.utm_campaign, excluded.utm_campaign)
-            when excluded.started_at < s.started_at then excluded.utm_campaign else s.utm_campaign
-        end,
-        utm_term = case
-            when s.event_count = 0 then coalesce(s.utm_term, excluded.utm_term)
-            when excluded.started_at < s.started_at then excluded.utm_term else s.utm_term
-        end,
-        utm_content = case
-            when s.event_count = 0 then coalesce(s.utm_content, excluded.utm_content)
-            when excluded.started_at < s.started_at then excluded.utm_content else s.utm_content
-        end,
-        device_type = case
-            when s.event_count = 0 then coalesce(s.device_type, excluded.device_type)
-            when excluded.started_at < s.started_at then excluded.device_type else s.device_type
-        end,
-        browser = case
-            when s.event_count = 0 then coalesce(s.browser, excluded.browser)
-            when excluded.started_at < s.started_at then excluded.browser else s.browser
-        end,
-        os = case
-            when s.event_count = 0 then coalesce(s.os, excluded.os)
-            when excluded.started_at < s.started_at then excluded.os else s.os
-        end,
-        user_id = coalesce(s.user_id, excluded.user_id),
-        started_at = least(s.started_at, excluded.started_at),
-        last_seen_at = greatest(s.last_seen_at, excluded.last_seen_at),
-        event_count = s.event_count + excluded.event_count,
-        is_bot = s.is_bot or excluded.is_bot;
+
+    insert into ops.shared_sessions (site_id, user_id, session_id)
+    select distinct i.site_id, i.user_id, i.session_id
+    from inserted as i
+    inner join described as d on i.site_id = d.site_id and i.session_id = d.session_id
+    where i.user_id <> d.user_id
+    order by 1, 2, 3
+    on conflict do nothing;
     return null;
 end
 $$;

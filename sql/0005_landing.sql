@@ -30,7 +30,11 @@ as $$
             greatest(
                 least(coalesce(e.arrived_at, now()), now()),
                 case when keep_times then '-infinity' else now() - interval '35 days' end
-            ) as received_at
+            ) as received_at,
+            case
+                when e.reject_code is null then e.user_id
+                else substring(e.reject_body from '"user_id"\s*:\s*"([^"\\]+)"')
+            end as visitor
         from json_to_recordset(batch) as e (
             event_id uuid, session_id uuid, is_bot boolean, site_id text, user_id text, event_type text, source text,
             page_url text, page_host text, page_path text, page_title text, referrer text, referrer_host text,
@@ -42,11 +46,26 @@ as $$
         )
     ),
 
+    -- what comes late from somebody who was erased is dropped
+    erased as materialized (
+        select visitors.site_id, visitors.visitor
+        from (select distinct site_id, visitor from incoming where visitor is not null) as visitors
+        inner join ops.erased_visitors as known
+            on known.visitor_hash = ops.visitor_hash(
+                visitors.site_id, visitors.visitor,
+                (select k.inner_key from ops.erasure_key as k), (select k.outer_key from ops.erasure_key as k)
+            )
+    ),
+
     refused as (
         insert into public.rejected_events (site_id, event_id, code, detail, body, source, received_at)
         select site_id, reject_event_id, reject_code, coalesce(reject_detail, ''), reject_body, source, received_at
         from incoming
-        where reject_code is not null
+        where
+            reject_code is not null
+            and not exists (
+                select from erased where erased.site_id = incoming.site_id and erased.visitor = incoming.visitor
+            )
         order by site_id, reject_body
         on conflict do nothing
     ),
@@ -60,7 +79,11 @@ as $$
                     then client_created_at
             end as own_time
         from incoming
-        where reject_code is null
+        where
+            reject_code is null
+            and not exists (
+                select from erased where erased.site_id = incoming.site_id and erased.visitor = incoming.visitor
+            )
     ),
 
     events as (

@@ -9,6 +9,20 @@ as $$
     select exists (select from public.sites as s where s.site_id = site)
 $$;
 
+create function ops.is_erased(site text, visitor text) returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from ops.erased_visitors as e
+        where e.visitor_hash = (
+            select ops.visitor_hash(site, visitor, k.inner_key, k.outer_key) from ops.erasure_key as k
+        )
+    )
+$$;
+
 -- On Supabase anyone may sign up and becomes "authenticated": a role in app_metadata, which only the project's owner
 -- can set, tells the team from visitors. Elsewhere the database role itself is the proof.
 create function ops.may_read() returns boolean
@@ -32,6 +46,10 @@ alter table public.rejected_events enable row level security;
 alter table archive.events enable row level security;
 alter table archive.cold_files enable row level security;
 alter table ops.watermarks enable row level security;
+alter table ops.months enable row level security;
+alter table ops.erased_visitors enable row level security;
+alter table ops.erasure_key enable row level security;
+alter table ops.shared_sessions enable row level security;
 
 revoke all on all tables in schema public, archive, ops from public, anon, authenticated;
 revoke all on all sequences in schema public from public, anon, authenticated;
@@ -40,12 +58,16 @@ revoke all on function public.site_for_key(text), public.land_events(json) from 
 
 grant insert on public.users, public.sessions, public.events to anon;
 grant usage on sequence public.events_id_seq to anon;
-grant execute on function ops.site_exists(text) to anon;
+grant execute on function ops.site_exists(text), ops.is_erased(text, text) to anon;
 
-create policy anon_inserts on public.users for insert to anon with check (ops.site_exists(site_id));
-create policy anon_inserts on public.sessions for insert to anon with check (ops.site_exists(site_id));
+create policy anon_inserts on public.users for insert to anon with check (
+    ops.site_exists(site_id) and not ops.is_erased(site_id, user_id)
+);
+create policy anon_inserts on public.sessions for insert to anon with check (
+    ops.site_exists(site_id) and not ops.is_erased(site_id, user_id)
+);
 create policy anon_inserts on public.events for insert to anon with check (
-    ops.site_exists(site_id)
+    ops.site_exists(site_id) and not ops.is_erased(site_id, user_id)
     -- the bounds of the API hold for direct clients as well: no live event reaches an archived month
     and created_at between now() - interval '35 days' and now() + interval '25 hours'
     and received_at between now() - interval '1 minute' and now()

@@ -35,12 +35,12 @@ RIGHTS: dict[str, dict[str, set[str]]] = {
     },
 }
 FUNCTIONS = {
-    "anon": {"ops.site_exists"},
+    "anon": {"ops.is_erased", "ops.site_exists"},
     "authenticated": {"ops.may_read"},
-    INGEST_LOGIN: {"public.land_events", "public.site_for_key"},
+    INGEST_LOGIN: {"public.land_events", "public.land_profiles", "public.site_for_key"},
     READER_LOGIN: set[str](),
     "analyst": set[str](),
-    "service_role": {"public.land_events", "public.site_for_key"},
+    "service_role": {"public.land_events", "public.land_profiles", "public.site_for_key"},
 }
 
 

@@ -1,0 +1,31 @@
+-- Roles. Supabase ships anon, authenticated and service_role; elsewhere they are made here. Roles belong to the server and
+-- not to a database: restoring a backup runs this file by itself.
+-- Login roles get their passwords from `tilda migrate`, never from a file.
+
+do $$
+declare
+    wanted text[][] := array[
+        ['anon', 'nologin'],
+        ['authenticated', 'nologin'],
+        ['service_role', 'nologin bypassrls'],
+        ['analyst', 'nologin'],
+        ['tilda_ingest', 'login noinherit'],
+        ['tilda_reader', 'login'],
+        ['tilda_privacy', 'login']
+    ];
+begin
+    for i in 1 .. array_length(wanted, 1) loop
+        if not exists (select from pg_roles where rolname = wanted[i][1]) then
+            execute format('create role %I %s', wanted[i][1], wanted[i][2]);
+        end if;
+    end loop;
+end
+$$;
+
+grant analyst to tilda_reader;
+
+-- A statement of the public API that takes longer than this has met trouble; the flush is retried or spooled.
+alter role tilda_ingest set statement_timeout = '15s';
+alter role tilda_ingest set lock_timeout = '10s';
+alter role tilda_reader set default_transaction_read_only = on;
+alter role tilda_reader set statement_timeout = '60s';
