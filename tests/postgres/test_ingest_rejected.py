@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from warehouse.database import connect
 from warehouse.events.enrichment import make_refusal
-from warehouse.events.landing import land
+from warehouse.events.landing import IMPORT, land
 from warehouse.events.rejected import Filter, count_rejected, list_rejected, replay_rejected
 from warehouse.events.schema import Limits, Row
 from warehouse.events.validation import parse_batch
@@ -35,7 +35,8 @@ def test_refusals_are_listed_and_replayed_once(database_url: str):
         for row in rows:
             row.arrived_at = arrived
         # A row that the database alone refuses: validation would have stopped it.
-        refused = Row(site_id="shop", source="api", event_id=uuid4(), event_type="click", payload={"click": {"x": "1"}})
+        refused = Row(site_id="shop", source="api", event_id=uuid4(), event_type="click", page_title="kept whole")
+        refused.payload = {"click": {"x": "1"}}
         land(connection, [*rows, refused])
 
         counts = {(site, code): number for site, code, number, _ in count_rejected(connection, Filter())}
@@ -56,6 +57,8 @@ def test_refusals_are_listed_and_replayed_once(database_url: str):
         again = replay_rejected(connection, Filter())
         assert (again.landed, again.known) == (0, 0)
         assert again.still == {"body_was_shortened": 1, "invalid_payload": 2}
+        [kept] = list_rejected(connection, Filter(code="refused_by_database"))
+        assert json.loads(kept.body or "")["page_title"] == "kept whole"
         assert sum(number for _, _, number, _ in count_rejected(connection, Filter())) == 3
 
         stored = connection.execute("select event_id::text, received_at from public.events order by payload").fetchall()
@@ -63,3 +66,16 @@ def test_refusals_are_listed_and_replayed_once(database_url: str):
 
         land(connection, rows[:1])  # the same event is refused once more, though it is stored by now
         assert replay_rejected(connection, Filter(code="payload_too_large")).known == 1
+
+
+def test_a_line_of_an_import_keeps_its_time(database_url: str):
+    body = {"event_id": "order-7", "event_type": "page_view", "created_at": "2019-05-05T12:00:00Z"}
+    late = Row(site_id="shop", source="import", reject_code="was_refused", reject_body=json.dumps(body))
+    with connect(database_url) as connection:
+        land(connection, [late], IMPORT)
+        first = replay_rejected(connection, Filter())
+        assert (first.landed, first.known, first.still) == (1, 0, {})
+        assert connection.execute("select created_at, received_at, source from public.events").fetchall() == [
+            (datetime(2019, 5, 5, 12, tzinfo=UTC), datetime(2019, 5, 5, 12, tzinfo=UTC), "import")
+        ]
+        assert list_rejected(connection, Filter()) == []

@@ -11,16 +11,18 @@ import msgspec
 import psycopg
 from psycopg import errors
 
-from warehouse.events.schema import Row
+from warehouse.events.schema import Event, Row
 from warehouse.events.validation import MAX_REJECTED_BODY
 
 LAND: LiteralString = "select public.land_events(%s::json)"
 IMPORT: LiteralString = "select ops.import_events(%s::json)"
 
+REFUSED_BY_DATABASE = "refused_by_database"
 DEADLOCK_TRIES = 5
 DATA_ERRORS = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, errors.StatementTooComplex)
 """What a row's own content can be refused for; anything else is the server's trouble, and the caller's to handle."""
 
+_EVENT_FIELDS = Event.__struct_fields__
 _Result = TypeVar("_Result")
 
 _encode = msgspec.json.Encoder().encode
@@ -43,11 +45,11 @@ def land(connection: psycopg.Connection, rows: Sequence[Row], statement: Literal
     if not rows:
         return set()
     try:
-        return _execute(connection, rows, statement)
+        return land_or_raise(connection, rows, statement)
     except DATA_ERRORS as error:
         if len(rows) == 1:
             _refuse(rows[0], error)
-            return _execute(connection, rows, statement)
+            return land_or_raise(connection, rows, statement)
     middle = len(rows) // 2
     return land(connection, rows[:middle], statement) | land(connection, rows[middle:], statement)
 
@@ -66,20 +68,25 @@ def retry_deadlocks(work: Callable[[], _Result]) -> _Result:
     return work()
 
 
-def _execute(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString) -> set[UUID]:
+def land_or_raise(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString) -> set[UUID]:
+    """Land a flush, all or none, and commit it. Returns the ids that were new.
+
+    Raises:
+        psycopg.Error: One of `DATA_ERRORS` for what is in the rows; or the server fails.
+    """
     text = _encode(rows).decode()
     return retry_deadlocks(lambda: {row[0] for row in connection.execute(statement, [text])})
 
 
 def _refuse(row: Row, error: psycopg.Error) -> None:
-    """Turn a row that Postgres refused into a refusal. Nothing else of it stays: that would be refused again."""
+    """Turn a row that Postgres refused into a refusal. Its event stays as text: a column would refuse it again."""
     name = error.diag.constraint_name
-    event = {field: getattr(row, field) for field in ("event_type", "page_url", "client_created_at", "payload")}
+    event = {name: getattr(row, "client_created_at" if name == "created_at" else name) for name in _EVENT_FIELDS}
     refusal = Row(
         site_id=row.site_id,
         source=row.source,
         arrived_at=row.arrived_at,
-        reject_code="refused_by_database",
+        reject_code=REFUSED_BY_DATABASE,
         reject_detail=f"Constraint {name}." if name else f"{type(error).__name__}.",
         reject_event_id=str(row.event_id) if row.event_id else row.reject_event_id,
         reject_body=_encode(event).decode()[:MAX_REJECTED_BODY],

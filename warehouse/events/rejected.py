@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, LiteralString
 
-import msgspec
 import psycopg
 from psycopg.rows import class_row
 
 from warehouse.events.enrichment import make_row
-from warehouse.events.landing import land
-from warehouse.events.schema import Limits
+from warehouse.events.event_file import SOURCE as IMPORTED
+from warehouse.events.event_file import EventFile
+from warehouse.events.landing import DATA_ERRORS, IMPORT, LAND, REFUSED_BY_DATABASE, land_or_raise
+from warehouse.events.schema import Limits, Row
 from warehouse.events.validation import MAX_REJECTED_BODY, InvalidEventError, parse_event
+from warehouse.partitions import ensure_months, unavailable_months
 
 BATCH = 500
 
@@ -93,8 +95,8 @@ def list_rejected(connection: psycopg.Connection, wanted: Filter, most: int = 50
 def replay_rejected(connection: psycopg.Connection, wanted: Filter, limits: Limits | None = None) -> Replay:
     """Try refusals again, oldest first.
 
-    An event that is replayed counts as received when it was refused. Of its sender's address and user agent nothing
-    was kept. A body that was shortened when it was kept cannot be replayed.
+    An event that is replayed counts as received when it was refused; one of an import keeps its own times. Of its
+    sender's address and user agent nothing was kept. A body that was shortened when it was kept cannot be replayed.
 
     Args:
         connection: In autocommit mode, with the owner's rights.
@@ -120,29 +122,44 @@ def _replay_one(connection: psycopg.Connection, refusal: Refusal, limits: Limits
     text = refusal.body or ""
     if len(text) >= MAX_REJECTED_BODY:
         return "body_was_shortened"
+    if refusal.source == IMPORTED:
+        outcome = _import(connection, text.encode(), EventFile(refusal.site_id, limits))
+    else:
+        outcome = _land(connection, text.encode(), refusal, limits)
+    if isinstance(outcome, bool):
+        connection.execute("delete from public.rejected_events where id = %s", [refusal.id])
+    return outcome
+
+
+def _land(connection: psycopg.Connection, text: bytes, refusal: Refusal, limits: Limits) -> bool | str:
     try:
-        event = parse_event(_original(text, refusal.event_id), limits)
+        event = parse_event(text, limits)
     except InvalidEventError as error:
         return error.code
     row = make_row(event, site_id=refusal.site_id, source=refusal.source, address=None, user_agent=None)
     row.arrived_at = refusal.received_at
-    new = land(connection, [row])
-    # When the database refuses it again, the landing has kept it anew, with the time of the first refusal.
-    connection.execute("delete from public.rejected_events where id = %s", [refusal.id])
-    return row.reject_code or bool(new)
+    return _outcome(connection, row, LAND)
 
 
-def _original(text: str, event_id: str | None) -> bytes:
-    """The event's text. What was kept of a refusal by the database names its fields as the row does."""
+def _import(connection: psycopg.Connection, text: bytes, reader: EventFile) -> bool | str:
+    """The same for a line of an import: it keeps its time, however old."""
+    row = reader.row(text)
+    if row.reject_code is not None:
+        return row.reject_code
+    month = row.client_created_at or row.arrived_at
+    assert month is not None
+    if unavailable_months(connection, [month.astimezone(UTC).date()]):
+        return "month_is_archived"
+    ensure_months(connection, [month.astimezone(UTC).date()])
+    return _outcome(connection, row, IMPORT)
+
+
+def _outcome(connection: psycopg.Connection, row: Row, statement: LiteralString) -> bool | str:
+    """Whether the row was new. One that the database refuses again stays as it was kept first."""
     try:
-        fields: Any = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text.encode()
-    if isinstance(fields, dict) and "client_created_at" in fields:
-        fields["created_at"] = fields.pop("client_created_at")
-        fields.setdefault("event_id", event_id)
-        return msgspec.json.encode(fields)
-    return text.encode()
+        return bool(land_or_raise(connection, [row], statement))
+    except DATA_ERRORS:
+        return REFUSED_BY_DATABASE
 
 
 def _each(connection: psycopg.Connection, wanted: Filter) -> Iterator[Refusal]:
