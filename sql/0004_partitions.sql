@@ -13,11 +13,22 @@ create table archive.cold_files (
     row_count bigint not null check (row_count >= 0),
     byte_count bigint not null check (byte_count >= 0),
     checksum text not null,
+    oldest timestamptz,
+    newest timestamptz,
     written_at timestamptz not null default now(),
     verified_at timestamptz,
     dropped_at timestamptz
 );
 comment on table archive.cold_files is 'Months kept as Parquet outside Postgres, each verified before its table was dropped.';
+comment on column archive.cold_files.checksum is 'What ops.checksum gave for the table, and reading the file back as well.';
+
+create table ops.months (
+    month date primary key check (extract(day from month) = 1),
+    imported_at timestamptz,
+    restored_at timestamptz
+);
+comment on table ops.months is
+'When a month was last imported into or restored: its age counts from then, or from its end if that is later.';
 
 create view archive.all_events
 with (security_invoker = true)
@@ -49,17 +60,58 @@ begin
 end
 $$;
 
+-- Locks tables against everybody, without making anybody wait long: while a lock is waited for, all who come later wait
+-- as well. So it gives up after 40 ms and comes back; tables after the first get 10 ms each. The weaker lock before
+-- hinders no reader or writer, and makes an autovacuum step aside, which 40 ms would not.
+create function ops.lock_briefly(variadic tables regclass []) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one regclass;
+    give_up constant timestamptz := clock_timestamp() + interval '2 minutes';
+begin
+    perform set_config('lock_timeout', '1min', true);
+    foreach one in array tables loop
+        execute format('lock table only %s in share update exclusive mode', one);
+    end loop;
+    loop
+        begin
+            perform set_config('lock_timeout', '40ms', true);
+            foreach one in array tables loop
+                execute format('lock table only %s in access exclusive mode', one);
+                perform set_config('lock_timeout', '10ms', true);
+            end loop;
+            return;
+        exception when lock_not_available then
+            if clock_timestamp() > give_up then
+                raise exception using
+                    errcode = 'TA002',
+                    message = 'A long query or transaction keeps the tables of events busy.',
+                    hint = 'Try again when it has ended; pg_stat_activity shows it';
+            end if;
+            perform pg_sleep(0.1 + 0.4 * random());
+        end;
+    end loop;
+end
+$$;
+comment on function ops.lock_briefly(regclass []) is
+'ACCESS EXCLUSIVE on these tables, nobody waiting longer than 100 ms for it. Error TA002: no chance within two minutes.';
+
 -- Makes the partition of one month (UTC) under public.events if it is missing; rows of that month that wait in
--- events_default are moved into it. True if it was made.
+-- events_default become part of it. True if it was made.
 create function ops.make_month(month date) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    first_day date := date_trunc('month', month);
-    name text := 'events_' || to_char(first_day, 'YYYY_MM');
-    lower_bound timestamptz := first_day::timestamp at time zone 'UTC';
-    upper_bound timestamptz := (first_day + interval '1 month')::timestamp at time zone 'UTC';
+    few constant integer := 5000;
+    first_day constant date := date_trunc('month', month);
+    name constant text := 'events_' || to_char(first_day, 'YYYY_MM');
+    lower_bound constant timestamptz := first_day::timestamp at time zone 'UTC';
+    upper_bound constant timestamptz := (first_day + interval '1 month')::timestamp at time zone 'UTC';
+    inside bigint;
+    outside bigint;
 begin
     -- One maker at a time; the lock ends with the transaction, so that it works behind a transaction pooler.
     perform pg_advisory_xact_lock(hashtextextended('tilda.make_month', 0));
@@ -75,25 +127,83 @@ begin
     end if;
 
     execute format('create table public.%I (like public.events including all)', name);
-    execute format(
-        'with moved as (delete from public.events_default where created_at >= %L and created_at < %L returning *)
-        insert into public.%I select * from moved', lower_bound, upper_bound, name
-    );
-    execute format(
-        'alter table public.events attach partition public.%I for values from (%L) to (%L)',
-        name, lower_bound, upper_bound
-    );
+    select
+        count(*) filter (where created_at >= lower_bound and created_at < upper_bound),
+        count(*) filter (where not (created_at >= lower_bound and created_at < upper_bound))
+    into inside, outside
+    from public.events_default;
+
+    if inside > few and inside > outside then
+        -- Nobody made months for long: moving so many rows would stop all writers. The table itself becomes the month,
+        -- the new one takes its place as the default and what is not of this month.
+        perform ops.lock_briefly('public.events', 'public.events_default');
+        alter table public.events detach partition public.events_default;
+        execute format('alter table public.events_default rename to %I', name || '_waited');
+        execute format('alter table public.%I rename to events_default', name);
+        execute format('alter table public.%I rename to %I', name || '_waited', name);
+        execute format(
+            'with moved as (delete from public.%I where created_at < %L or created_at >= %L returning *)
+            insert into public.events_default select * from moved', name, lower_bound, upper_bound
+        );
+        execute format(
+            'alter table public.events attach partition public.%I for values from (%L) to (%L)',
+            name, lower_bound, upper_bound
+        );
+        alter table public.events attach partition public.events_default default;
+        perform ops.close_partition('public.events_default');
+    else
+        perform ops.lock_briefly('public.events', 'public.events_default');
+        execute format(
+            'with moved as (delete from public.events_default where created_at >= %L and created_at < %L returning *)
+            insert into public.%I select * from moved', lower_bound, upper_bound, name
+        );
+        execute format(
+            'alter table public.events attach partition public.%I for values from (%L) to (%L)',
+            name, lower_bound, upper_bound
+        );
+    end if;
     perform ops.close_partition(format('public.%I', name)::regclass);
     return true;
 end
 $$;
 comment on function ops.make_month(date) is 'Makes one monthly partition of public.events. Error TA001: the month is archived or cold.';
 
+-- The lock of make_month makes this and archiving see each other: a month is never archived under an import.
+create function ops.open_month(month date) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    made constant boolean := ops.make_month(month);
+begin
+    insert into ops.months as m (month, imported_at) values (date_trunc('month', open_month.month), now())
+    on conflict on constraint months_pkey do update set imported_at = excluded.imported_at;
+    return made;
+end
+$$;
+comment on function ops.open_month(date) is
+'Makes a month ready for an import and notes that it is imported into. Error TA001: the month is archived or cold.';
+
 create table public.events_default partition of public.events default;
 do $$
 begin
     perform ops.close_partition('public.events_default'::regclass);
 end
+$$;
+
+create function ops.wanted_months(months_ahead integer) returns setof date
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    select m::date
+    from generate_series(
+        date_trunc('month', now() at time zone 'UTC'),
+        date_trunc('month', now() at time zone 'UTC') + make_interval(months => months_ahead),
+        interval '1 month'
+    ) as m
+    union
+    select distinct date_trunc('month', created_at at time zone 'UTC')::date from public.events_default
+    order by 1
 $$;
 
 -- Keeps the current month and the next ones ready, and gives a month to whatever waits in events_default.
@@ -104,17 +214,7 @@ as $$
 declare
     wanted date;
 begin
-    for wanted in
-        select m::date
-        from generate_series(
-            date_trunc('month', now() at time zone 'UTC'),
-            date_trunc('month', now() at time zone 'UTC') + make_interval(months => months_ahead),
-            interval '1 month'
-        ) as m
-        union
-        select distinct date_trunc('month', created_at at time zone 'UTC')::date from public.events_default
-        order by 1
-    loop
+    for wanted in select * from ops.wanted_months(months_ahead) loop
         begin
             if ops.make_month(wanted) then
                 return next wanted;
@@ -127,7 +227,8 @@ begin
 end
 $$;
 comment on function ops.ensure_partitions(integer) is
-'Makes the current month, the next months_ahead, and each month whose rows wait in events_default; returns those it made.';
+'Makes the current month, the next months_ahead, and each month whose rows wait in events_default; returns those it made.
+For pg_cron; `tilda partitions ensure` does the same and commits each month by itself.';
 
 do $$
 begin

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import LiteralString
@@ -17,6 +17,8 @@ from warehouse.errors import UserError
 
 MONTH_IS_ARCHIVED = "TA001"
 """SQLSTATE of `ops.make_month` for a month that is archived or cold."""
+BUSY = "TA002"
+"""SQLSTATE of `ops.lock_briefly` when others keep the tables of events busy."""
 
 _PARTITIONS: LiteralString = """
     select
@@ -36,11 +38,15 @@ _PARTITIONS: LiteralString = """
     inner join pg_namespace as n on n.oid = c.relnamespace
     where i.inhparent in ('public.events'::regclass, 'archive.events'::regclass) and c.relkind = 'r'
     union all
-    select null, null, month, 'cold', row_count, byte_count, 0, null, null
+    select null, null, month, 'cold', row_count, byte_count, 0, oldest, newest
     from archive.cold_files
     where dropped_at is not null
     order by month nulls last
 """
+
+
+class MonthIsAwayError(UserError):
+    """The month is archived or cold."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,7 @@ class Partition:
         rows: Postgres's estimate; exact for a cold month and for a table that was never analysed.
         bytes: Size of the table without its indexes, or of the cold file.
         index_bytes: Size of the indexes.
-        oldest: The first `created_at` in it; None if it is empty or cold.
+        oldest: The first `created_at` in it; None if it is empty.
         newest: The last one.
     """
 
@@ -75,31 +81,38 @@ class _Found(Partition):
 def ensure(url: str, months_ahead: int = 3) -> list[date]:
     """Make the current month, the next ones, and each month whose rows wait in the default partition.
 
+    Each month is committed by itself, so that no lock is held longer than it takes to make one. Rows that wait for a
+    month that is archived or cold stay where they are until it is restored.
+
     Returns:
         First days of the months that were made.
 
     Raises:
-        UserError: Rows wait for a month that is archived or cold.
+        UserError: Long queries keep the tables busy.
     """
-    with connect(url) as connection, _archived_month_explained():
-        return [row[0] for row in connection.execute("select ops.ensure_partitions(%s)", [months_ahead])]
+    made: list[date] = []
+    with connect(url) as connection:
+        for (month,) in connection.execute("select * from ops.wanted_months(%s)", [months_ahead]).fetchall():
+            with suppress(MonthIsAwayError):
+                made += _make(connection, "select ops.make_month(%s)", month)
+    return made
 
 
 def ensure_months(connection: psycopg.Connection, months: Iterable[date]) -> list[date]:
-    """Make the months that these days lie in, unless they exist. Each is committed by itself in autocommit mode.
+    """Make the months that these days lie in ready for an import, and note that they are imported into.
+
+    Each is committed by itself in autocommit mode.
 
     Returns:
         First days of the months that were made.
 
     Raises:
-        UserError: A month is archived or cold.
+        MonthIsAwayError: A month is archived or cold.
+        UserError: Long queries keep the tables busy.
     """
     made: list[date] = []
     for month in sorted({day.replace(day=1) for day in months}):
-        with _archived_month_explained():
-            row = connection.execute("select ops.make_month(%s)", [month]).fetchone()
-        if row is not None and row[0]:
-            made.append(month)
+        made += _make(connection, "select ops.open_month(%s)", month)
     return made
 
 
@@ -143,13 +156,27 @@ def _with_times(connection: psycopg.Connection, found: _Found) -> Partition:
     return Partition(found.month, found.place, rows, found.bytes, found.index_bytes, oldest, newest)
 
 
+def _make(connection: psycopg.Connection, statement: LiteralString, month: date) -> list[date]:
+    with busy_explained():
+        try:
+            row = connection.execute(statement, [month]).fetchone()
+        except errors.Error as error:
+            if error.sqlstate != MONTH_IS_ARCHIVED:
+                raise
+            raise MonthIsAwayError(
+                error.diag.message_primary or "The month is archived.", f"{error.diag.message_hint}."
+            ) from error
+    return [month] if row is not None and row[0] else []
+
+
 @contextmanager
-def _archived_month_explained() -> Generator[None]:
+def busy_explained() -> Generator[None]:
+    """Say what to do when the tables of events are kept busy by others."""
     try:
         yield
     except errors.Error as error:
-        if error.sqlstate != MONTH_IS_ARCHIVED:
+        if error.sqlstate != BUSY:
             raise
         raise UserError(
-            error.diag.message_primary or "The month is archived.", f"{error.diag.message_hint}."
+            error.diag.message_primary or "The tables of events are busy.", f"{error.diag.message_hint}."
         ) from error

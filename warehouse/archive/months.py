@@ -1,0 +1,117 @@
+"""Which months of events are due to leave their place, and when the others will be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Literal, LiteralString
+
+import psycopg
+from psycopg import sql
+
+Action = Literal["archive", "cold"]
+
+_MONTHS: LiteralString = """
+    with places as (
+        select
+            to_date(substring(c.relname from '^events_(\\d{4}_\\d{2})$'), 'YYYY_MM') as month,
+            case when c.relnamespace = 'archive'::regnamespace then 'archive' else 'live' end as place
+        from pg_inherits as i
+        inner join pg_class as c on c.oid = i.inhrelid
+        where
+            i.inhparent in ('public.events'::regclass, 'archive.events'::regclass) and c.relkind = 'r'
+            and c.relname ~ '^events_\\d{4}_\\d{2}$'
+    )
+
+    select
+        p.month,
+        p.place,
+        greatest(
+            (p.month + interval '1 month')::timestamp at time zone 'UTC', m.imported_at, m.restored_at
+        ) as quiet_since
+    from places as p
+    left join ops.months as m on m.month = p.month
+    where %(month)s::date is null or p.month = %(month)s
+    order by p.month
+"""
+
+
+@dataclass(frozen=True)
+class Ages:
+    """When a month leaves its place.
+
+    Attributes:
+        archive_after: Months until it leaves `public.events`.
+        cold_after: Months until it leaves Postgres; it is archived first in any case.
+    """
+
+    archive_after: int
+    cold_after: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One month goes to one place.
+
+    Attributes:
+        month: Its first day.
+        action: `archive`: from `public.events` to `archive.events`; `cold`: from there to a file.
+        rows: How many events that is.
+    """
+
+    month: date
+    action: Action
+    rows: int
+
+
+def plan(connection: psycopg.Connection, ages: Ages, as_of: datetime) -> list[Step]:
+    """All that is due at a moment, in the order in which it is done: oldest month first."""
+    steps: list[Step] = []
+    for month, place, quiet_since in connection.execute(_MONTHS, {"month": None}).fetchall():
+        actions = _due(place, quiet_since, ages, as_of)
+        if actions:
+            rows = count_rows(connection, "public" if place == "live" else "archive", table_name(month))
+            steps += [Step(month, action, rows) for action in actions]
+    return steps
+
+
+def is_due(connection: psycopg.Connection, month: date, action: Action, ages: Ages, as_of: datetime) -> bool:
+    """Whether a month is due now, asked again at the moment that decides: an import may have begun since the plan."""
+    found = connection.execute(_MONTHS, {"month": month}).fetchone()
+    if found is None:
+        return False
+    _, place, quiet_since = found
+    return action in _due(place, quiet_since, ages, as_of)
+
+
+def table_name(month: date) -> str:
+    """The name of a month's table, live or archived."""
+    return f"events_{month:%Y_%m}"
+
+
+def months_after(moment: datetime, count: int) -> datetime:
+    """The same day and time so many months later; the last day of a shorter month."""
+    number = moment.year * 12 + moment.month - 1 + count
+    for day in range(moment.day, 27, -1):
+        try:
+            return moment.replace(year=number // 12, month=number % 12 + 1, day=day)
+        except ValueError:
+            continue
+    return moment.replace(year=number // 12, month=number % 12 + 1)
+
+
+def _due(place: str, quiet_since: datetime, ages: Ages, as_of: datetime) -> list[Action]:
+    actions: list[Action] = []
+    if place == "live":
+        if months_after(quiet_since, ages.archive_after) > as_of:
+            return []
+        actions.append("archive")
+    if months_after(quiet_since, max(ages.archive_after, ages.cold_after)) <= as_of:
+        actions.append("cold")
+    return actions
+
+
+def count_rows(connection: psycopg.Connection, schema: str, table: str) -> int:
+    """How many events a month's table holds."""
+    row = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table))).fetchone()
+    return row[0] if row else 0
