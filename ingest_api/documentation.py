@@ -144,7 +144,8 @@ PIXEL: dict[str, Any] = {
 
 WEBHOOK: dict[str, Any] = {
     "summary": "Tilda's webhook for forms and orders",
-    "description": "A form becomes `form_submit`, an order `purchase`; repeated calls are told by `tranid`.",
+    "description": "A form becomes `form_submit`, an order `purchase`; repeated calls are told by `tranid`. The address"
+    " is `/api/webhooks/tilda?token=…`, and `&key=` with the site's public key where there are several sites.",
     "responses": documented(400, 401, 403, 404, 413, 415, 503)
     | {200: {"description": "Durable, or a test call", "content": {"text/plain": {"example": "ok"}}}},
     "openapi_extra": {

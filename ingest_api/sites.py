@@ -20,6 +20,9 @@ MAX_KNOWN = 10_000
 MAX_UNKNOWN = 10_000
 MAX_WAITING = 200
 
+ONLY_SITE = "the only site"
+"""In place of a key: the site, when the database holds one alone. No request's key holds a space."""
+
 _Value = TypeVar("_Value")
 
 

@@ -20,11 +20,13 @@ from uuid import UUID, uuid5
 import msgspec
 from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
+from starlette.types import Scope
 
-from ingest_api.intake import Intake, Sender
+from ingest_api.intake import Headers, Intake, Sender
 from ingest_api.problems import ProblemError
 from ingest_api.requests import read_body, require_media_type
 from ingest_api.server_cookie import read_cookie
+from ingest_api.sites import ONLY_SITE, Site
 from warehouse.events.validation import InvalidEventError, parse_event, reject
 
 SOURCE = "webhook"
@@ -71,7 +73,7 @@ class WebhookEndpoint:
             ) from None
         if dict(fields).get("test") == "test":
             return PlainTextResponse("ok")
-        site = await intake.site(scope, headers)
+        site = await self._site(scope, headers)
         arrived_at = datetime.now(UTC)
         raw = msgspec.json.encode(make_event(fields, site.site_id))
         try:
@@ -81,6 +83,21 @@ class WebhookEndpoint:
             row = intake.refusal(reject(0, raw, refusal), site, SOURCE, arrived_at)
         await intake.store([row], SOURCE)
         return PlainTextResponse("ok")
+
+    async def _site(self, scope: Scope, headers: Headers) -> Site:
+        """The site that the address names, or the only one there is: the token has been checked."""
+        try:
+            return await self._intake.site(scope, headers)
+        except ProblemError as problem:
+            if problem.code != "missing_key":
+                raise
+        try:
+            return await self._intake.sites.find(ONLY_SITE)
+        except ProblemError as problem:
+            if problem.code != "unknown_key":
+                raise
+            detail = "There are several sites: name this one, adding &key= with its public key."
+            raise ProblemError(HTTPStatus.UNAUTHORIZED, "missing_key", detail) from None
 
 
 def make_event(fields: list[tuple[str, str]], site_id: str) -> dict[str, Any]:

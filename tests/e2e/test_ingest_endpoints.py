@@ -103,6 +103,8 @@ def test_tildas_webhook(guarded_ingest: IngestServer):
     assert guarded_ingest.rows("select code from public.rejected_events where site_id = %s", key) == [
         ("invalid_payload",)
     ]
+    nameless = httpx.post(f"{url}?token=hook-secret", data=form)
+    assert (nameless.status_code, nameless.json()["code"]) == (401, "missing_key"), "there are several sites here"
     everything = guarded_ingest.rows("select events::text from public.events where site_id = %s", key)
     assert "anna" not in str(everything).lower()
 
