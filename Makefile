@@ -14,7 +14,7 @@ TIERS := unit postgres dbt e2e browser
 # scikit-learn's threads sleep while they wait: on a busy machine they would spin for minutes.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: help setup lock browser demo up down status test test-full lint format collector bench-ingest
+.PHONY: mindsdb-meanwhile help setup lock browser demo up mindsdb down status test test-full lint format collector bench-ingest bench-ml
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,8 +40,9 @@ $(UV):
 
 setup: .venv/.ready ## The locked environment in .venv
 
-lock: | $(UV) ## Resolve requirements.lock anew from pyproject.toml
+lock: | $(UV) ## Resolve the two locks anew
 	@$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev -o requirements.lock pyproject.toml
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url -o requirements-mindsdb.lock requirements-mindsdb.in
 
 # The system's Chromium; else Debian's package, when root; else Playwright's own download.
 browser: setup
@@ -59,6 +60,9 @@ demo: setup ## The stack with real and simulated data, models, scores; DETACH=1 
 up: setup ## The stack alone; DETACH=1 returns and leaves it serving
 	@exec $(BIN)/tilda up $(if $(DETACH),--detach)
 
+mindsdb: setup ## Install the MindsDB server and run it beside the stack; MINDSDB=0 leaves it out of demo and up
+	@exec $(BIN)/tilda mindsdb
+
 down: setup ## Stop it
 	@$(BIN)/tilda down
 
@@ -67,10 +71,14 @@ status: setup ## What runs, and where
 
 # --- quality ----------------------------------------------------------------------------------------------------
 
-test: setup browser lint ## Every check and every test, long campaigns in a short form
+# Tests of what MindsDB serves wait for it; it is installed while the others run.
+mindsdb-meanwhile: setup
+	@$(BIN)/python -m tilda.mindsdb >/dev/null 2>&1 </dev/null &
+
+test: mindsdb-meanwhile browser lint ## Every check and every test, long campaigns in a short form
 	@PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest -m "not long" $(addprefix tests/,$(TIERS)) $(PYTEST_ARGS)
 
-test-full: setup browser lint ## The same with the long form of every campaign
+test-full: mindsdb-meanwhile browser lint ## The same with the long form of every campaign
 	@PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest $(addprefix tests/,$(TIERS)) $(PYTEST_ARGS)
 
 lint: setup ## Style, types, rooms, SQL, definitions

@@ -6,8 +6,8 @@ runs it is ``ml.serving``, uploaded as it stands. After ``publish`` anyone may w
     SELECT user_id, propensity FROM propensity_shop ORDER BY propensity DESC LIMIT 20
 
 Known limits of MindsDB 26.0: ``WHERE propensity > x LIMIT n`` on the join applies the limit first (use the view, or a
-sub-query), and whoever may write ``ml.model_versions`` decides what MindsDB loads (only listed types, see
-``ml.serving``).
+sub-query); a connection that a restart of Postgres broke is made anew only after a minute without queries; and whoever
+may write ``ml.model_versions`` decides what MindsDB loads (only listed types, see ``ml.serving``).
 """
 
 import hashlib
@@ -40,6 +40,7 @@ class Database:
     database: str
     user: str
     password: str = field(repr=False)
+    sslmode: str = "prefer"
     name: str = "tilda"
 
 
@@ -125,20 +126,36 @@ def _ensure_engine(client: Client) -> str:
 
 def _ensure_database(client: Client, database: Database) -> None:
     """Connect the warehouse, anew when it moved or its password changed."""
-    wanted = {"host": database.host, "port": database.port, "user": database.user, "database": database.database}
+    wanted = {
+        "host": database.host,
+        "port": database.port,
+        "user": database.user,
+        "database": database.database,
+        "sslmode": database.sslmode,
+    }
+    # MindsDB shows no password, and a connection that it holds open outlives a rotated one: a fingerprint tells.
+    wanted_name = f"mindsdb-{_fingerprint(database.password)}"
     known = client.sql("SELECT * FROM information_schema.databases").set_index("name")
     if database.name in known.index:
         stored: dict[str, Any] = json.loads(str(known.loc[database.name, "connection_data"] or "{}"))
-        if {key: stored.get(key) for key in wanted} == wanted:
+        name = (stored.get("connection_parameters") or {}).get("application_name")
+        if name == wanted_name and {key: stored.get(key) for key in wanted} == wanted:
             try:
                 client.sql(f"SELECT * FROM {database.name} (SELECT 1 AS reached)")  # noqa: S608
             except MindsDBError:
-                pass  # The password changed, or the warehouse is away; connecting anew tells which.
+                pass  # The connection broke, or the warehouse is away; connecting anew tells which.
             else:
                 return
         client.sql(f"DROP DATABASE {database.name}")
-    parameters = json.dumps(wanted | {"password": database.password})
+    parameters = json.dumps(
+        wanted | {"password": database.password, "connection_parameters": {"application_name": wanted_name}}
+    )
     client.sql(f"CREATE DATABASE {database.name} WITH ENGINE = 'postgres', PARAMETERS = {parameters}")
+
+
+def _fingerprint(password: str) -> str:
+    """Tells two passwords apart and neither away: slow to make, short."""
+    return hashlib.pbkdf2_hmac("sha256", password.encode(), b"tilda-mindsdb", 100_000).hex()[:12]
 
 
 def _load(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime
 
 from demo.bring_in import SAMPLE_LOG, simulate_into
 from demo.browser import visit
 from demo.page import serve
 from demo.simulation import Simulation
-from tilda import console, report
+from tilda import console, mindsdb, report, serving
 from tilda.materialize import materialize
 from warehouse import sites
 from warehouse.database import direct_url
@@ -22,8 +23,14 @@ VISITORS, DAYS, SEED = 8_000, 100, 7
 """The shop's size: enough conversions for a model with grounds, few enough for three minutes."""
 
 
-def run(settings: Settings, urls: dict[str, str]) -> None:
+EVERYTHING = f'not key:"{mindsdb.ASSET}"'
+"""What comes before the table: all but the publishing, which would keep people waiting for it."""
+
+
+def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[bytes] | None) -> None:
     """Bring the data in, materialise every asset, print the result. A second run adds only a browser's visit.
+
+    `installing` is the installation of MindsDB that goes on meanwhile, if one is wanted.
 
     Raises:
         UserError: A step failed.
@@ -53,10 +60,14 @@ def run(settings: Settings, urls: dict[str, str]) -> None:
         except UserError as error:
             console.err.print(f"No browser's visit: {error}", markup=False)
     with console.progress("Materialising every asset") as advance:
-        materialize(settings, "*", advance)
+        materialize(settings, EVERYTHING, advance)
     report.print_report(settings, shop.site_id, truth_file)
     console.out.print(f"\nThe snippet of {shop.site_id}:", style="bold")
     console.out.print(sites.snippet(shop, urls["ingest"]), markup=False)
+    try:
+        serving.serve(settings, shop.site_id, installing)
+    except UserError as error:
+        console.err.print(f"No scores in MindsDB: {error}", markup=False)
 
 
 def _end(settings: Settings) -> datetime:

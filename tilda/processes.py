@@ -86,6 +86,27 @@ def stop(process: psutil.Process, seconds: float = STOP_SECONDS) -> None:
     psutil.wait_procs(alive, timeout=5)
 
 
+def stop_orphans(leader: int) -> int:
+    """Stop what a process that was started here, and is dead, left behind. Returns how many there were.
+
+    They are the rest of the session that it led; its number is not given away while they live.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if psutil.Process(leader).status() != psutil.STATUS_ZOMBIE:
+            return 0
+    left = [process for process in psutil.process_iter() if process.pid != leader and _session(process) == leader]
+    for process in left:
+        stop(process, seconds=5)
+    return len(left)
+
+
+def _session(process: psutil.Process) -> int | None:
+    try:
+        return os.getsid(process.pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
 def own_start_time() -> float:
     """When this process started, as `Recorded` keeps it."""
     return psutil.Process(os.getpid()).create_time()

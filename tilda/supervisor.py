@@ -19,13 +19,14 @@ from types import FrameType
 import httpx
 import psutil
 
-from tilda import processes
+from tilda import mindsdb, processes
 from tilda.processes import Recorded
 from tilda.stack import Service, choose_ports, services
 from tilda.state import State, forget, only_one
 from warehouse import migrations
 from warehouse.database import MAIN_DATABASE, dagster_url, direct_url, embedded, ensure_database
 from warehouse.errors import UserError
+from warehouse.mindsdb_login import announce, withdraw
 from warehouse.settings import PROJECT_ROOT, Settings, load_settings
 
 READY_SECONDS = 300
@@ -55,6 +56,8 @@ class Supervisor:
         self._follow = follow
         self._state = State(supervisor=Recorded("supervisor", os.getpid(), processes.own_start_time()))
         self._children: list[_Child] = []
+        self._mindsdb: mindsdb.Server | None = None
+        self._mindsdb_answered = False
 
     def run(self) -> int:
         """Run until a signal, or until nobody follows any more. Returns the exit code."""
@@ -84,6 +87,7 @@ class Supervisor:
 
     def _start(self) -> None:
         settings = self._settings
+        withdraw(settings)
         self._tell("Starting Postgres")
         if settings.uses_embedded_postgres:
             server = embedded(settings)
@@ -95,6 +99,8 @@ class Supervisor:
         migrations.set_login_passwords(owner, settings.secrets)
         ensure_database(dagster_url(settings))
 
+        if mindsdb.is_wanted(settings):
+            self._mindsdb = mindsdb.configure(settings)
         ports = choose_ports(settings)
         wanted = services(settings, ports)
         self._tell("Starting the processes")
@@ -151,6 +157,7 @@ class Supervisor:
             for child in self._children:
                 self._keep_running(child)
             self._keep_postgres()
+            self._join_mindsdb()
             time.sleep(TICK_SECONDS)
 
     def _keep_running(self, child: _Child) -> None:
@@ -158,6 +165,7 @@ class Supervisor:
             return
         now = time.monotonic()
         if child.restart_at is None:
+            processes.stop_orphans(child.process.pid)  # they would hold its ports
             if now - child.started > GOOD_RUN_SECONDS:
                 child.pause = FIRST_PAUSE_SECONDS
             child.restart_at = now + child.pause
@@ -176,6 +184,21 @@ class Supervisor:
             with contextlib.suppress(UserError):
                 server.start(server.last_port() or settings.postgres_port, exact_port=True)
 
+    def _join_mindsdb(self) -> None:
+        """Start MindsDB once it is installed and tell where it is once it answers; nothing waits for it."""
+        server = self._mindsdb
+        if server is None or self._mindsdb_answered:
+            return
+        if not any(child.service is server.service for child in self._children):
+            if mindsdb.is_installed():
+                self._children.append(_Child(server.service, self._spawn(server.service)))
+                self._record()
+        elif server.answers():
+            self._mindsdb_answered = True
+            announce(self._settings, server.addresses)
+            self._state.urls |= {"mindsdb": server.addresses.url, "mindsdb-mysql": server.addresses.mysql}
+            self._state.write(self._settings.data_dir)
+
     def _check_follower(self) -> None:
         if self._follow and select.select([sys.stdin], [], [], 0)[0] and not os.read(sys.stdin.fileno(), 4096):
             raise _StopRequestedError
@@ -190,6 +213,8 @@ class Supervisor:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     processes.stop(psutil.Process(child.process.pid))
                 child.process.wait()
+            processes.stop_orphans(child.process.pid)
+        withdraw(self._settings)
         if self._settings.uses_embedded_postgres:
             embedded(self._settings).stop()
         if failed:
@@ -219,11 +244,16 @@ def main() -> int:
 def stop_leftovers(settings: Settings) -> int:
     """Stop the children that a killed supervisor left behind. Returns how many there were."""
     state = State.read(settings.data_dir)
-    left = [process for recorded in (state.processes if state else []) if (process := recorded.find())]
-    for process in left:
-        processes.stop(process)
+    count = 0
+    for recorded in state.processes if state else []:
+        process = recorded.find()
+        if process is not None:
+            processes.stop(process)
+            count += 1
+        count += processes.stop_orphans(recorded.pid)
+    withdraw(settings)
     forget(settings.data_dir)
-    return len(left)
+    return count
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Secrets:
     ingest_password: str
     reader_password: str
     visitor_hash_key: str
+    mindsdb_password: str
 
     @classmethod
     def load_or_create(cls, data_dir: Path) -> Self:

@@ -60,7 +60,14 @@ class Settings(BaseSettings):
     service_key: str | None = None
     reader_key: str | None = None
 
+    archive_after_months: Annotated[int, Field(ge=1, le=1_200)] = 6
+    cold_after_months: Annotated[int, Field(ge=1, le=1_200)] = 12
+    cold_storage_url: str | None = None
+
     min_positives: Annotated[int, Field(ge=20)] = 300
+    mindsdb: bool = True
+    mindsdb_port: Port = 47334
+    mindsdb_mysql_port: Port = 47335
     mindsdb_url: str | None = None
     mindsdb_username: str | None = None
     mindsdb_password: str | None = None
@@ -84,6 +91,11 @@ class Settings(BaseSettings):
     def spool_folder(self) -> Path:
         """Where events wait while Postgres is away."""
         return self.spool_dir or self.data_dir / "spool"
+
+    @property
+    def cold_storage(self) -> str:
+        """The fsspec URL of the folder that cold months are written to."""
+        return self.cold_storage_url or (self.data_dir / "cold").as_uri()
 
     @property
     def uses_embedded_postgres(self) -> bool:

@@ -15,7 +15,7 @@ import httpx
 import psutil
 from psycopg import errors
 
-from tilda import console, processes
+from tilda import console, mindsdb, processes
 from tilda.state import State, only_one, running
 from tilda.supervisor import stop_leftovers
 from warehouse import migrations
@@ -34,13 +34,16 @@ STOP_SECONDS = 120
 def up(*, with_demo: bool, detach: bool) -> None:
     """Start Postgres, the ingest API and Dagster, and keep them running until Ctrl-C."""
     settings = load_settings()
+    # installed while the rest works; the supervisor starts it when it is there
+    installing = mindsdb.start_installing() if with_demo and mindsdb.is_wanted(settings) else None
     started = None if running(settings.data_dir) else _start_supervisor(settings, follow=not detach)
     try:
         state = _wait_until_ready(settings, started)
         if with_demo:
             from tilda import demo_run  # noqa: PLC0415 - pandas and scikit-learn take seconds to load
 
-            demo_run.run(settings, state.urls)
+            demo_run.run(settings, state.urls, installing)
+            state = running(settings.data_dir) or state
         console.print_table("", ["service", "address"], sorted(state.urls.items()))
         if started is None or detach:
             click.echo("It keeps running. Stop it with: tilda down")
@@ -174,6 +177,8 @@ def _report(settings: Settings, state: State | None) -> dict[str, Any]:
         "private_url": urls.get("private"),
         "dagster_url": urls.get("dagster"),
         "dashboard_url": urls.get("dashboard"),
+        "mindsdb_url": urls.get("mindsdb"),
+        "mindsdb_mysql": urls.get("mindsdb-mysql"),
         "processes": [one.as_dict() | {"running": one.find() is not None} for one in state.processes] if state else [],
         "spooled_events": None,
         "events": None,

@@ -7,25 +7,28 @@ import dagster as dg
 from ml.features import load_targets
 from ml.mindsdb_client import Server
 from orchestration.defs.mindsdb import steps
-from orchestration.defs.propensity.assets import OWNERS, propensity_model
+from orchestration.defs.propensity.assets import OWNERS, propensity_scores
 from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
 from warehouse import propensity
 from warehouse.database import reader_url
+from warehouse.mindsdb_login import mindsdb_login
 from warehouse.settings import load_settings
 
 
-@dg.asset(key=["mindsdb", "propensity"], deps=[propensity_model], group_name="ml", kinds={"mindsdb"}, owners=OWNERS)
+@dg.asset(key=["mindsdb", "propensity"], deps=[propensity_scores], group_name="ml", kinds={"mindsdb"}, owners=OWNERS)
 def mindsdb_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
-    """Publishes each champion to the MindsDB server of `MINDSDB_URL`; without one it says "not configured".
+    """Publishes each champion to a MindsDB server: that of `MINDSDB_URL`, else the one that the stack runs.
 
-    MindsDB reads with the login that reads marts and ml, and its answers are compared with scikit-learn's.
+    Without either it says "not configured". MindsDB reads with the login that reads marts and ml, and its answers are
+    compared with scikit-learn's.
     """
     settings = load_settings()
-    if settings.mindsdb_url is None:
-        context.log.info("MINDSDB_URL is not set: nothing to publish to.")
+    login = mindsdb_login(settings)
+    if login is None:
+        context.log.info("No MindsDB: neither is MINDSDB_URL set, nor does the stack run one (`make mindsdb`).")
         return dg.MaterializeResult(metadata={"status": "not configured"})
-    server = Server(settings.mindsdb_url, settings.mindsdb_username, settings.mindsdb_password)
+    server = Server(login.url, login.username, login.password)
     database = steps.login(reader_url(settings))
     with warehouse.connect() as connection:
         reports = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pandas as pd
 import psycopg
@@ -39,6 +39,7 @@ def login(url: str) -> mindsdb.Database:
         database=unquote(parts.path.lstrip("/")),
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
+        sslmode=parse_qs(parts.query).get("sslmode", ["prefer"])[0],
     )
 
 

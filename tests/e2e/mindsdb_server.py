@@ -1,0 +1,75 @@
+"""A real MindsDB for tests, started as the stack starts it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pymysql
+
+from ml.mindsdb_client import Server
+from tilda import mindsdb, processes
+from warehouse.mindsdb_login import USERNAME, own_password
+from warehouse.settings import PROJECT_ROOT, Settings
+
+START_SECONDS = 200
+
+
+class MindsDB:
+    """One server on a folder of its own; what it keeps outlives `stop` and `kill`."""
+
+    def __init__(self, folder: Path) -> None:
+        mindsdb.install()  # waits, if `make test` is at it already
+        self.settings = Settings(_env_file=None, data_dir=folder, mindsdb_url=None, mindsdb_password=None)
+        self.server = mindsdb.configure(self.settings)
+        self.log = folder / "mindsdb.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        service = self.server.service
+        self.process = processes.spawn(service.command, service.environment, self.log, cwd=PROJECT_ROOT)
+
+    def wait(self) -> None:
+        assert self.process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while not self.server.answers():
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.3)
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            processes.stop(psutil.Process(self.process.pid))
+            self.process.wait()
+            processes.stop_orphans(self.process.pid)
+
+    def kill(self) -> None:
+        """What a machine that runs out of memory, or power, does to it."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def login(self, password: str | None = None) -> Server:
+        return Server(self.server.addresses.url, USERNAME, password or own_password(self.settings))
+
+    def mysql(self, query: str, password: str | None = None) -> list[tuple[object, ...]]:
+        """What a MySQL client gets."""
+        host, _, port = self.server.addresses.mysql.rpartition(":")
+        with (
+            pymysql.connect(
+                host=host,
+                port=int(port),
+                user=USERNAME,
+                password=password or own_password(self.settings),
+                database="mindsdb",
+                connect_timeout=60,
+                read_timeout=300,
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(query)
+            return list(cursor.fetchall())

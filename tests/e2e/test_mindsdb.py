@@ -1,0 +1,270 @@
+"""Models in a real MindsDB: published, read by a MySQL client, taken back when anything is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import psycopg
+import pymysql
+import pytest
+from psycopg import sql
+
+from ml import artifacts, mindsdb, training
+from ml.errors import MindsDBError
+from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, load_targets
+from ml.mindsdb_client import COMPLETE, Client
+from ml.model import Propensity
+from orchestration.defs.mindsdb import steps
+from tests.e2e.mindsdb_server import MindsDB
+from tests.unit.ml_world import COLUMNS, WEEK, visitors
+from warehouse import propensity
+from warehouse.database import connect, replace_in_url
+from warehouse.embedded_postgres import EmbeddedPostgres
+
+TARGET = load_targets()["conversion_7d"]
+READER = "mindsdb_test_reader"
+VIEW = "propensity_shop"
+COUNTS = [name for name in NUMERIC_NAMES if name.endswith(("_7d", "_28d")) and "share" not in name]
+
+
+@dataclass
+class World:
+    """A warehouse with features and two models, and a MindsDB that may read it."""
+
+    mindsdb: MindsDB
+    connection: psycopg.Connection
+    database: mindsdb.Database
+    first: Propensity
+    second: Propensity
+
+    def promote(self, model: Propensity) -> None:
+        artifact = artifacts.dumps(model)
+        propensity.record_version(
+            self.connection, site_id="shop", target=TARGET.name, version=model.version, decision="promoted",
+            reason="test", algorithm=model.kind, artifact=artifact.content, artifact_sha256=artifact.sha256,
+        )  # fmt: skip
+
+    def publish(self) -> steps.Report:
+        report = steps.publish(self.connection, self.mindsdb.login(), self.database, "shop", TARGET)
+        assert report is not None
+        return report
+
+    def expected(self, model: Propensity) -> dict[str, float]:
+        frame = propensity.scoring_frame(self.connection, "shop")
+        return dict(zip(frame["user_id"], model.predict(frame), strict=True))
+
+    def served(self) -> dict[str, float]:
+        return {str(user): float(p) for user, p in self.mindsdb.mysql(f"SELECT user_id, propensity FROM {VIEW}")}
+
+    def assert_serves(self, model: Propensity) -> None:
+        served, expected = self.served(), self.expected(model)
+        assert served.keys() == expected.keys()
+        assert max(abs(served[user] - expected[user]) for user in expected) <= 1e-12
+
+    def complete(self) -> list[int]:
+        return [one.number for one in self.client().versions(f"{VIEW}_model") if one.status == COMPLETE]
+
+    def client(self) -> Client:
+        return Client(self.mindsdb.login())
+
+
+def fill(connection: psycopg.Connection, frame: pd.DataFrame) -> None:
+    """`marts.visitor_features` as dbt makes it, with counts as bigint, which MindsDB hands over as Int64."""
+    kinds = {"site_id": "text", "user_id": "text", "as_of": "timestamptz", "converted_7d": "boolean"}
+    kinds |= dict.fromkeys(NUMERIC_NAMES, "double precision") | dict.fromkeys(COUNTS, "bigint")
+    kinds |= dict.fromkeys(CATEGORICAL_NAMES, "text")
+    columns = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
+    connection.execute(f"create table if not exists marts.visitor_features ({columns})")
+    connection.execute("truncate marts.visitor_features")
+    connection.execute("grant select on marts.visitor_features to analyst")
+    whole = frame.assign(**{name: frame[name].round().astype("Int64") for name in COUNTS})[list(kinds)]
+    text = io.StringIO()
+    whole.to_csv(text, index=False, header=False)
+    with connection.cursor() as cursor, cursor.copy("copy marts.visitor_features from stdin (format csv)") as copy:
+        copy.write(text.getvalue())
+
+
+@pytest.fixture(scope="module")
+def world(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    server = MindsDB(tmp_path_factory.mktemp("mindsdb"))
+    server.start()
+    owner = postgres_server.url("postgres")
+    try:
+        with connect(owner) as admin:
+            admin.execute("create database mindsdb_test template tilda_template")
+            admin.execute(sql.SQL("create role {} login password 'one' in role analyst").format(sql.Identifier(READER)))
+        url = replace_in_url(owner, database="mindsdb_test")
+        with connect(url) as connection:
+            frame = visitors(6_000, seed=5).drop_duplicates(["user_id", "as_of"])
+            fill(connection, frame)
+            known = propensity.training_frame(connection, "shop", TARGET.label, TARGET.weeks)
+            first, second = (
+                training.fit(known, **COLUMNS, visitor="user_id", horizon=WEEK, learners=learners, target=TARGET.name)
+                for learners in (("regression",), ("boosting",))
+            )
+            assert first.version != second.version
+            server.wait()
+            database = replace(steps.login(replace_in_url(url, user=READER, password="one")), name="tilda")
+            yield World(server, connection, database, first, second)
+    finally:
+        server.stop()
+        with connect(owner) as admin:
+            admin.execute("drop database if exists mindsdb_test with (force)")
+            admin.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(READER)))
+
+
+@pytest.fixture
+def serving(world: World) -> World:
+    """The world with its first model published, as each test finds it."""
+    world.promote(world.first)
+    world.publish()
+    return world
+
+
+def test_a_mysql_client_reads_what_scikit_learn_says(serving: World) -> None:
+    serving.assert_serves(serving.first)
+    expected = serving.expected(serving.first)
+    best = sorted(expected.values(), reverse=True)[:3]
+    rows = serving.mindsdb.mysql(
+        f"SELECT user_id, propensity FROM {VIEW} WHERE propensity > 0.001 ORDER BY propensity DESC LIMIT 3"
+    )
+    assert [float(row[1]) for row in rows] == pytest.approx(best, abs=1e-12)
+    assert serving.publish().action == "unchanged"
+
+
+def test_a_new_champion_is_served_and_the_former_one_can_come_back(serving: World) -> None:
+    serving.promote(serving.second)
+    report = serving.publish()
+    assert (report.action, report.model_version) == ("retrained", serving.second.version)
+    assert report.difference <= 1e-12
+    serving.assert_serves(serving.second)
+    serving.promote(serving.first)
+    serving.publish()
+    serving.assert_serves(serving.first)
+    for model in (serving.second, serving.first):
+        serving.promote(model)
+        serving.publish()
+    assert len(serving.complete()) <= mindsdb.KEPT_VERSIONS
+
+
+def of_another_scikit_learn(content: bytes) -> bytes:
+    buffer = io.BytesIO(content)
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.comment = b"1.2.3"
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("wrong", ["another scikit-learn", "other bytes", "other answers"])
+def test_a_model_that_cannot_be_served_changes_nothing(serving: World, wrong: str) -> None:
+    content = artifacts.dumps(serving.second).content
+    if wrong == "another scikit-learn":
+        content = of_another_scikit_learn(content)
+    digest = hashlib.sha256(content).hexdigest() if wrong != "other bytes" else "0" * 64
+    serving.connection.execute(
+        "insert into ml.model_versions (site_id, target, version, decision, reason, artifact, artifact_sha256)"
+        " values ('shop', %s, %s, 'kept', 'test', %s, %s)",
+        [TARGET.name, wrong, content, digest],
+    )
+    frame = propensity.scoring_frame(serving.connection, "shop").head(20)
+    before = serving.complete()
+    words = {
+        "another scikit-learn": "made by scikit-learn 1.2.3",
+        "other bytes": "do not have the hash",
+        "other answers": "differ from scikit-learn",
+    }[wrong]
+    with pytest.raises(MindsDBError, match=words):
+        mindsdb.publish(
+            serving.mindsdb.login(),
+            serving.database,
+            name=VIEW,
+            model_query=f"select artifact, artifact_sha256 from ml.model_versions where version = '{wrong}'",
+            features_query="select 1",
+            sample=mindsdb.Sample(
+                "select * from marts.visitor_features where site_id = 'shop' and as_of ="
+                " (select max(as_of) from marts.visitor_features) order by user_id limit 20",
+                pd.Series(np.full(len(frame), 0.5), index=frame["user_id"].to_numpy()),
+            ),
+        )
+    assert serving.complete() == before
+    serving.assert_serves(serving.first)
+
+
+def test_a_wrong_login_reads_and_writes_nothing(serving: World) -> None:
+    with pytest.raises(MindsDBError, match="refuses the login; correct MINDSDB_USERNAME"):
+        Client(serving.mindsdb.login("guessed"))
+    with pytest.raises(MindsDBError, match="refuses the login"):
+        Client(replace(serving.mindsdb.login(), username=None, password=None)).sql("SHOW VIEWS")
+    with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
+        serving.mindsdb.mysql("SELECT 1", password="guessed")
+
+
+def test_a_rotated_database_password_is_noticed(serving: World) -> None:
+    """The connection that MindsDB holds open still works after a rotation: that it does proves nothing."""
+
+    def sessions() -> set[str]:
+        query = "select application_name from pg_stat_activity where usename = %s"
+        return {name for (name,) in serving.connection.execute(query, [READER])}
+
+    serving.served()
+    before = sessions()
+    assert len(before) == 1
+    serving.connection.execute(sql.SQL("alter role {} password 'two'").format(sql.Identifier(READER)))
+    serving.database = replace(serving.database, password="two")
+    assert serving.publish().action == "unchanged"
+    assert len(sessions() - before) == 1  # Postgres let it in, so it was with the new password
+    serving.assert_serves(serving.first)
+    known = serving.client().sql("SELECT * FROM information_schema.databases")
+    assert "two" not in known.to_json()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_hundred_thousand_rows_agree(world: World) -> None:
+    frame = visitors(100_000, seed=9, visitors_per_row=20).drop_duplicates("user_id")
+    frame = frame.assign(as_of=frame["as_of"].max())
+    kept = propensity.training_frame(world.connection, "shop", TARGET.label, TARGET.weeks)
+    fill(world.connection, frame)
+    try:
+        world.promote(world.second)
+        world.publish()
+        assert len(frame) > 95_000
+        world.assert_serves(world.second)
+    finally:
+        fill(world.connection, kept)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_killed_half_way_it_serves_what_it_served(serving: World) -> None:
+    serving.promote(serving.second)
+    failed: list[MindsDBError] = []
+
+    def publish() -> None:
+        try:
+            steps.publish(serving.connection, serving.mindsdb.login(), serving.database, "shop", TARGET)
+        except MindsDBError as error:
+            failed.append(error)
+
+    client = serving.client()
+    numbers = {one.number for one in client.versions(f"{VIEW}_model")}
+    half = threading.Thread(target=publish)
+    half.start()
+    while half.is_alive() and {one.number for one in client.versions(f"{VIEW}_model")} == numbers:
+        pass
+    serving.mindsdb.kill()
+    half.join(timeout=300)
+    assert not half.is_alive()
+    serving.mindsdb.start()
+    serving.mindsdb.wait()
+    if failed:
+        serving.assert_serves(serving.first)
+    serving.publish()
+    serving.assert_serves(serving.second)
+    assert all(one.status == COMPLETE for one in serving.client().versions(f"{VIEW}_model"))

@@ -1,0 +1,49 @@
+"""The demo's last step: the models in MindsDB, and scores read there."""
+
+from __future__ import annotations
+
+import subprocess
+
+from ml.errors import MindsDBError
+from ml.mindsdb_client import Client, Server
+from tilda import console, mindsdb
+from tilda.materialize import materialize
+from warehouse import propensity
+from warehouse.database import connect, direct_url
+from warehouse.errors import UserError
+from warehouse.mindsdb_login import mindsdb_login
+from warehouse.settings import Settings
+
+TARGET = "conversion_7d"
+
+
+def serve(settings: Settings, site_id: str, installing: subprocess.Popen[bytes] | None) -> None:
+    """Publish the models to MindsDB and print what it says of `site_id`; without a server or a model, nothing.
+
+    Args:
+        settings: Of the running stack.
+        site_id: Site whose likeliest visitors are shown.
+        installing: The installation of the stack's own server, if it was wanted.
+
+    Raises:
+        UserError: MindsDB cannot be installed, does not start or refuses; the rest of the stack needs none.
+    """
+    if installing is not None:
+        with console.waiting("Waiting for MindsDB"):
+            if installing.wait() != 0:
+                raise UserError("It cannot be installed.", f"Its log: {mindsdb.LOG}")
+            mindsdb.wait_until_serving(settings)
+    login = mindsdb_login(settings)
+    with connect(direct_url(settings)) as connection:
+        champion = propensity.champion(connection, site_id, TARGET)
+    if login is None or champion is None:
+        return
+    with console.progress("Publishing to MindsDB") as advance:
+        materialize(settings, f'key:"{mindsdb.ASSET}"', advance)
+    query = f"SELECT user_id, propensity FROM propensity_{site_id} ORDER BY propensity DESC LIMIT 5"  # noqa: S608 - ours
+    try:
+        rows = Client(Server(login.url, login.username, login.password)).sql(query)
+    except MindsDBError as error:
+        raise UserError(str(error)) from error
+    console.print_table(f"MindsDB: {query}", list(rows.columns), rows.to_numpy().tolist())
+    mindsdb.tell_how_to_connect(settings)
