@@ -7,6 +7,8 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.defs.archive import assets as archive_assets
+from orchestration.defs.archive import schedules as archive_schedules
 from orchestration.defs.dbt import assets as dbt_assets
 from orchestration.defs.dbt import schedules as dbt_schedules
 from orchestration.defs.mindsdb import assets as mindsdb_assets
@@ -28,6 +30,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     return dg.Definitions(
         assets=[
             partition_assets.event_partitions,
+            archive_assets.archived_months,
             dbt_assets.dbt_models,
             propensity_assets.training_set,
             propensity_assets.propensity_model,
@@ -35,7 +38,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             mindsdb_assets.mindsdb_model,
         ],
         asset_checks=propensity_checks.CHECKS,
-        schedules=[partition_schedules.daily, dbt_schedules.hourly, propensity_schedules.daily],
+        schedules=[
+            partition_schedules.daily,
+            archive_schedules.daily,
+            dbt_schedules.hourly,
+            propensity_schedules.daily,
+        ],
         resources={"warehouse": Warehouse(), "dbt": dbt_resource(dbt_assets.project), **(resource_overrides or {})},
         # One process a run: a process for each step would cost 10 to 20 seconds more and hold no less memory.
         executor=dg.in_process_executor,

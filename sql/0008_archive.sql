@@ -104,7 +104,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select
         left(child.relname || '_' || c.relname, 63), p.indisunique,
-        regexp_replace(ops.index_shape(c.oid), '^(UNIQUE )?', 'using')
+        regexp_replace(ops.index_shape(c.oid), '^UNIQUE ', '')
     from pg_index as p
     inner join pg_class as c on c.oid = p.indexrelid
     inner join pg_class as child on child.oid = partition

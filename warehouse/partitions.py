@@ -145,7 +145,7 @@ def unavailable_months(connection: psycopg.Connection, months: Iterable[date]) -
 
 
 def _with_times(connection: psycopg.Connection, found: _Found) -> Partition:
-    rows, oldest, newest = found.rows, None, None
+    rows, oldest, newest = found.rows, found.oldest, found.newest
     if found.name is not None and found.schema is not None:
         table = sql.Identifier(found.schema, found.name)
         row = connection.execute(sql.SQL("select min(created_at), max(created_at) from {}").format(table)).fetchone()

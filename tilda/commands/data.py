@@ -1,4 +1,4 @@
-"""`tilda import`, `tilda simulate`, `tilda partitions`, `tilda rejected`."""
+"""`tilda import`, `tilda simulate`, `tilda rejected`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from tilda import console
 from tilda.state import running
-from warehouse import partitions, sites
+from warehouse import sites
 from warehouse.database import connect, running_database
 from warehouse.errors import UserError
 from warehouse.events import rejected
@@ -94,31 +94,6 @@ def simulate(
         console.print_result(result)
 
 
-@click.group("partitions")
-def partitions_() -> None:
-    """The monthly tables under public.events."""
-
-
-@partitions_.command("ensure")
-def ensure() -> None:
-    """Make the current month and the next three, and give a month to events that wait for one."""
-    with running_database(load_settings()) as url:
-        made = partitions.ensure(url)
-    click.echo(f"Made {', '.join(f'{month:%Y-%m}' for month in made)}." if made else "Nothing was missing.")
-
-
-@partitions_.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def list_(*, as_json: bool) -> None:
-    """List the months: where each is, its size, its oldest and newest event."""
-    with running_database(load_settings()) as url:
-        found = partitions.list_partitions(url)
-    if as_json:
-        console.print_json(found)
-    else:
-        console.print_records(found)
-
-
 @click.group("rejected")
 def rejected_() -> None:
     """Events that were refused, each kept with its reason."""
@@ -168,4 +143,4 @@ def replay_rejected(*, site_id: str | None, code: str | None, since: datetime | 
         console.print_result(result)
 
 
-COMMANDS = (import_, simulate, partitions_, rejected_)
+COMMANDS = (import_, simulate, rejected_)

@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
 from warehouse import partitions
 
@@ -27,8 +28,6 @@ def event_partitions(context: dg.AssetExecutionContext, warehouse: Warehouse) ->
             "made": [f"{month:%Y-%m}" for month in made],
             "partitions": len(months),
             "bytes": sum(month.bytes for month in months),
-            "months": dg.MetadataValue.table(
-                [dg.TableRecord({"month": str(one.month), "place": one.place, "bytes": one.bytes}) for one in months]
-            ),
+            "months": table(months),
         }
     )

@@ -1,0 +1,1 @@
+"""Old months leave `public.events`, and later Postgres."""

@@ -1,0 +1,109 @@
+"""`tilda partitions`, `tilda archive`, `tilda restore`: months of events over the years."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import click
+
+from tilda import console
+from warehouse import partitions
+from warehouse.database import running_database
+from warehouse.settings import load_settings
+
+
+@click.group("partitions")
+def partitions_() -> None:
+    """The monthly tables under public.events."""
+
+
+@partitions_.command("ensure")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def ensure(*, as_json: bool) -> None:
+    """Make the current month and the next three, and give a month to events that wait for one."""
+    with running_database(load_settings()) as url:
+        made = partitions.ensure(url)
+    if as_json:
+        console.print_json(made)
+    else:
+        click.echo(f"Made {', '.join(f'{month:%Y-%m}' for month in made)}." if made else "Nothing was missing.")
+
+
+@partitions_.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def list_(*, as_json: bool) -> None:
+    """List the months: where each is, its size, its oldest and newest event."""
+    with running_database(load_settings()) as url:
+        found = partitions.list_partitions(url)
+    if as_json:
+        console.print_json(found)
+    else:
+        console.print_records(found)
+
+
+@click.group("archive")
+def archive_() -> None:
+    """Months that leave public.events when they are old."""
+
+
+@archive_.command("run")
+@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Count ages to this day (UTC) instead of now.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def run(*, as_of: datetime | None, dry_run: bool, as_json: bool) -> None:
+    """Move old months to the archive, and older ones to files in cold storage.
+
+    A month's age counts from its end, or from its last import or restore if that is later; ARCHIVE_AFTER_MONTHS and
+    COLD_AFTER_MONTHS say how old is old. A file is read back and compared before its table is dropped. Killed
+    anywhere, the next run finishes.
+    """
+    from warehouse.archive import runs  # noqa: PLC0415 - pyarrow takes a second to load
+
+    settings = load_settings()
+    moment = as_of.replace(tzinfo=UTC) if as_of else datetime.now(UTC)
+    ages = runs.ages_of(settings)
+    with running_database(settings) as url:
+        if dry_run:
+            steps = runs.dry_run(url, ages, moment)
+        else:
+            with console.progress("Archiving", quiet=as_json) as advance:
+                steps = runs.run(url, ages, settings.cold_storage, moment, advance)
+    if as_json:
+        console.print_json(steps)
+        return
+    words = ("Would move", "Would write") if dry_run else ("Moved", "Wrote")
+    for step in steps:
+        if step.action == "archive":
+            click.echo(f"{words[0]} {step.month:%Y-%m} to the archive: {step.rows:,} events.")
+        else:
+            click.echo(f"{words[1]} {step.month:%Y-%m} to {settings.cold_storage}: {step.rows:,} events.")
+    if not steps:
+        click.echo("No month is due.")
+
+
+def _month(_: click.Context, __: click.Parameter, value: str) -> date:
+    try:
+        return datetime.strptime(value, "%Y-%m").replace(tzinfo=UTC).date()
+    except ValueError as error:
+        raise click.BadParameter("a month looks like 2025-01.") from error
+
+
+@click.command("restore")
+@click.argument("month", metavar="YYYY-MM", callback=_month)
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def restore(month: date, *, as_json: bool) -> None:
+    """Bring an archived or cold month back under public.events, verified. Its age counts from now."""
+    from warehouse.archive import runs  # noqa: PLC0415 - pyarrow takes a second to load
+
+    with (
+        running_database(load_settings()) as url,
+        console.progress(f"Restoring {month:%Y-%m}", quiet=as_json) as advance,
+    ):
+        result = runs.restore(url, month, advance)
+    if as_json:
+        console.print_json(result)
+    else:
+        click.echo(f"{month:%Y-%m} is live again: {result.rows:,} events.")
+
+
+COMMANDS = (partitions_, archive_, restore)
