@@ -29,6 +29,26 @@ def test_the_committed_build_is_made_from_the_source(rebuilt: Path) -> None:
     assert built == committed, "run `make collector` and commit collector/dist"
 
 
+def test_the_types_say_what_can_be_called(rebuilt: Path) -> None:
+    compiler = rebuilt.parent / "node_modules" / "typescript" / "bin" / "tsc"
+    usage = Path(__file__).parent / "types" / "usage.ts"
+    options = ["--noEmit", "--strict", "--target", "es2019", "--lib", "es2019,dom"]
+    done = subprocess.run(["node", str(compiler), *options, str(usage)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_types_name_every_public_call() -> None:
+    source = (COLLECTOR / "collector.js").read_text(encoding="utf-8")
+    body = re.search(r"^  const calls = \{\n(.*?)^  \};", source, re.DOTALL | re.MULTILINE)
+    assert body
+    calls = set(re.findall(r"^    (\w+)(?=[:(,])", body[1], re.MULTILINE)) - {"extend"}  # for our own modules
+    declared = re.search(
+        r"interface TildaAnalyticsCalls \{(.*?)^\}", (COLLECTOR / "types.d.ts").read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert declared
+    assert calls == set(re.findall(r"^  (\w+)\(", declared[1], re.MULTILINE))
+
+
 def test_the_lock_names_no_registry() -> None:
     assert "resolved" not in (COLLECTOR / "package-lock.json").read_text(encoding="utf-8")
 
