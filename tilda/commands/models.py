@@ -1,12 +1,17 @@
-"""`tilda materialize`."""
+"""`tilda materialize`, `tilda scores`."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
 import click
 
-from tilda import console
+from tilda import console, score_files
 from tilda.materialize import materialize as run_materialize
-from warehouse.database import running_database
+from warehouse import scores
+from warehouse.database import connect, running_database
 from warehouse.settings import load_settings
 
 
@@ -24,4 +29,57 @@ def materialize(selection: str, *, as_json: bool) -> None:
         console.print_result(result)
 
 
-COMMANDS = (materialize,)
+@click.group("scores")
+def scores_() -> None:
+    """What the model says of each visitor."""
+
+
+@scores_.command("export")
+@click.option("--site", "site_id", metavar="SITE", required=True, help="The site.")
+@click.option("--target", default="conversion_7d", show_default=True, help="What is predicted.")
+@click.option("--band", type=click.Choice(["hot", "warm", "cold"]), help="Only these visitors.")
+@click.option("--min-score", type=click.FloatRange(0, 1), default=0.0, help="Only visitors this likely or more.")
+@click.option("--format", "file_format", type=click.Choice(["csv", "audience"]), default="csv", show_default=True)
+@click.option("--network", type=click.Choice(list(score_files.NETWORKS)), help="Whose list an audience is to be.")
+@click.option(
+    "--consent",
+    metavar="NAME",
+    help="Trait of identify() or field of a form in which people agree to advertising; an audience holds nobody else.",
+)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The file; default: standard output.")
+def export(
+    *,
+    site_id: str,
+    target: str,
+    band: str | None,
+    min_score: float,
+    file_format: str,
+    network: str | None,
+    consent: str | None,
+    output: Path | None,
+) -> None:
+    """Write the newest scores to a file.
+
+    csv is one line a visitor, the likeliest first. audience is the list that an advertising network takes: SHA-256 of
+    e-mail and telephone, of those who gave one and whose last answer to NAME was yes.
+    """
+    if file_format == "audience" and (network is None or consent is None):
+        raise click.UsageError("An audience needs --network and --consent.")
+    wanted = scores.Wanted(site_id, target, min_score, band)
+    with running_database(load_settings()) as url, connect(url) as connection:
+        # asked before the file is made: without scores there is none
+        people = scores.audience(connection, wanted, consent=consent) if consent else []
+        rows = scores.newest_scores(connection, wanted)
+        with output.open("w", newline="") if output else nullcontext(sys.stdout) as file:
+            if file_format == "csv":
+                count = score_files.write_scores(file, rows)
+            else:
+                count = score_files.write_audience(file, people, score_files.NETWORKS[network or ""])
+    if file_format == "audience" and network and count < score_files.NETWORKS[network].least:
+        least = score_files.NETWORKS[network].least
+        console.err.print(f"{count:,} people agreed and left an address; {network} takes lists from {least:,} up.")
+    elif output:
+        console.err.print(f"{count:,} written to {output}.", markup=False)
+
+
+COMMANDS = (materialize, scores_)

@@ -1,0 +1,136 @@
+"""Scores as files: what people read, and what leaves for an advertising network."""
+
+import csv
+import hashlib
+import io
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import psycopg
+import pytest
+
+from tests.postgres.landed import event
+from tilda import score_files
+from warehouse import propensity, scores
+from warehouse.database import connect
+from warehouse.errors import UserError
+from warehouse.events.landing import land
+from warehouse.scores import Wanted
+from warehouse.sites import add_site
+
+AS_OF = datetime(2026, 11, 2, tzinfo=UTC)
+ALL = Wanted("shop", "conversion_7d")
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def give_scores(connection: psycopg.Connection, target: str = "conversion_7d", **users: float) -> None:
+    for as_of, factor in ((AS_OF - timedelta(days=7), 0.5), (AS_OF, 1.0)):
+        rows = [
+            {
+                "site_id": "shop", "user_id": user, "target": target, "as_of": pd.Timestamp(as_of),
+                "score": score * factor, "decile": 1, "band": "hot" if score > 0.5 else "cold",
+                "reasons": ["more likely: last campaign =1+1"], "model_version": "v1",
+            }
+            for user, score in users.items()
+        ]  # fmt: skip
+        propensity.write_scores(connection, pd.DataFrame(rows))
+
+
+@pytest.fixture
+def connection(database_url: str) -> psycopg.Connection:
+    add_site(database_url, "shop", ["shop.example"], "UTC")
+    connection = connect(database_url)
+    connection.execute(
+        "create table marts.conversions (site_id text, goal_id text, user_id text, revenue numeric(18, 2),"
+        " currency text, converted_at timestamptz)"
+    )
+    return connection
+
+
+def order(connection: psycopg.Connection, user: str, revenue: float, currency: str = "RUB", days: int = 1) -> None:
+    connection.execute(
+        "insert into marts.conversions values ('shop', 'purchase', %s, %s, %s, %s)",
+        [user, revenue, currency, AS_OF - timedelta(days=days)],
+    )
+
+
+def test_the_newest_scores_come_with_what_an_order_may_be_worth(connection: psycopg.Connection) -> None:
+    give_scores(connection, new=0.6, loyal=0.2)
+    give_scores(connection, "purchase_7d", new=0.1, loyal=0.05)
+    for _ in range(3):
+        order(connection, "loyal", 3_000)
+    for user in "abc":
+        order(connection, user, 1_000)
+    order(connection, "loyal", 9, currency="EUR")
+    order(connection, "loyal", 900_000, days=-1)  # not known yet at the scoring
+    new, loyal = scores.newest_scores(connection, ALL)
+    assert (new.user_id, loyal.user_id, new.as_of) == ("new", "loyal", AS_OF)
+    assert new.currency == "RUB"
+    assert new.expected_order_value == pytest.approx(2_000)
+    assert loyal.expected_order_value == pytest.approx((9_000 + 3 * 2_000) / 6)
+    assert new.expected_value == pytest.approx(0.1 * 2_000)
+    assert loyal.expected_value == pytest.approx(0.05 * 2_500)
+
+
+def test_without_orders_there_is_no_value_and_no_failure(connection: psycopg.Connection) -> None:
+    give_scores(connection, a=0.6, b=0.2)
+    assert [one.expected_value for one in scores.newest_scores(connection, ALL)] == [None, None]
+    hot = scores.newest_scores(connection, Wanted("shop", "conversion_7d", band="hot"))
+    assert [one.user_id for one in hot] == ["a"]
+    likely = scores.newest_scores(connection, Wanted("shop", "conversion_7d", min_score=0.3))
+    assert [one.user_id for one in likely] == ["a"]
+
+
+def test_no_scores_are_said_to_be_none_with_the_reason(connection: psycopg.Connection) -> None:
+    with pytest.raises(UserError, match="There are no scores of conversion_7d for shop"):
+        scores.newest_scores(connection, ALL)
+    propensity.record_version(
+        connection, site_id="shop", target="conversion_7d", version="none", decision="refused", reason="300 are needed."
+    )
+    with pytest.raises(UserError, match="300 are needed"):
+        scores.audience(connection, ALL, consent="ads")
+
+
+def test_a_table_that_no_spreadsheet_would_run(connection: psycopg.Connection) -> None:
+    give_scores(connection, **{"=cmd()": 0.3})
+    text = io.StringIO()
+    assert score_files.write_scores(text, scores.newest_scores(connection, ALL)) == 1
+    heading, row = csv.reader(io.StringIO(text.getvalue()))
+    found = dict(zip(heading, row, strict=True))
+    assert found["user_id"] == "'=cmd()"
+    assert found["score"] == "0.3"
+    assert found["as_of"] == AS_OF.isoformat()
+
+
+def said(connection: psycopg.Connection, user: str, payload: dict[str, object]) -> None:
+    land(connection, [event(user_id=user, event_type="identify", payload=payload)])
+
+
+def test_an_audience_holds_only_hashes_of_people_who_agreed(connection: psycopg.Connection) -> None:
+    people = ("agreed", "withdrew", "silent", "raw", "phone", "form", "unscored")
+    give_scores(connection, **dict.fromkeys(people[:-1], 0.4))
+    for user in people:
+        said(connection, user, {"identity": {"email_sha256": sha(f"old-{user}").upper(), "ads": True}})
+        said(connection, user, {"identity": {"email_sha256": sha(user)}})
+    said(connection, "withdrew", {"identity": {"ads": False}})
+    said(connection, "raw", {"identity": {"email_sha256": "raw@shop.example"}})
+    said(connection, "phone", {"identity": {"phone_sha256": sha("79991112233")}})
+    connection.execute("delete from public.events where user_id in ('silent', 'form')")
+    said(connection, "silent", {"identity": {"email_sha256": sha("silent")}})
+    said(connection, "form", {"identity": {"email_sha256": sha("form")}, "form": {"fields": {"ads": "yes"}}})
+    found = scores.audience(connection, ALL, consent="ads")
+    assert {one.email_sha256 for one in found} == {sha(user) for user in ("agreed", "raw", "phone", "form")}
+    assert {one.phone_sha256 for one in found} == {None, sha("79991112233")}
+    assert scores.audience(connection, ALL, consent="newsletter") == []
+
+    for name, network in score_files.NETWORKS.items():
+        text = io.StringIO()
+        assert score_files.write_audience(text, found, network) == 4
+        lines = text.getvalue().splitlines()
+        assert len(lines) == 4 + bool(network.headings)
+        assert "@" not in text.getvalue()
+        assert sha("agreed") in text.getvalue()
+        assert (sha("79991112233") in text.getvalue()) == (name in {"yandex", "meta"})
