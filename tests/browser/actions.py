@@ -40,3 +40,10 @@ def stored(page: Page, area: str = "localStorage") -> dict[str, str]:
 def queued(page: Page) -> list[str]:
     """The keys of the events that wait in the queue."""
     return sorted(key for key in stored(page) if key.startswith("analytics_queue:"))
+
+
+def watch_sending(page: Page) -> list[str]:
+    """A list that grows with the address of everything that the page posts."""
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    return sent

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from tests.browser.actions import hide, open_page, stored
+from tests.browser.actions import hide, open_page, stored, watch_sending
 from tests.browser.event_log import RealApi, wait_until
 from tests.browser.site import Site
 from tests.browser.stub_api import Answer, StubApi
@@ -16,14 +16,15 @@ def traces(page: Page) -> list[object]:
     return [stored(page), stored(page, "sessionStorage"), page.evaluate("document.cookie")]
 
 
-def test_before_consent_nothing_is_stored_or_sent(page: Page, stub_site: Site, stub_api: StubApi) -> None:
-    open_page(page, stub_site.page("/", BUTTON, options='data-consent="opt-in"'))
+def test_before_consent_nothing_is_stored_or_sent(page: Page, site: Site, api: RealApi) -> None:
+    sent = watch_sending(page)
+    open_page(page, site.page("/", BUTTON, options='data-consent="opt-in"'))
     page.click("button")
     page.evaluate("tildaAnalytics.track('signup')")
     hide(page)
     page.wait_for_timeout(500)
     assert traces(page) == [{}, {}, ""]
-    assert stub_api.requests == []
+    assert (sent, api.events) == ([], [])
 
 
 def test_consent_given_later_starts_with_the_page_and_is_remembered(page: Page, site: Site, api: RealApi) -> None:
@@ -40,8 +41,9 @@ def test_consent_given_later_starts_with_the_page_and_is_remembered(page: Page, 
     api.wait_for("page_view", count=2)
 
 
-def test_withdrawing_consent_clears_storage_and_queue(page: Page, stub_site: Site, stub_api: StubApi) -> None:
-    open_page(page, stub_site.page("/", BUTTON, options='data-consent="opt-in"'))
+def test_withdrawing_consent_clears_storage_and_queue(page: Page, site: Site, api: RealApi) -> None:
+    sent = watch_sending(page)
+    open_page(page, site.page("/", BUTTON, options='data-consent="opt-in"'))
     page.evaluate("tildaAnalytics.consent(true)")
     page.click("button")
     page.evaluate("tildaAnalytics.consent(false)")
@@ -50,11 +52,11 @@ def test_withdrawing_consent_clears_storage_and_queue(page: Page, stub_site: Sit
     hide(page)
     page.evaluate("tildaAnalytics.track('signup')")
     page.goto("about:blank")
-    assert stub_api.requests == []
+    assert (sent, api.events) == ([], [])
 
 
-def test_a_refusal_is_remembered_where_the_default_is_yes(page: Page, stub_site: Site, stub_api: StubApi) -> None:
-    url = stub_site.page("/")
+def test_a_refusal_is_remembered_where_the_default_is_yes(page: Page, site: Site, api: RealApi) -> None:
+    url = site.page("/")
     open_page(page, url)
     page.evaluate("tildaAnalytics.consent(false)")
     open_page(page, url)
@@ -62,12 +64,13 @@ def test_a_refusal_is_remembered_where_the_default_is_yes(page: Page, stub_site:
     assert traces(page) == [{"analytics_consent": "false"}, {}, ""]
     page.evaluate("tildaAnalytics.consent(true)")
     hide(page)
-    stub_api.wait_for("page_view")
-    assert stub_api.of_type("signup") == []
+    api.wait_for("page_view")
+    assert api.of_type("signup") == []
 
 
-def test_opting_out_outlasts_a_banner_that_says_yes(page: Page, stub_site: Site, stub_api: StubApi) -> None:
-    url = stub_site.page("/")
+def test_opting_out_outlasts_a_banner_that_says_yes(page: Page, site: Site, api: RealApi) -> None:
+    sent = watch_sending(page)
+    url = site.page("/")
     open_page(page, url)
     page.evaluate("tildaAnalytics.optOut()")
     open_page(page, url)
@@ -75,18 +78,19 @@ def test_opting_out_outlasts_a_banner_that_says_yes(page: Page, stub_site: Site,
     hide(page)
     page.wait_for_timeout(300)
     assert traces(page) == [{"analytics_consent": "never"}, {}, ""]
-    assert stub_api.requests == []
+    assert (sent, api.events) == ([], [])
 
 
 @pytest.mark.parametrize("signal", ["globalPrivacyControl: { value: true }", "doNotTrack: { value: '1' }"])
-def test_a_browser_that_says_no_means_no(page: Page, stub_site: Site, stub_api: StubApi, signal: str) -> None:
+def test_a_browser_that_says_no_means_no(page: Page, site: Site, api: RealApi, signal: str) -> None:
+    sent = watch_sending(page)
     page.add_init_script(f"Object.defineProperties(navigator, {{ {signal} }})")
-    open_page(page, stub_site.page("/"))
+    open_page(page, site.page("/"))
     page.evaluate("tildaAnalytics.consent(true); tildaAnalytics.track('signup')")
     hide(page)
     page.wait_for_timeout(300)
     assert traces(page) == [{}, {}, ""]
-    assert stub_api.requests == []
+    assert (sent, api.events) == ([], [])
 
 
 def test_tildas_own_block_decides_and_may_change_its_mind(
@@ -133,9 +137,9 @@ def test_a_function_of_the_page_may_decide(
 
 
 def test_a_second_tab_follows_when_consent_is_withdrawn(
-    page: Page, context: BrowserContext, stub_site: Site, stub_api: StubApi
+    page: Page, context: BrowserContext, site: Site, api: RealApi
 ) -> None:
-    url = stub_site.page("/", BUTTON)
+    url = site.page("/", BUTTON)
     open_page(page, url)
     other = context.new_page()
     open_page(other, url)

@@ -6,48 +6,45 @@ import re
 from playwright.sync_api import Page
 
 from tests.browser.actions import hide, open_page, show
-from tests.browser.event_log import wait_until
+from tests.browser.event_log import RealApi, wait_until
 from tests.browser.site import TALL, Site
-from tests.browser.stub_api import StubApi
 
 
-def test_the_fingerprint_is_a_signal_once_a_session_and_never_the_key(
-    page: Page, stub_site: Site, stub_api: StubApi
-) -> None:
-    url = stub_site.page("/", options="data-fingerprint")
+def test_the_fingerprint_is_a_signal_once_a_session_and_never_the_key(page: Page, site: Site, api: RealApi) -> None:
+    url = site.page("/", options="data-fingerprint")
     open_page(page, url)
-    [event] = stub_api.wait_for("identify", seconds=20)
+    [event] = api.wait_for("identify", seconds=20)
     fingerprint = event["payload"]["identity"]["fingerprint"]
     assert re.fullmatch("[0-9a-f]{32}", fingerprint)
     assert event["user_id"] != fingerprint
     open_page(page, url)
     page.wait_for_timeout(1000)
     hide(page)
-    stub_api.wait_for("page_view", count=2)
-    assert len(stub_api.of_type("identify")) == 1
+    api.wait_for("page_view", count=2)
+    assert len(api.of_type("identify")) == 1
 
 
-def test_web_vitals_are_told_when_the_page_hides(page: Page, stub_site: Site, stub_api: StubApi) -> None:
-    open_page(page, stub_site.page("/", f"<h1>Bread</h1><button>Press</button>{TALL}", options="data-web-vitals"))
+def test_web_vitals_are_told_when_the_page_hides(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", f"<h1>Bread</h1><button>Press</button>{TALL}", options="data-web-vitals"))
     wait_until(lambda: page.evaluate("performance.getEntriesByName('first-contentful-paint').length"))
     page.click("button")
     page.wait_for_timeout(500)
     hide(page)
-    [event] = stub_api.wait_for("web_vitals")
+    [event] = api.wait_for("web_vitals")
     vitals = event["payload"]["web_vitals"]
     assert {"fcp", "lcp", "ttfb", "cls"} <= vitals.keys()
     assert 0 < vitals["ttfb"] <= vitals["fcp"] <= vitals["lcp"] < 60_000
     show(page)
     hide(page)
-    stub_api.wait_for("page_leave", count=2)
-    told = [event["payload"]["web_vitals"] for event in stub_api.of_type("web_vitals")]
+    api.wait_for("page_leave", count=2)
+    told = [event["payload"]["web_vitals"] for event in api.of_type("web_vitals")]
     assert all(one != next_one for one, next_one in itertools.pairwise(told)), "the same is not told twice"
 
 
-def test_no_module_loads_before_consent(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_no_module_loads_before_consent(page: Page, site: Site, api: RealApi) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
-    open_page(page, stub_site.page("/", options='data-fingerprint data-web-vitals data-consent="opt-in"'))
+    open_page(page, site.page("/", options='data-fingerprint data-web-vitals data-consent="opt-in"'))
     page.wait_for_load_state("networkidle")
     assert "collector.js" in asked
     assert not {"collector.fingerprint.js", "collector.vitals.js"} & set(asked)
