@@ -169,8 +169,17 @@ def rewrite(connection: psycopg.Connection, file: ColdFile, folder: str, keep: K
     if (found.rows, found.text()) != (after.rows, after.text()):
         raise UserError(f"{url} is not what was written.", "Check the storage and run it again; nothing was replaced.")
     with connection.transaction():
-        connection.execute("delete from archive.cold_files where month = %s", [file.month])
-        _record(connection, ColdFile(file.month, url, found.rows, size, found.text()), oldest, newest)
+        connection.execute(
+            """
+            update archive.cold_files
+            set
+                url = %s, row_count = %s, byte_count = %s, checksum = %s, oldest = %s, newest = %s,
+                written_at = clock_timestamp(), verified_at = clock_timestamp()
+            where month = %s
+            """,
+            [url, found.rows, size, found.text(), oldest, newest, file.month],
+        )
+        connection.execute("delete from archive.files_to_delete where url = %s", [url])
         connection.execute("insert into archive.files_to_delete (url) values (%s)", [file.url])
     return before.rows - after.rows
 
@@ -189,7 +198,7 @@ def sweep(connection: psycopg.Connection) -> list[str]:
     """Delete the files that are no month's place. Returns their URLs.
 
     Raises:
-        UserError: The storage refuses; what is left is deleted by the next run.
+        UserError: The storage refuses. The next run tries again.
     """
     urls = [row[0] for row in connection.execute("select url from archive.files_to_delete order by noted_at")]
     for url in urls:
@@ -200,6 +209,7 @@ def sweep(connection: psycopg.Connection) -> list[str]:
 
 def _note_new_file(connection: psycopg.Connection, month: date, folder: str) -> str:
     url = storage.join(folder, f"events_{month:%Y_%m}-{secrets.token_hex(4)}.parquet")
+    storage.check(url)
     connection.execute("insert into archive.files_to_delete (url) values (%s)", [url])
     return url
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import LiteralString
@@ -67,7 +67,8 @@ def run(url: str, ages: Ages, folder: str, as_of: datetime, progress: Progress =
     """
     done: list[Step] = []
     with _session(url) as connection:
-        cold.sweep(connection)
+        with suppress(UserError):  # said at the end: an old file that cannot be deleted keeps no month waiting
+            cold.sweep(connection)
         moves.drop_spare_indexes(connection, "archive.events")
         steps = plan(connection, ages, as_of)
         count = _Counter(sum(step.rows * (2 if step.action == "cold" else 1) for step in steps), progress)

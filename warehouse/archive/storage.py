@@ -23,6 +23,16 @@ def join(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}"
 
 
+def check(url: str) -> None:
+    """Find out whether this is the URL of a place that this environment can reach at all.
+
+    Raises:
+        UserError: It is not.
+    """
+    with _explained(url, "written"):
+        _place(url)
+
+
 @contextmanager
 def writing(url: str) -> Generator[IO[bytes]]:
     """A new file. When the block ends well, the file is as durable as the place can make it.
@@ -30,7 +40,7 @@ def writing(url: str) -> Generator[IO[bytes]]:
     Raises:
         UserError: The place cannot be written to.
     """
-    with _explained(url, "written to"):
+    with _explained(url, "written"):
         place, path = _place(url)
         if isinstance(place, LocalFileSystem):
             folder = Path(path).parent
@@ -77,7 +87,7 @@ def delete(url: str) -> None:
     Raises:
         UserError: The place refuses.
     """
-    with _explained(url, "deleted from"), suppress(FileNotFoundError):
+    with _explained(url, "deleted"), suppress(FileNotFoundError, NotADirectoryError):
         place, path = _place(url)
         place.invalidate_cache()
         place.rm_file(path)
