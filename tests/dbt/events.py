@@ -21,7 +21,7 @@ DAYS = 40
 HOSTS = [None, None, "shop.ru", "blog.shop.ru", "other.com", "ya.ru", "vk.com", "pay.yookassa.ru"]
 CAMPAIGNS = [(None, None), (None, None), ("mail", "email"), ("yandex", "cpc"), ("vk", None)]
 TYPES = ["page_view"] * 5 + ["click", "scroll", "page_leave", "page_leave", "web_vitals", "add_to_cart", "form_start"]
-TYPES += ["form_submit", "purchase", "signup", "custom thing"]
+TYPES += ["form_abandon", "form_submit", "purchase", "signup", "custom thing"]
 GAPS = [0, 0, 5, 60, 600, 1799.999, 1800, 1800.001, 4000, 30_000]
 
 

@@ -23,6 +23,7 @@ RANK = {
     "page_leave": 7,
 }
 IDLE = timedelta(minutes=30)
+PASSIVE = ("page_leave", "web_vitals", "form_abandon")
 
 Event = dict[str, Any]
 
@@ -55,7 +56,7 @@ def prepare(rows: list[Event]) -> list[Event]:
         event = row | {
             "at": min(row["received_at"], at),
             "user": row["user_id"] or f"anonymous:{row['session_id'] or row['event_id']}",
-            "active": row["event_type"] not in ("page_leave", "web_vitals") and row["source"] != "webhook",
+            "active": row["event_type"] not in PASSIVE and row["source"] != "webhook",
             "campaign": (row["utm_source"], row["utm_medium"]) if row["utm_source"] or row["utm_medium"] else None,
             "referrer": None if host is None or any(_within(host, d) for d in internal + excluded) else host,
         }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestration.lib.dbt import dbt_environment, is_stale
+from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, is_stale, macros_hash
 from orchestration.lib.metadata import table
 
 
@@ -42,6 +42,7 @@ def test_dbt_reads_the_parts_of_an_address() -> None:
         "DBT_PASSWORD": "p/w",
         "DBT_DATABASE": "main",
         "DBT_SSLMODE": "require",
+        "DBT_MACROS_HASH": macros_hash(PROJECT_DIR),
     }
 
 

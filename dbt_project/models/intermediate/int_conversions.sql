@@ -1,10 +1,14 @@
-{{ config(indexes=[{'columns': ['site_id', 'session_id']}]) }}
+{{ config(unique_key=['site_id', 'conversion_id'], indexes=[
+    {'columns': ['site_id', 'user_id']},
+    {'columns': ['site_id', 'session_id']},
+]) }}
 
 with
 
 events as (
 
-    select * from {{ ref('int_events_sessionised') }}
+    select * from {{ ref('int_events') }}
+    where {{ of_affected_visitors() }}
 
 ),
 

@@ -1,8 +1,10 @@
+{{ config(materialized='table') }}
+
 with
 
 events as (
 
-    select * from {{ ref('int_events_sessionised') }}
+    select * from {{ ref('int_events') }}
 
 ),
 

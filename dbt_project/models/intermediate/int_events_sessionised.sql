@@ -1,30 +1,64 @@
-{{ config(
-    indexes=[
-        {'columns': ['site_id', 'user_id']},
-        {'columns': ['site_id', 'session_id']},
-    ],
-    pre_hook="set local enable_mergejoin = off; -- hashes of short ids beat sorting wide rows"
-) }}
+{{ config(unique_key=['event_id', 'created_at'], indexes=[
+    {'columns': ['site_id', 'user_id']},
+    {'columns': ['event_id']},
+]) }}
+
+{%- set columns -%}
+        event_id,
+        site_id,
+        user_id,
+        client_session_id,
+        page_view_id,
+        occurred_at,
+        received_at,
+        created_at,
+        event_type,
+        source,
+        is_anonymous,
+        is_activity,
+        event_rank,
+        page_host,
+        page_path,
+        page_title,
+        referrer_host,
+        utm_source,
+        utm_medium,
+        utm_campaign,
+        utm_term,
+        utm_content,
+        click_id_source,
+        device_type,
+        browser,
+        os,
+        scroll_percent,
+        engaged_seconds,
+        time_on_page_seconds,
+        form_id,
+        transaction_id,
+        order_id,
+        order_amount,
+        order_currency,
+        external_id,
+        email_sha256
+{%- endset %}
 
 with
 
-quarantined_visitors as (
+-- Events of an affected visitor that this model has are read from itself: it keeps every copy of every event.
+events as {{ '' if is_partial() else 'not ' }}materialized (
 
-    select * from {{ ref('int_quarantined_visitors') }}
-
-),
-
-events as not materialized (
-
-    select * from {{ ref('stg_events') }} as landed
-    where
-        not is_bot
+    select {{ columns }}
+    from {{ ref('stg_events') }}
+    where not is_bot and {{ of_affected_visitors() }} {% if is_partial() %}
+        and {{ is_newly_loaded() }}
         and not exists (
-            select from quarantined_visitors
-            where
-                quarantined_visitors.site_id = landed.site_id
-                and quarantined_visitors.user_id = landed.user_id
+            select from {{ this }} as stored
+            where stored.event_id = stg_events.event_id and stored.created_at = stg_events.created_at
         )
+    union all
+    select {{ columns }}
+    from {{ this }}
+    where {{ of_affected_visitors() }} {% endif %}
 
 ),
 
@@ -41,14 +75,13 @@ referrer_exclusions as (
 ),
 
 -- Sessions need few columns of an event. The wide rows are fetched once, at the end.
---
--- An event can stand under two created_at when its sender changed the time on a resend: the first to arrive counts.
-deduplicated as materialized (
+copies as materialized (
 
-    select distinct on (event_id, site_id)
+    select
         site_id,
         event_id,
         created_at,
+        received_at,
         user_id,
         client_session_id,
         occurred_at,
@@ -60,7 +93,41 @@ deduplicated as materialized (
         referrer_host,
         {{ campaign_key() }} as campaign
     from events
-    order by event_id, site_id, received_at, created_at
+
+),
+
+crowded as (
+
+    select
+        site_id,
+        user_id
+    from copies
+    group by site_id, user_id
+    having count(*) > {{ var('visitor_event_bound') }}
+
+),
+
+-- An event can stand under two created_at when its sender changed the time on a resend: the first to arrive counts.
+numbered as materialized (
+
+    select
+        *,
+        row_number() over (same_event order by received_at, created_at) as copy_number,
+        count(*) over (same_event) as copy_count
+    from copies
+    where
+        not exists (
+            select from crowded
+            where crowded.site_id = copies.site_id and crowded.user_id = copies.user_id
+        )
+    window same_event as (partition by event_id, site_id)
+
+),
+
+deduplicated as (
+
+    select * from numbered
+    where copy_number = 1
 
 ),
 
@@ -81,27 +148,6 @@ prepared as (
 ),
 
 {{ sessionised('prepared') }},
-
-starts as (
-
-    select
-        event_id as session_start_id,
-        site_id,
-        occurred_at as session_started_at,
-        -- The client's id goes to the first piece of its session; any other is named by visitor and first event, which
-        -- no event of another session can change.
-        case
-            when
-                client_session_id is not null and row_number() over (
-                    partition by site_id, client_session_id order by occurred_at, event_rank, event_id
-                ) = 1
-                then client_session_id
-            else intermediate.uuid_v5(md5(site_id || chr(31) || user_id)::uuid, event_id::text)
-        end as session_id
-    from sessionised
-    where is_session_start
-
-),
 
 -- A webhook that knows a visitor but no session belongs to the session in which the visitor was active just before.
 webhooks as (
@@ -133,82 +179,136 @@ webhook_sessions as (
 attached as (
 
     select
-        sessionised.site_id,
-        sessionised.event_id,
-        sessionised.created_at,
+        sessionised.*,
         case
             when sessionised.source <> 'webhook' or sessionised.client_session_id is not null
                 then sessionised.session_start_id
             else webhook_sessions.session_start_id
-        end as session_start_id,
-        sessionised.is_session_start,
-        sessionised.page_view_sequence,
-        sessionised.referrer_domain
+        end as belongs_to
     from sessionised
     left join webhook_sessions
         on sessionised.site_id = webhook_sessions.site_id and sessionised.event_id = webhook_sessions.event_id
 
 ),
 
-placed as (
+beginnings as (
+
+    select
+        site_id,
+        user_id,
+        event_id,
+        client_session_id,
+        event_rank,
+        occurred_at as session_started_at
+    from sessionised
+    where is_session_start
+
+),
+
+timed_events as (
 
     select
         attached.*,
-        starts.session_id,
-        starts.session_started_at
+        beginnings.session_started_at
     from attached
-    left join starts on attached.session_start_id = starts.session_start_id and attached.site_id = starts.site_id
+    left join beginnings
+        on attached.belongs_to = beginnings.event_id and attached.site_id = beginnings.site_id
+
+),
+
+-- Nobody is at work for so long without half an hour's rest.
+endless as (
+
+    select distinct
+        site_id,
+        belongs_to
+    from timed_events
+    where is_activity and occurred_at > session_started_at + interval '{{ var("session_hours_bound") }} hours'
+
+),
+
+starts as (
+
+    select
+        event_id as session_start_id,
+        site_id,
+        -- The client's id goes to the first piece of its session; any other is named by visitor and first event, which
+        -- no event of another session can change.
+        case
+            when
+                client_session_id is not null and row_number() over (
+                    partition by site_id, client_session_id order by session_started_at, event_rank, event_id
+                ) = 1
+                then client_session_id
+            else intermediate.uuid_v5(md5(site_id || chr(31) || user_id)::uuid, event_id::text)
+        end as session_id
+    from beginnings
+    where
+        not exists (
+            select from endless
+            where endless.site_id = beginnings.site_id and endless.belongs_to = beginnings.event_id
+        )
+
+),
+
+placed as (
+
+    select
+        timed_events.site_id,
+        timed_events.event_id,
+        timed_events.created_at,
+        timed_events.belongs_to,
+        timed_events.is_session_start,
+        timed_events.page_view_sequence,
+        timed_events.referrer_domain,
+        timed_events.session_started_at,
+        starts.session_id,
+        timed_events.belongs_to is not null and starts.session_id is null as is_endless
+    from timed_events
+    left join starts on timed_events.belongs_to = starts.session_start_id and timed_events.site_id = starts.site_id
+
+),
+
+repeated as (
+
+    select
+        event_id,
+        created_at,
+        site_id,
+        copy_count::integer as copy_count
+    from numbered
+    where copy_count > 1
 
 ),
 
 final as (
 
     select
-        events.event_id,
-        events.site_id,
-        events.user_id,
+        events.*,
         placed.session_id,
-        events.client_session_id,
+        placed.belongs_to as session_start_id,
         placed.session_started_at,
-        placed.is_session_start,
+        coalesce(placed.is_session_start, false) as is_session_start,
         placed.page_view_sequence,
-        events.page_view_id,
-        events.occurred_at,
-        events.received_at,
-        events.event_type,
-        events.source,
-        events.is_anonymous,
-        events.is_activity,
-        events.event_rank,
-        events.page_host,
-        events.page_path,
-        events.page_title,
         placed.referrer_domain,
-        events.utm_source,
-        events.utm_medium,
-        events.utm_campaign,
-        events.utm_term,
-        events.utm_content,
-        events.click_id_source,
-        events.device_type,
-        events.browser,
-        events.os,
-        events.scroll_percent,
-        events.engaged_seconds,
-        events.time_on_page_seconds,
-        events.form_id,
-        events.transaction_id,
-        events.order_id,
-        events.order_amount,
-        events.order_currency,
-        events.external_id,
-        events.email_sha256
+        case
+            when crowded.user_id is not null then 'visitor'
+            when placed.is_endless then 'session'
+        end as quarantine,
+        placed.event_id is not null and not placed.is_endless as is_counted,
+        repeated.copy_count
     from events
-    inner join placed
+    left join placed
         on
             events.event_id = placed.event_id
             and events.created_at = placed.created_at
             and events.site_id = placed.site_id
+    left join crowded on events.site_id = crowded.site_id and events.user_id = crowded.user_id
+    left join repeated
+        on
+            events.event_id = repeated.event_id
+            and events.created_at = repeated.created_at
+            and events.site_id = repeated.site_id
 
 )
 

@@ -1,12 +1,13 @@
-{{ config(indexes=[
-    {'columns': ['site_id', 'funnel_id', 'step', 'user_id', 'occurred_at', 'event_rank', 'event_id'], 'unique': true},
+{{ config(unique_key=['site_id', 'user_id', 'funnel_id', 'step', 'event_id'], indexes=[
+    {'columns': ['site_id', 'user_id', 'funnel_id', 'step', 'occurred_at', 'event_rank', 'event_id'], 'unique': true},
 ]) }}
 
 with
 
 events as (
 
-    select * from {{ ref('int_events_sessionised') }}
+    select * from {{ ref('int_events') }}
+    where {{ of_affected_visitors() }}
 
 ),
 

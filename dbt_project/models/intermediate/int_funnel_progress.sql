@@ -1,3 +1,9 @@
+{{ config(
+    unique_key=['site_id', 'entry_id', 'funnel_id', 'step'],
+    indexes=[{'columns': ['site_id', 'user_id']}, {'columns': ['site_id', 'entry_date']}],
+    meta={'notes_days': {'column': 'entry_date', 'models': ['funnel_daily']}},
+) }}
+
 with recursive
 
 funnel_events as not materialized (
@@ -44,7 +50,7 @@ entries as (
             funnel_events.event_rank,
             funnel_events.place
         from funnel_events
-        where funnel_events.step = 1
+        where funnel_events.step = 1 and {{ of_affected_visitors() }}
         order by
             funnel_events.site_id, funnel_events.funnel_id, funnel_events.user_id,
             funnel_events.occurred_at, funnel_events.event_rank, funnel_events.event_id

@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['site_id', 'user_id']}]) }}
+{{ config(materialized='table', indexes=[{'columns': ['site_id', 'user_id']}]) }}
 
 with
 
@@ -10,7 +10,7 @@ visitor_cutoffs as not materialized (
 
 events as (
 
-    select * from {{ ref('int_events_sessionised') }}
+    select * from {{ ref('int_events') }}
     where not is_anonymous
 
 ),

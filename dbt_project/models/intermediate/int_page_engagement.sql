@@ -1,10 +1,13 @@
+{{ config(unique_key=['site_id', 'session_id'], indexes=[{'columns': ['site_id', 'user_id']}]) }}
+
 with
 
 events as (
 
-    select * from {{ ref('int_events_sessionised') }}
+    select * from {{ ref('int_events') }}
     where
         session_id is not null
+        and {{ of_affected_visitors() }}
         and (scroll_percent is not null or engaged_seconds is not null or time_on_page_seconds is not null)
 
 ),

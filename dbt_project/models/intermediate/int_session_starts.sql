@@ -1,14 +1,15 @@
-{{ config(indexes=[
+{{ config(unique_key=['site_id', 'session_id'], indexes=[
     {'columns': ['site_id', 'session_id'], 'unique': true},
     {'columns': ['site_id', 'user_id']},
+    {'columns': ['site_id', 'client_session_id']},
 ]) }}
 
 with
 
 events as (
 
-    select * from {{ ref('int_events_sessionised') }}
-    where is_session_start
+    select * from {{ ref('int_events') }}
+    where is_session_start and {{ of_affected_visitors() }}
 
 ),
 

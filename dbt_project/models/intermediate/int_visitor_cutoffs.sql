@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['site_id', 'user_id']}]) }}
+{{ config(materialized='table', indexes=[{'columns': ['site_id', 'user_id']}]) }}
 
 with
 

@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['site_id', 'user_id']}]) }}
+{{ config(materialized='table', indexes=[{'columns': ['site_id', 'user_id']}]) }}
 
 with
 
@@ -8,7 +8,7 @@ events as (
         events.*,
         (events.occurred_at at time zone coalesce(sites.timezone, 'UTC'))::date as occurred_date,
         (events.received_at at time zone coalesce(sites.timezone, 'UTC'))::date as received_date
-    from {{ ref('int_events_sessionised') }} as events
+    from {{ ref('int_events') }} as events
     left join {{ ref('stg_sites') }} as sites on events.site_id = sites.site_id
     where not events.is_anonymous
 

@@ -1,19 +1,26 @@
-{{ config(indexes=[
-    {'columns': ['site_id', 'conversion_id', 'session_id'], 'unique': true},
-    {'columns': ['site_id', 'conversion_date']},
-]) }}
+{{ config(
+    unique_key=['site_id', 'conversion_id', 'session_id'],
+    indexes=[
+        {'columns': ['site_id', 'conversion_id', 'session_id'], 'unique': true},
+        {'columns': ['site_id', 'conversion_date']},
+        {'columns': ['site_id', 'person_id']},
+    ],
+    meta={'built_by': 'person'},
+) }}
 
 with
 
 conversions as (
 
     select * from {{ ref('conversions') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
 sessions as (
 
     select * from {{ ref('sessions') }}
+    where {{ of_affected_visitors() }}
 
 ),
 

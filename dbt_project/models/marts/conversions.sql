@@ -1,20 +1,33 @@
-{{ config(indexes=[
-    {'columns': ['site_id', 'conversion_id'], 'unique': true},
-    {'columns': ['site_id', 'conversion_date']},
-    {'columns': ['site_id', 'user_id']},
-]) }}
+{{ config(
+    unique_key=['site_id', 'conversion_id'],
+    indexes=[
+        {'columns': ['site_id', 'conversion_id'], 'unique': true},
+        {'columns': ['site_id', 'conversion_date']},
+        {'columns': ['site_id', 'user_id']},
+    ],
+    meta={'notes_days': {'column': 'conversion_date', 'models': ['daily_metrics', 'daily_totals']}},
+) }}
 
 with
 
 conversions as (
 
     select * from {{ ref('int_conversions') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
 starts as (
 
     select * from {{ ref('int_session_starts') }}
+    where {{ of_affected_visitors() }}
+
+),
+
+persons as (
+
+    select * from {{ ref('int_persons') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
@@ -34,7 +47,7 @@ joined as (
         conversions.event_id,
         conversions.session_id,
         conversions.user_id,
-        conversions.user_id as person_id,
+        coalesce(persons.person_id, conversions.user_id) as person_id,
         conversions.order_id,
         conversions.transaction_id,
 
@@ -62,6 +75,7 @@ joined as (
     from conversions
     left join starts
         on conversions.site_id = starts.site_id and conversions.session_id = starts.session_id
+    left join persons on conversions.site_id = persons.site_id and conversions.user_id = persons.user_id
     left join sites on conversions.site_id = sites.site_id
 
 )

@@ -1,12 +1,12 @@
-{{ config(indexes=[{'columns': ['site_id', 'date', 'channel', 'device_type'], 'unique': true}]) }}
+{{ config(
+    unique_key=['site_id', 'date', 'channel', 'device_type'],
+    indexes=[{'columns': ['site_id', 'date', 'channel', 'device_type'], 'unique': true}],
+    meta={'built_by': 'day'},
+) }}
 
 with
 
-facts as (
-
-    select * from {{ ref('int_daily_facts') }}
-
-),
+{{ daily_facts() }},
 
 aggregated as (
 

@@ -1,12 +1,12 @@
-{{ config(indexes=[{'columns': ['site_id', 'date'], 'unique': true}]) }}
+{{ config(
+    unique_key=['site_id', 'date'],
+    indexes=[{'columns': ['site_id', 'date'], 'unique': true}],
+    meta={'built_by': 'day'},
+) }}
 
 with
 
-facts as (
-
-    select * from {{ ref('int_daily_facts') }}
-
-),
+{{ daily_facts() }},
 
 aggregated as (
 

@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['site_id', 'funnel_id', 'step'], 'unique': true}]) }}
+{{ config(materialized='table', indexes=[{'columns': ['site_id', 'funnel_id', 'step'], 'unique': true}]) }}
 
 with
 

@@ -1,27 +1,41 @@
-{{ config(indexes=[
-    {'columns': ['site_id', 'event_id'], 'unique': true},
-    {'columns': ['site_id', 'view_date']},
-    {'columns': ['site_id', 'session_id']},
-]) }}
+{{ config(
+    unique_key=['site_id', 'event_id'],
+    indexes=[
+        {'columns': ['site_id', 'event_id'], 'unique': true},
+        {'columns': ['site_id', 'view_date']},
+        {'columns': ['site_id', 'session_id']},
+        {'columns': ['site_id', 'user_id']},
+    ],
+    meta={'notes_days': {'column': 'view_date', 'models': ['daily_metrics', 'daily_totals']}},
+) }}
 
 with
 
 events as (
 
-    select * from {{ ref('int_events_sessionised') }}
-    where event_type = 'page_view' and session_id is not null
+    select * from {{ ref('int_events') }}
+    where event_type = 'page_view' and session_id is not null and {{ of_affected_visitors() }}
 
 ),
 
 starts as (
 
     select * from {{ ref('int_session_starts') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
 page_engagement as (
 
     select * from {{ ref('int_page_engagement') }}
+    where {{ of_affected_visitors() }}
+
+),
+
+persons as (
+
+    select * from {{ ref('int_persons') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
@@ -69,7 +83,7 @@ joined as (
         ordered.site_id,
         ordered.session_id,
         ordered.user_id,
-        ordered.user_id as person_id,
+        coalesce(persons.person_id, ordered.user_id) as person_id,
         ordered.page_view_id,
 
         ---------- page
@@ -111,6 +125,7 @@ joined as (
             ordered.site_id = unnamed_engagement.site_id
             and ordered.session_id = unnamed_engagement.session_id
             and ordered.page_view_sequence = unnamed_engagement.page_view_sequence
+    left join persons on ordered.site_id = persons.site_id and ordered.user_id = persons.user_id
     left join sites on ordered.site_id = sites.site_id
 
 )

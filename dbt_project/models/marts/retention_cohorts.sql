@@ -1,4 +1,7 @@
-{{ config(indexes=[{'columns': ['site_id', 'period', 'cohort_start', 'periods_later'], 'unique': true}]) }}
+{{ config(
+    materialized='table',
+    indexes=[{'columns': ['site_id', 'period', 'cohort_start', 'periods_later'], 'unique': true}],
+) }}
 
 with
 

@@ -1,40 +1,54 @@
-{{ config(indexes=[
-    {'columns': ['site_id', 'session_id'], 'unique': true},
-    {'columns': ['site_id', 'session_date']},
-    {'columns': ['site_id', 'user_id']},
-]) }}
+{{ config(
+    unique_key=['site_id', 'session_id'],
+    indexes=[
+        {'columns': ['site_id', 'session_id'], 'unique': true},
+        {'columns': ['site_id', 'session_date']},
+        {'columns': ['site_id', 'user_id']},
+    ],
+    meta={'notes_days': {'column': 'session_date', 'models': ['daily_metrics', 'daily_totals']}},
+) }}
 
 with
 
 starts as (
 
     select * from {{ ref('int_session_starts') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
 events as (
 
-    select * from {{ ref('int_events_sessionised') }}
-    where session_id is not null
+    select * from {{ ref('int_events') }}
+    where session_id is not null and {{ of_affected_visitors() }}
 
 ),
 
 page_views as (
 
     select * from {{ ref('page_views') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
 page_engagement as (
 
     select * from {{ ref('int_page_engagement') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
 conversions as (
 
     select * from {{ ref('int_conversions') }}
-    where session_id is not null
+    where session_id is not null and {{ of_affected_visitors() }}
+
+),
+
+persons as (
+
+    select * from {{ ref('int_persons') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
@@ -100,7 +114,7 @@ joined as (
         starts.client_session_id,
         starts.site_id,
         starts.user_id,
-        starts.user_id as person_id,
+        coalesce(persons.person_id, starts.user_id) as person_id,
 
         ---------- times
         starts.started_at,
@@ -145,6 +159,7 @@ joined as (
     left join pages on starts.site_id = pages.site_id and starts.session_id = pages.session_id
     left join engagement on starts.site_id = engagement.site_id and starts.session_id = engagement.session_id
     left join outcomes on starts.site_id = outcomes.site_id and starts.session_id = outcomes.session_id
+    left join persons on starts.site_id = persons.site_id and starts.user_id = persons.user_id
     left join sites on starts.site_id = sites.site_id
 
 )

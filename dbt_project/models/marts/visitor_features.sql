@@ -1,4 +1,4 @@
-{{ config(indexes=[{'columns': ['site_id', 'as_of', 'user_id'], 'unique': true}]) }}
+{{ config(materialized='table', indexes=[{'columns': ['site_id', 'as_of', 'user_id'], 'unique': true}]) }}
 
 with
 
@@ -51,7 +51,7 @@ conversion_events as not materialized (
         select
             events.*,
             coalesce(sites.timezone, 'UTC') as timezone
-        from {{ ref('int_events_sessionised') }} as events
+        from {{ ref('int_events') }} as events
         left join {{ ref('stg_sites') }} as sites on events.site_id = sites.site_id
         where events.event_type in ('form_submit', 'signup', 'purchase')
     ) as zoned

@@ -1,4 +1,4 @@
-{{ config(indexes=[
+{{ config(unique_key=['site_id', 'user_id'], indexes=[
     {'columns': ['site_id', 'user_id'], 'unique': true},
     {'columns': ['site_id', 'first_seen_date']},
 ]) }}
@@ -8,12 +8,14 @@ with
 sessions as not materialized (
 
     select * from {{ ref('sessions') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
 conversions as (
 
     select * from {{ ref('conversions') }}
+    where {{ of_affected_visitors() }}
 
 ),
 

@@ -1,22 +1,23 @@
-{{ config(materialized="view") }}
-
-with
-
+{# CTEs up to `facts`: what sessions, page views and conversions add to the days that are built. #}
+{% macro daily_facts() %}
 sessions as (
 
     select * from {{ ref('sessions') }}
+    where {{ of_changed_days('session_date') }}
 
 ),
 
 page_views as (
 
     select * from {{ ref('page_views') }}
+    where {{ of_changed_days('view_date') }}
 
 ),
 
 conversions as (
 
     select * from {{ ref('conversions') }}
+    where {{ of_changed_days('conversion_date') }}
 
 ),
 
@@ -80,7 +81,7 @@ conversion_facts as (
 
 ),
 
-final as (
+facts as (
 
     select * from session_facts
     union all
@@ -89,5 +90,4 @@ final as (
     select * from conversion_facts
 
 )
-
-select * from final
+{% endmacro %}
