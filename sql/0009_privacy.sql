@@ -58,7 +58,7 @@ grant select, delete on
 public.users, public.sessions, public.events, public.event_claims, public.rejected_events, archive.events,
 ops.shared_sessions to tilda_privacy;
 grant insert, update on public.sessions to tilda_privacy; -- a session shared with somebody else is described anew
-grant select, update on archive.cold_files to tilda_privacy;
+grant select, insert, update, delete on archive.cold_files, archive.files_to_delete to tilda_privacy;
 grant select, insert on ops.erased_visitors to tilda_privacy;
 grant select on ops.erasure_key to tilda_privacy;
 grant select, insert, update on ops.erasures to tilda_privacy;
@@ -74,7 +74,8 @@ declare
 begin
     foreach open_to_it in array array[
         'public.sites', 'public.users', 'public.sessions', 'public.events', 'public.event_claims',
-        'public.rejected_events', 'archive.events', 'archive.cold_files', 'ops.erased_visitors', 'ops.erasure_key',
+        'public.rejected_events', 'archive.events', 'archive.cold_files',
+        'archive.files_to_delete', 'ops.erased_visitors', 'ops.erasure_key',
         'ops.shared_sessions', 'ops.erasures', 'ops.rebuild_days'
     ] loop
         execute format('create policy privacy on %s to tilda_privacy using (true) with check (true)', open_to_it);

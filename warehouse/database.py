@@ -19,6 +19,7 @@ MAIN_DATABASE = "tilda"
 DAGSTER_DATABASE = "dagster"
 INGEST_LOGIN = "tilda_ingest"
 READER_LOGIN = "tilda_reader"
+PRIVACY_LOGIN = "tilda_privacy"
 
 
 def connect(url: str, *, autocommit: bool = True, application: str = "tilda") -> psycopg.Connection:
@@ -128,6 +129,11 @@ def reader_url(settings: Settings) -> str:
     """The address of the login that reads marts and ml."""
     url = settings.database_url or direct_url(settings)
     return replace_in_url(url, user=READER_LOGIN, password=settings.secrets.reader_password)
+
+
+def privacy_url(settings: Settings) -> str:
+    """The address of the login that shows and erases a person; past the pooler, since erasing holds locks."""
+    return replace_in_url(direct_url(settings), user=PRIVACY_LOGIN, password=settings.secrets.privacy_password)
 
 
 def dagster_url(settings: Settings) -> str:

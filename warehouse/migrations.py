@@ -8,7 +8,7 @@ import psycopg
 import yoyo
 from psycopg import sql
 
-from warehouse.database import INGEST_LOGIN, READER_LOGIN, connect
+from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect
 from warehouse.errors import UserError
 from warehouse.secret_store import Secrets
 from warehouse.settings import PROJECT_ROOT
@@ -71,6 +71,7 @@ def set_login_passwords(url: str, secrets: Secrets) -> None:
         for login, password in (
             (INGEST_LOGIN, secrets.ingest_password),
             (READER_LOGIN, secrets.reader_password),
+            (PRIVACY_LOGIN, secrets.privacy_password),
         ):
             # the hash is made here: the server's log and statistics never see the password
             hashed = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")

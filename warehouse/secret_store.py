@@ -30,6 +30,7 @@ class Secrets:
     postgres_password: str
     ingest_password: str
     reader_password: str
+    privacy_password: str
     visitor_hash_key: str
     mindsdb_password: str
 

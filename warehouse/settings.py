@@ -64,7 +64,11 @@ class Settings(BaseSettings):
     cold_after_months: Annotated[int, Field(ge=1, le=1_200)] = 12
     cold_storage_url: str | None = None
 
+    backup_dir: Path | None = None
+    backup_keep_days: Annotated[int, Field(ge=1, le=3_650)] = 30
+
     min_positives: Annotated[int, Field(ge=20)] = 300
+    targets_file: Path | None = None
     mindsdb: bool = True
     mindsdb_port: Port = 47334
     mindsdb_mysql_port: Port = 47335
@@ -77,7 +81,7 @@ class Settings(BaseSettings):
     def _split_list(cls, value: object) -> object:
         return tuple(part for part in re.split(r"[,\s]+", value) if part) if isinstance(value, str) else value
 
-    @field_validator("data_dir", "spool_dir")
+    @field_validator("data_dir", "spool_dir", "backup_dir")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value and value.expanduser().resolve()
@@ -95,7 +99,13 @@ class Settings(BaseSettings):
     @property
     def cold_storage(self) -> str:
         """The fsspec URL of the folder that cold months are written to."""
-        return self.cold_storage_url or (self.data_dir / "cold").as_uri()
+        # not as_uri(): fsspec takes a space for a space
+        return self.cold_storage_url or f"file://{self.data_dir / 'cold'}"
+
+    @property
+    def backup_folder(self) -> Path:
+        """Where backups are."""
+        return self.backup_dir or self.data_dir / "backups"
 
     @property
     def uses_embedded_postgres(self) -> bool:

@@ -1,4 +1,4 @@
-"""`tilda up`, `down`, `status`, `migrate`, `secrets`."""
+"""`tilda up`, `down`, `status`, `secrets`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from psycopg import errors
 from tilda import console, mindsdb, processes
 from tilda.state import State, only_one, running
 from tilda.supervisor import stop_leftovers
-from warehouse import migrations
-from warehouse.database import connect, direct_url, embedded, running_database, url_with_passfile
+from warehouse.database import connect, direct_url, embedded, url_with_passfile
 from warehouse.errors import UserError
 from warehouse.secret_store import Secrets
 from warehouse.settings import PROJECT_ROOT, Settings, load_settings
@@ -197,22 +196,6 @@ def _report(settings: Settings, state: State | None) -> dict[str, Any]:
     return found
 
 
-@click.command()
-@click.option("--sql", "only_sql", is_flag=True, help="Print what would run, and run nothing.")
-def migrate(*, only_sql: bool) -> None:
-    """Bring the database's schema up to date."""
-    settings = load_settings()
-    with running_database(settings) as url:
-        if only_sql:
-            click.echo(migrations.pending_sql(url), nl=False)
-            return
-        applied = migrations.migrate(url)
-        migrations.set_login_passwords(url, settings.secrets)
-    for name in applied:
-        click.echo(f"applied {name}")
-    click.echo("The schema is up to date.")
-
-
 @click.group()
 def secrets() -> None:
     """The keys and passwords that the platform made for itself."""
@@ -226,4 +209,4 @@ def show_secret(name: str) -> None:
     click.echo(getattr(settings, name, None) or settings.secrets.as_dict()[name])
 
 
-COMMANDS = (up, down, status, migrate, secrets)
+COMMANDS = (up, down, status, secrets)

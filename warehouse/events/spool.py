@@ -15,6 +15,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -148,6 +149,14 @@ class Spool:
             ).rowcount
         self.shrink()
         return erased
+
+    def of_visitor(self, site_id: str, user_id: str) -> list[dict[str, Any]]:
+        """A visitor's rows, oldest first, ready for JSON."""
+        with _translated():
+            found = self._db.execute(
+                "select body from events where site_id = ? and user_id = ? order by id", [site_id, user_id]
+            ).fetchall()
+        return [msgspec.json.decode(body) for (body,) in found]
 
     @contextmanager
     def replaying(self) -> Generator[bool]:

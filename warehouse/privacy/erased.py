@@ -1,0 +1,73 @@
+"""The list of erased visitors: keyed hashes, by which landing drops what comes late from them."""
+
+from __future__ import annotations
+
+import time
+from typing import LiteralString
+
+import psycopg
+
+from warehouse.errors import UserError
+from warehouse.privacy.person import ANONYMOUS, Person
+
+PATIENCE_SECONDS = 300
+
+_LIST: LiteralString = """
+    insert into ops.erased_visitors (visitor_hash)
+    select ops.visitor_hash(%(site)s, v.user_id, k.inner_key, k.outer_key)
+    from unnest(%(ids)s::text[]) as v (user_id)
+    cross join ops.erasure_key as k
+    order by 1
+    on conflict do nothing
+"""
+_WRITERS: LiteralString = """
+    select virtualtransaction from pg_locks
+    where
+        locktype = 'relation' and mode = 'RowExclusiveLock' and pid <> pg_backend_pid()
+        and database = (select oid from pg_database where datname = current_database())
+        and relation in (
+            'public.events'::regclass, 'public.users'::regclass, 'public.sessions'::regclass,
+            'public.rejected_events'::regclass, 'ml.propensity_scores'::regclass
+        )
+"""
+_KNOWN_AND_ERASED: LiteralString = """
+    select u.site_id, u.user_id
+    from public.users as u
+    cross join ops.erasure_key as k
+    inner join ops.erased_visitors as e
+        on e.visitor_hash = ops.visitor_hash(u.site_id, u.user_id, k.inner_key, k.outer_key)
+    order by 1, 2
+"""
+
+
+def enlist(connection: psycopg.Connection, person: Person) -> None:
+    """Put a person's visitor ids on the list. The models' names of visits without an id are nobody's to come back."""
+    connection.execute(
+        _LIST,
+        {"site": person.site_id, "ids": [one for one in person.visitor_ids if not one.startswith(ANONYMOUS)]},
+    )
+
+
+def returned(connection: psycopg.Connection) -> list[tuple[str, str]]:
+    """Sites and ids of visitors who are on the list and in `public.users` all the same: after a backup was restored."""
+    return connection.execute(_KNOWN_AND_ERASED).fetchall()
+
+
+def wait_for_writers(connection: psycopg.Connection, patience: float = PATIENCE_SECONDS) -> None:
+    """Wait until every transaction has ended that may not have seen the list as it is now.
+
+    A statement locks its tables before it takes its snapshot. So one that holds no lock yet will see the list.
+
+    Raises:
+        UserError: Somebody has been writing in one transaction for longer than `patience` seconds.
+    """
+    waited_for = {row[0] for row in connection.execute(_WRITERS)}
+    give_up = time.monotonic() + patience
+    while waited_for:
+        time.sleep(0.02)
+        waited_for &= {row[0] for row in connection.execute(_WRITERS)}
+        if waited_for and time.monotonic() > give_up:
+            raise UserError(
+                "A transaction has been writing events for minutes, so that nothing can be erased for certain.",
+                "Run the same command again when it has ended: it goes on where it stopped.",
+            )

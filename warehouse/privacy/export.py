@@ -1,0 +1,53 @@
+"""Everything that is held about a person, for the person to read: the places of erasure, shown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from warehouse.database import connect
+from warehouse.privacy.erase import all_places, by_index, require_site
+from warehouse.privacy.person import Person, find_person
+from warehouse.settings import Settings
+
+MEANING = {
+    "public.users": "The visitor as the website knows it: an id that the browser keeps, and no name",
+    "public.sessions": "Visits, as the browser told them apart",
+    "public.events": "What was done on the website",
+    "archive.events": "What was done on the website, older",
+    "cold files": "What was done on the website, oldest, kept outside the database",
+    "spool": "What was done on the website and is not in the database yet",
+    "public.rejected_events": "What the browser sent and was refused",
+    "ops.shared_sessions": "Visits in which the visitor's id changed",
+    "ml.propensity_scores": "How likely a purchase or registration was thought to be, and why",
+}
+
+
+def export(url: str, settings: Settings, site_id: str, user_id: str) -> dict[str, Any]:
+    """A JSON document of all rows, by place; places that hold nothing are left out.
+
+    Args:
+        url: An address of the database, of the owner or of the login `tilda_privacy`.
+        settings: Where spool and cold files are.
+        site_id: The person's site.
+        user_id: One of the person's visitor ids.
+
+    Raises:
+        UserError: There is no such site, or a place cannot be read.
+    """
+    held: list[dict[str, Any]] = []
+    with connect(url, application="tilda-privacy") as connection:
+        require_site(connection, site_id)
+        person = find_person(connection, Person(site_id, frozenset({user_id})))
+        for place in all_places(connection, settings):
+            with by_index(connection):
+                rows = list(place.read(connection, person))
+            if rows:
+                what = MEANING.get(place.name, "What was worked out from the above for statistics")
+                held.append({"place": place.name, "what": what, "count": len(rows), "rows": rows})
+    return {
+        "site_id": site_id,
+        "exported_at": datetime.now(UTC).isoformat(),
+        "visitor_ids": sorted(person.visitor_ids),
+        "held": held,
+    }

@@ -1,0 +1,144 @@
+"""A person: the visitor ids that belong together, and what else leads to their rows."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, fields
+from typing import Any, LiteralString, Self
+
+import psycopg
+from psycopg.rows import scalar_row
+from psycopg.types.json import Jsonb
+
+from warehouse.privacy.catalogue import columns_of
+
+ANONYMOUS = "anonymous:"
+"""How models name a visitor without an id: this and the session's id, or the event's where there is no session."""
+
+_SAME_PERSON: LiteralString = """
+    select others.user_id, others.person_id::text
+    from marts.visitors as others
+    where
+        others.site_id = %(site)s
+        and others.person_id in (
+            select known.person_id from marts.visitors as known
+            where known.site_id = %(site)s and known.user_id = any(%(ids)s)
+        )
+"""
+_OWN_SESSIONS: LiteralString = """
+    select session_id::text from public.sessions where site_id = %(site)s and user_id = any(%(ids)s)
+"""
+_SHARED_SESSIONS: LiteralString = """
+    select session_id::text from ops.shared_sessions where site_id = %(site)s and user_id = any(%(ids)s)
+"""
+_MODELLED_SESSIONS: LiteralString = """
+    select session_id::text from marts.sessions where site_id = %(site)s and user_id = any(%(ids)s)
+"""
+_IDENTITIES: LiteralString = """
+    select distinct jsonb_build_object('identity', jsonb_build_object(said.key, said.value))
+    from public.events as e
+    cross join jsonb_each(e.payload -> 'identity') as said
+    where
+        e.site_id = %(site)s and e.user_id = any(%(ids)s)
+        and (e.session_id = any(%(sessions)s::uuid[]) or e.session_id is null)
+        and jsonb_typeof(e.payload -> 'identity') = 'object'
+        and said.key in ('external_id', 'email_sha256', 'phone_sha256')
+        and jsonb_typeof(said.value) = 'string' and said.value <> '""'
+"""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Everything that leads to a person's rows. Sets only grow: what was found once stays known until the end.
+
+    Attributes:
+        site_id: The site; the same id on another site is somebody else.
+        visitor_ids: First-party ids, and the models' names of visits without one.
+        person_ids: The models' ids of the person.
+        own_sessions: Sessions that began with one of the ids: events in them without an id are the person's, too.
+        shared_sessions: Sessions that began as somebody else's.
+        modelled_sessions: Ids that the models gave to sessions.
+        identities: `{"identity": {…}}` that the person's events carry: an outside id, the hash of an e-mail address or
+            of a telephone number. Events without a visitor id that carry one are the person's.
+    """
+
+    site_id: str
+    visitor_ids: frozenset[str]
+    person_ids: frozenset[str] = frozenset()
+    own_sessions: frozenset[str] = frozenset()
+    shared_sessions: frozenset[str] = frozenset()
+    modelled_sessions: frozenset[str] = frozenset()
+    identities: frozenset[tuple[str, str]] = field(default=frozenset())
+
+    def __or__(self, other: Person) -> Person:
+        mine, theirs = self._sets(), other._sets()
+        return Person(self.site_id, **{name: mine[name] | theirs[name] for name in mine})
+
+    def _sets(self) -> dict[str, frozenset[Any]]:
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "site_id"}
+
+    def as_json(self) -> Jsonb:
+        """For `ops.erasures`, while the erasure is under way."""
+        return Jsonb({name: sorted(values) for name, values in self._sets().items()})
+
+    @classmethod
+    def from_json(cls, site_id: str, stored: dict[str, list[Any]]) -> Self:
+        """What `as_json` kept."""
+        sets = {name: frozenset(map(_hashable, values)) for name, values in stored.items()}
+        return cls(site_id, **sets)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Parameters of the queries that look for the person's rows."""
+        return {
+            "site": self.site_id,
+            "ids": sorted(self.visitor_ids),
+            "person_ids": sorted(self.person_ids),
+            "own": sorted(self.own_sessions),
+            "sessions": sorted(self.own_sessions | self.shared_sessions),
+            "all_sessions": sorted(self.own_sessions | self.shared_sessions | self.modelled_sessions),
+            "anonymous": _anonymous(self.visitor_ids),
+            "identities": [Jsonb({"identity": {name: value}}) for name, value in sorted(self.identities)],
+            "words": sorted(self.visitor_ids | {value for _, value in self.identities}),
+        }
+
+
+def find_person(connection: psycopg.Connection, known: Person) -> Person:
+    """All that leads to the rows of a person of whom one visitor id is known.
+
+    Ids belong together as `marts.visitors.person_id` says; a visitor whom the models have not seen stands alone.
+    """
+    found = known
+    person_column = "person_id" in columns_of(connection, "marts", "visitors")
+    sessions_modelled = {"user_id", "session_id"} <= columns_of(connection, "marts", "sessions").keys()
+    with connection.cursor() as cursor:
+        if person_column:
+            rows = cursor.execute(_SAME_PERSON, found.values).fetchall()
+            found |= Person(
+                known.site_id, frozenset(row[0] for row in rows), frozenset(row[1] for row in rows if row[1])
+            )
+    with connection.cursor(row_factory=scalar_row) as cursor:
+        own = [*cursor.execute(_OWN_SESSIONS, found.values), *_anonymous(found.visitor_ids)]
+        shared = cursor.execute(_SHARED_SESSIONS, found.values).fetchall()
+        modelled = cursor.execute(_MODELLED_SESSIONS, found.values).fetchall() if sessions_modelled else []
+        found |= Person(known.site_id, frozenset(), frozenset(), frozenset(own), frozenset(shared), frozenset(modelled))
+        said = cursor.execute(_IDENTITIES, found.values).fetchall()
+    pairs = [pair for one in said for pair in one["identity"].items()]
+    return found | Person(known.site_id, frozenset(), identities=frozenset(pairs))
+
+
+def _anonymous(visitor_ids: frozenset[str]) -> list[str]:
+    """The sessions and events behind the models' names of visits without an id."""
+    found: list[str] = []
+    for visitor_id in sorted(visitor_ids):
+        name = visitor_id.removeprefix(ANONYMOUS)
+        if name != visitor_id:
+            try:
+                found.append(str(uuid.UUID(name)))
+            except ValueError:
+                continue
+    return found
+
+
+def _hashable(value: Any) -> Any:  # noqa: ANN401 - a string, or a pair of strings that JSON keeps as a list
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,203 @@
+"""The places in the database that may hold a person: each counts, shows and removes. The list is the catalogue's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString, Protocol
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import scalar_row
+
+from warehouse.privacy.catalogue import tables_of
+from warehouse.privacy.person import Person
+from warehouse.queries import read_query
+
+SQL_DIR = Path(__file__).parent / "sql"
+BATCH = 5000
+MODEL_SCHEMAS = ("intermediate", "marts", "ml")
+
+
+class Place(Protocol):
+    """Somewhere a person's rows may be. All of it runs inside the caller's transaction."""
+
+    @property
+    def name(self) -> str:
+        """As reports call it."""
+        ...
+
+    def count(self, connection: psycopg.Connection, person: Person) -> int:
+        """How many rows there are."""
+        ...
+
+    def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:
+        """The rows, ready for JSON."""
+        ...
+
+    def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
+        """Remove them; how many were removed, by place."""
+        ...
+
+
+@dataclass(frozen=True)
+class Events:
+    """A partitioned table of events. Keys are found by index and rows removed by key: no month is read as a whole."""
+
+    name: LiteralString
+    keys: LiteralString
+
+    def count(self, connection: psycopg.Connection, person: Person) -> int:
+        """How many events there are."""
+        return len(self._keys(connection, person))
+
+    def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:
+        """The events, oldest first."""
+        query = sql.SQL(
+            "select to_jsonb(e) from {} as e inner join unnest(%s::timestamptz[], %s::uuid[]) as k (at, id)"
+            " on e.created_at = k.at and e.event_id = k.id order by e.created_at, e.event_id"
+        ).format(self._table)
+        for part in self._batches(connection, person):
+            with connection.cursor(row_factory=scalar_row) as cursor:
+                yield from cursor.execute(query, [[at for at, _ in part], [event_id for _, event_id in part]])
+
+    def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
+        """Remove the events and their claims, and put their days on the models' work list."""
+        query = sql.SQL(read_query(SQL_DIR, "delete_events")).format(table=self._table)
+        events = claims = 0
+        for part in self._batches(connection, person):
+            values = {"times": [at for at, _ in part], "event_ids": [event_id for _, event_id in part]}
+            row = connection.execute(query, values).fetchone()
+            assert row is not None
+            events, claims = events + row[0], claims + row[1]
+        return {self.name: events, "public.event_claims": claims}
+
+    def _keys(self, connection: psycopg.Connection, person: Person) -> list[tuple[Any, Any]]:
+        return sorted(connection.execute(read_query(SQL_DIR, self.keys), person.values).fetchall())
+
+    def _batches(self, connection: psycopg.Connection, person: Person) -> Iterator[list[tuple[Any, Any]]]:
+        keys = self._keys(connection, person)
+        return (keys[start : start + BATCH] for start in range(0, len(keys), BATCH))
+
+    @property
+    def _table(self) -> sql.Identifier:
+        return sql.Identifier(*self.name.split("."))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose rows name their visitor, or their session, or the models' person."""
+
+    schema: str
+    table: str
+    condition: sql.Composable
+
+    @property
+    def name(self) -> str:
+        """Schema and table."""
+        return f"{self.schema}.{self.table}"
+
+    def count(self, connection: psycopg.Connection, person: Person) -> int:
+        """How many rows there are."""
+        row = connection.execute(self._statement("select count(*) from"), person.values).fetchone()
+        return row[0] if row else 0
+
+    def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:
+        """The rows as they stand."""
+        with connection.cursor(row_factory=scalar_row) as cursor:
+            yield from cursor.execute(self._statement("select to_jsonb(t) from"), person.values)
+
+    def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
+        """Remove the rows."""
+        return {self.name: connection.execute(self._statement("delete from"), person.values).rowcount}
+
+    def _statement(self, verb: LiteralString) -> sql.Composed:
+        table = sql.Identifier(self.schema, self.table)
+        return sql.SQL("{} {} as t where {}").format(sql.SQL(verb), table, self.condition)
+
+
+@dataclass(frozen=True)
+class Sessions(Table):
+    """`public.sessions`. A session that somebody else's events share is described anew from what is left of it."""
+
+    def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
+        """Remove the person's sessions; `public.events` must be free of them already."""
+        removed = super().erase(connection, person)
+        connection.execute(read_query(SQL_DIR, "describe_sessions"), person.values)
+        return removed
+
+
+_OF_VISITOR = sql.SQL("t.site_id = %(site)s and t.user_id = any(%(ids)s)")
+# A visitor's id, long enough to be nobody else's word, anywhere in what was refused; a short one as user_id only.
+_REFUSED = sql.SQL(
+    "t.site_id = %(site)s and t.body is not null and exists ("
+    " select from unnest(%(words)s::text[]) as w (word) where"
+    " (length(w.word) >= 8 and (strpos(t.body, w.word) > 0 or strpos(t.body, btrim(to_json(w.word)::text, '\"')) > 0))"
+    " or strpos(replace(t.body, '\": ', '\":'), '\"user_id\":' || to_json(w.word)::text) > 0)"
+)
+
+
+def event_places() -> list[Place]:
+    """What was recorded: removed before anything that is made of it."""
+    return [Events("public.events", "live_events"), Events("archive.events", "archived_events")]
+
+
+def record_places() -> list[Place]:
+    """What was written beside the events. Sessions come last but one: they lead to the others."""
+    return [
+        Table("public", "rejected_events", _REFUSED),
+        Sessions(
+            "public",
+            "sessions",
+            sql.SQL(
+                "t.site_id = %(site)s and (t.user_id = any(%(ids)s)"
+                " or (t.user_id is null and t.session_id = any(%(own)s::uuid[])))"
+            ),
+        ),
+        Table("ops", "shared_sessions", _OF_VISITOR),
+        Table("public", "users", _OF_VISITOR),
+    ]
+
+
+def model_places(connection: psycopg.Connection) -> list[Place]:
+    """What dbt and the models made of persons: every table of theirs that tells one from another."""
+    found: list[Place] = []
+    for (schema, table), columns in tables_of(connection, MODEL_SCHEMAS).items():
+        condition = _condition(columns)
+        if condition is not None:
+            found.append(Table(schema, table, condition))
+    return found
+
+
+def impersonal_tables(connection: psycopg.Connection, schemas: Sequence[str] = MODEL_SCHEMAS) -> set[str]:
+    """Tables of the models that no erasure touches: they must hold nobody."""
+    return {
+        f"{schema}.{table}"
+        for (schema, table), columns in tables_of(connection, schemas).items()
+        if _condition(columns) is None
+    }
+
+
+_WAYS: tuple[tuple[LiteralString, LiteralString], ...] = (
+    ("user_id", "ids"),
+    ("session_id", "all_sessions"),
+    ("client_session_id", "all_sessions"),
+    ("person_id", "person_ids"),
+)
+
+
+def _condition(columns: dict[str, str]) -> sql.Composable | None:
+    """How a table of the models tells whose a row is, by the names that all of them use."""
+    if "site_id" not in columns:
+        return None
+    for column, values in _WAYS:
+        if column in columns:
+            return sql.SQL("t.site_id = %(site)s and t.{} = any({}::{}[])").format(
+                sql.Identifier(column), sql.Placeholder(values), sql.SQL(_array_type(columns[column]))
+            )
+    return None
+
+
+def _array_type(kind: str) -> LiteralString:
+    return "uuid" if kind == "uuid" else "text"
