@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, LiteralString
@@ -91,13 +92,9 @@ def table_name(month: date) -> str:
 
 def months_after(moment: datetime, count: int) -> datetime:
     """The same day and time so many months later; the last day of a shorter month."""
-    number = moment.year * 12 + moment.month - 1 + count
-    for day in range(moment.day, 27, -1):
-        try:
-            return moment.replace(year=number // 12, month=number % 12 + 1, day=day)
-        except ValueError:
-            continue
-    return moment.replace(year=number // 12, month=number % 12 + 1)
+    year, month = divmod(moment.year * 12 + moment.month - 1 + count, 12)
+    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
+    return moment.replace(year=year, month=month + 1, day=day)
 
 
 def _due(place: str, quiet_since: datetime, ages: Ages, as_of: datetime) -> list[Action]:
