@@ -59,6 +59,7 @@ public.users, public.sessions, public.events, public.event_claims, public.reject
 ops.shared_sessions to tilda_privacy;
 grant insert, update on public.sessions to tilda_privacy; -- a session shared with somebody else is described anew
 grant select, insert, update, delete on archive.cold_files, archive.files_to_delete to tilda_privacy;
+grant select on archive.all_events to tilda_privacy;
 grant select, insert on ops.erased_visitors to tilda_privacy;
 grant select on ops.erasure_key to tilda_privacy;
 grant select, insert, update on ops.erasures to tilda_privacy;

@@ -35,3 +35,7 @@ alter table ops.visitors_to_rebuild enable row level security;
 alter table ops.days_to_rebuild enable row level security;
 alter table ops.site_settings enable row level security;
 revoke all on ops.visitors_to_rebuild, ops.days_to_rebuild, ops.site_settings from public, anon, authenticated;
+
+-- Erasing a person asks for those who were joined with them.
+grant select, insert on ops.visitors_to_rebuild to tilda_privacy;
+create policy privacy on ops.visitors_to_rebuild to tilda_privacy using (true) with check (true);

@@ -26,8 +26,7 @@ from warehouse.partitions import ensure_months
 from warehouse.privacy import erase as erasing
 from warehouse.privacy.erase import Erasure, erase, resume
 from warehouse.privacy.export import export
-from warehouse.privacy.person import Person, find_person
-from warehouse.privacy.places import SQL_DIR
+from warehouse.privacy.person import SQL_DIR, Person, find_person
 from warehouse.secret_store import Secrets
 from warehouse.settings import Settings
 from warehouse.sites import add_site

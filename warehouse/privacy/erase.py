@@ -24,7 +24,7 @@ from warehouse.errors import UserError
 from warehouse.privacy import erased
 from warehouse.privacy.files import ColdFiles, SpoolFile
 from warehouse.privacy.person import Person, find_person
-from warehouse.privacy.places import Place, event_places, model_places, record_places
+from warehouse.privacy.places import Place, event_places, model_places, note_joined, record_places
 from warehouse.settings import Settings
 
 ROUNDS = 3
@@ -78,7 +78,7 @@ def erase(
         UserError: There is no such site, a place cannot be reached, or something was left. Run again, it goes on.
     """
     started = time.monotonic()
-    with connect(url, application="tilda-privacy") as connection, _held(connection, ERASE_LOCK):
+    with session(url) as connection, _held(connection, ERASE_LOCK):
         require_site(connection, site_id)
         say("Looking for the person")
         if dry_run:
@@ -110,7 +110,7 @@ def erase(
 
 def resume(url: str, settings: Settings) -> list[Erasure]:
     """Finish the erasures that were cut short."""
-    with connect(url, application="tilda-privacy") as connection:
+    with session(url) as connection:
         waiting = connection.execute(
             "select site_id, person -> 'visitor_ids' ->> 0 from ops.erasures where finished_at is null"
             " order by requested_at"
@@ -120,7 +120,7 @@ def resume(url: str, settings: Settings) -> list[Erasure]:
 
 def erase_returned(url: str, settings: Settings) -> list[Erasure]:
     """Erase again who was erased once and came back with a backup."""
-    with connect(url, application="tilda-privacy") as connection:
+    with session(url) as connection:
         known = erased.returned(connection)
     return [erase(url, settings, site_id, user_id) for site_id, user_id in known]
 
@@ -178,16 +178,18 @@ def _learn(connection: psycopg.Connection, erasure_id: UUID, person: Person) -> 
 def _remove(connection: psycopg.Connection, settings: Settings, erasure_id: UUID, person: Person, say: Say) -> None:
     for place in (*event_places(), *record_places()):
         say(f"Removing from {place.name}")
-        with by_index(connection):
+        with connection.transaction():
             _note(connection, erasure_id, place.erase(connection, person))
     for place in (ColdFiles(settings.cold_storage), SpoolFile(settings)):
         say(f"Removing from {place.name}")
         _note(connection, erasure_id, place.erase(connection, person))
     say("Waiting for a build of the models to end")
     with _held(connection, BUILD_LOCK):
+        with connection.transaction():
+            note_joined(connection, person)
         for place in model_places(connection):
             say(f"Removing from {place.name}")
-            with by_index(connection):
+            with connection.transaction():
                 _note(connection, erasure_id, place.erase(connection, person))
 
 
@@ -216,17 +218,17 @@ def _finish(connection: psycopg.Connection, erasure_id: UUID) -> dict[str, int]:
 def _count(connection: psycopg.Connection, places: Sequence[Place], person: Person) -> dict[str, int]:
     counted: Counter[str] = Counter()
     for place in places:
-        with by_index(connection):
+        with connection.transaction():
             counted[place.name] = place.count(connection, person)
     return dict(counted)
 
 
 @contextmanager
-def by_index(connection: psycopg.Connection) -> Generator[None]:
-    """A transaction in which an index is taken wherever there is one, whatever the statistics say."""
-    with connection.transaction():
-        connection.execute("set local enable_seqscan = off")
-        yield
+def session(url: str) -> Generator[psycopg.Connection]:
+    """A connection that takes an index wherever there is one, whatever the statistics say."""
+    with connect(url, application="tilda-privacy") as connection:
+        connection.execute("set enable_seqscan = off")
+        yield connection
 
 
 @contextmanager

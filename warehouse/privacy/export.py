@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from warehouse.database import connect
-from warehouse.privacy.erase import all_places, by_index, require_site
+from warehouse.privacy.erase import all_places, require_site, session
 from warehouse.privacy.person import Person, find_person
 from warehouse.settings import Settings
 
@@ -36,11 +35,11 @@ def export(url: str, settings: Settings, site_id: str, user_id: str) -> dict[str
         UserError: There is no such site, or a place cannot be read.
     """
     held: list[dict[str, Any]] = []
-    with connect(url, application="tilda-privacy") as connection:
+    with session(url) as connection:
         require_site(connection, site_id)
         person = find_person(connection, Person(site_id, frozenset({user_id})))
         for place in all_places(connection, settings):
-            with by_index(connection):
+            with connection.transaction():
                 rows = list(place.read(connection, person))
             if rows:
                 what = MEANING.get(place.name, "What was worked out from the above for statistics")

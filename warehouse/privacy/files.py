@@ -17,8 +17,7 @@ from warehouse.archive import cold
 from warehouse.archive.checksum import uuid_texts
 from warehouse.errors import UserError
 from warehouse.events.spool import FILE_NAME, Spool, SpoolError
-from warehouse.privacy.person import Person
-from warehouse.privacy.places import SQL_DIR
+from warehouse.privacy.person import SQL_DIR, Person
 from warehouse.queries import read_query
 from warehouse.settings import Settings
 
@@ -112,7 +111,7 @@ def _belongs(batch: pa.RecordBatch, person: Person) -> pa.BooleanArray:
     """Whether each row is an event of the person: the rule of `sql/archived_events.sql`."""
     users = batch.column("user_id").cast(pa.string())
     on_site = pc.equal(batch.column("site_id").cast(pa.string()), person.site_id)
-    named = pc.is_in(users, value_set=pa.array(sorted(person.visitor_ids), pa.string()))
+    named = pc.is_in(users, value_set=pa.array(person.values["ids"], pa.string()))
     unnamed = pc.is_null(users)
     theirs = pc.or_(
         _is_one_of(batch.column("session_id"), person.own_sessions),

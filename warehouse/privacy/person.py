@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field, fields
-from typing import Any, LiteralString, Self
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, LiteralString, Self
 
 import psycopg
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
 from warehouse.privacy.catalogue import columns_of
+from warehouse.queries import read_query
+
+SQL_DIR = Path(__file__).parent / "sql"
 
 ANONYMOUS = "anonymous:"
 """How models name a visitor without an id: this and the session's id, or the event's where there is no session."""
@@ -45,6 +50,12 @@ _IDENTITIES: LiteralString = """
         and said.key in ('external_id', 'email_sha256', 'phone_sha256')
         and jsonb_typeof(said.value) = 'string' and said.value <> '""'
 """
+_UNNAMED: LiteralString = """
+    select e.event_id::text
+    from unnest(%(times)s::timestamptz[], %(event_ids)s::uuid[]) as k (created_at, event_id)
+    inner join archive.all_events as e on k.created_at = e.created_at and k.event_id = e.event_id
+    where e.user_id is null and e.session_id is null
+"""
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,8 @@ class Person:
 
     Attributes:
         site_id: The site; the same id on another site is somebody else.
-        visitor_ids: First-party ids, and the models' names of visits without one.
+        visitor_ids: First-party ids.
+        unnamed: What the models call visits of the person without an id: `anonymous:` and the session, or the event.
         person_ids: The models' ids of the person.
         own_sessions: Sessions that began with one of the ids: events in them without an id are the person's, too.
         shared_sessions: Sessions that began as somebody else's.
@@ -64,6 +76,7 @@ class Person:
 
     site_id: str
     visitor_ids: frozenset[str]
+    unnamed: frozenset[str] = frozenset()
     person_ids: frozenset[str] = frozenset()
     own_sessions: frozenset[str] = frozenset()
     shared_sessions: frozenset[str] = frozenset()
@@ -92,12 +105,12 @@ class Person:
         """Parameters of the queries that look for the person's rows."""
         return {
             "site": self.site_id,
-            "ids": sorted(self.visitor_ids),
+            "ids": sorted(self.visitor_ids | self.unnamed),
             "person_ids": sorted(self.person_ids),
             "own": sorted(self.own_sessions),
             "sessions": sorted(self.own_sessions | self.shared_sessions),
             "all_sessions": sorted(self.own_sessions | self.shared_sessions | self.modelled_sessions),
-            "anonymous": _anonymous(self.visitor_ids),
+            "anonymous": _ids_in(self.unnamed | self.visitor_ids),
             "identities": [Jsonb({"identity": {name: value}}) for name, value in sorted(self.identities)],
             "words": sorted(self.visitor_ids | {value for _, value in self.identities}),
         }
@@ -108,33 +121,40 @@ def find_person(connection: psycopg.Connection, known: Person) -> Person:
 
     Ids belong together as `marts.visitors.person_id` says; a visitor whom the models have not seen stands alone.
     """
+    site, none = known.site_id, frozenset[str]()
     found = known
-    person_column = "person_id" in columns_of(connection, "marts", "visitors")
-    sessions_modelled = {"user_id", "session_id"} <= columns_of(connection, "marts", "sessions").keys()
-    with connection.cursor() as cursor:
-        if person_column:
-            rows = cursor.execute(_SAME_PERSON, found.values).fetchall()
-            found |= Person(
-                known.site_id, frozenset(row[0] for row in rows), frozenset(row[1] for row in rows if row[1])
-            )
+    if "person_id" in columns_of(connection, "marts", "visitors"):
+        for visitor_id, person_id in connection.execute(_SAME_PERSON, found.values).fetchall():
+            found |= Person(site, frozenset({visitor_id}), person_ids=frozenset({person_id} - {None}))
     with connection.cursor(row_factory=scalar_row) as cursor:
-        own = [*cursor.execute(_OWN_SESSIONS, found.values), *_anonymous(found.visitor_ids)]
-        shared = cursor.execute(_SHARED_SESSIONS, found.values).fetchall()
-        modelled = cursor.execute(_MODELLED_SESSIONS, found.values).fetchall() if sessions_modelled else []
-        found |= Person(known.site_id, frozenset(), frozenset(), frozenset(own), frozenset(shared), frozenset(modelled))
-        said = cursor.execute(_IDENTITIES, found.values).fetchall()
-    pairs = [pair for one in said for pair in one["identity"].items()]
-    return found | Person(known.site_id, frozenset(), identities=frozenset(pairs))
+        own = frozenset([*cursor.execute(_OWN_SESSIONS, found.values), *_ids_in(found.visitor_ids)])
+        shared = frozenset(cursor.execute(_SHARED_SESSIONS, found.values).fetchall())
+        found |= Person(site, none, own_sessions=own, shared_sessions=shared)
+        said = [pair for one in cursor.execute(_IDENTITIES, found.values) for pair in one["identity"].items()]
+        found |= Person(site, none, identities=frozenset(said))
+        keys = [key for table in ("live_events", "archived_events") for key in event_keys(connection, table, found)]
+        times, event_ids = [at for at, _ in keys], [event_id for _, event_id in keys]
+        alone = cursor.execute(_UNNAMED, {"times": times, "event_ids": event_ids}).fetchall()
+        found |= Person(site, none, unnamed=frozenset(f"{ANONYMOUS}{one}" for one in (*found.own_sessions, *alone)))
+        if {"user_id", "session_id"} <= columns_of(connection, "marts", "sessions").keys():
+            found |= Person(site, none, modelled_sessions=frozenset(cursor.execute(_MODELLED_SESSIONS, found.values)))
+    return found
 
 
-def _anonymous(visitor_ids: frozenset[str]) -> list[str]:
-    """The sessions and events behind the models' names of visits without an id."""
+def event_keys(
+    connection: psycopg.Connection, query: Literal["live_events", "archived_events"], person: Person
+) -> list[tuple[datetime, uuid.UUID]]:
+    """`created_at` and `event_id` of a person's events, in that order."""
+    return sorted(connection.execute(read_query(SQL_DIR, query), person.values).fetchall())
+
+
+def _ids_in(names: frozenset[str]) -> list[str]:
+    """The sessions and events in the models' names of visits without an id."""
     found: list[str] = []
-    for visitor_id in sorted(visitor_ids):
-        name = visitor_id.removeprefix(ANONYMOUS)
-        if name != visitor_id:
+    for name in sorted(names):
+        if name.startswith(ANONYMOUS):
             try:
-                found.append(str(uuid.UUID(name)))
+                found.append(str(uuid.UUID(name.removeprefix(ANONYMOUS))))
             except ValueError:
                 continue
     return found

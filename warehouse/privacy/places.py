@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, LiteralString, Protocol
+from typing import Any, Literal, LiteralString, Protocol
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
-from warehouse.privacy.catalogue import tables_of
-from warehouse.privacy.person import Person
+from warehouse.privacy.catalogue import columns_of, tables_of
+from warehouse.privacy.person import SQL_DIR, Person, event_keys
 from warehouse.queries import read_query
 
-SQL_DIR = Path(__file__).parent / "sql"
 BATCH = 5000
 MODEL_SCHEMAS = ("intermediate", "marts", "ml")
 
@@ -46,11 +44,11 @@ class Events:
     """A partitioned table of events. Keys are found by index and rows removed by key: no month is read as a whole."""
 
     name: LiteralString
-    keys: LiteralString
+    query: Literal["live_events", "archived_events"]
 
     def count(self, connection: psycopg.Connection, person: Person) -> int:
         """How many events there are."""
-        return len(self._keys(connection, person))
+        return len(event_keys(connection, self.query, person))
 
     def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:
         """The events, oldest first."""
@@ -73,11 +71,8 @@ class Events:
             events, claims = events + row[0], claims + row[1]
         return {self.name: events, "public.event_claims": claims}
 
-    def _keys(self, connection: psycopg.Connection, person: Person) -> list[tuple[Any, Any]]:
-        return sorted(connection.execute(read_query(SQL_DIR, self.keys), person.values).fetchall())
-
     def _batches(self, connection: psycopg.Connection, person: Person) -> Iterator[list[tuple[Any, Any]]]:
-        keys = self._keys(connection, person)
+        keys = event_keys(connection, self.query, person)
         return (keys[start : start + BATCH] for start in range(0, len(keys), BATCH))
 
     @property
@@ -168,6 +163,12 @@ def model_places(connection: psycopg.Connection) -> list[Place]:
         if condition is not None:
             found.append(Table(schema, table, condition))
     return found
+
+
+def note_joined(connection: psycopg.Connection, person: Person) -> None:
+    """Ask the models to work out anew the visitors who share a session, an order or an identity with the person."""
+    if columns_of(connection, "intermediate", "int_visitor_links"):
+        connection.execute(read_query(SQL_DIR, "note_joined"), person.values)
 
 
 def impersonal_tables(connection: psycopg.Connection, schemas: Sequence[str] = MODEL_SCHEMAS) -> set[str]:
