@@ -1,0 +1,136 @@
+"""A backup restored is the database that was backed up, row for row, and brings nobody back who was erased."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.postgres.landed import ago, count, event
+from warehouse import backups
+from warehouse.backup_manifest import Manifest
+from warehouse.database import INGEST_LOGIN, connect, replace_in_url
+from warehouse.embedded_postgres import programs
+from warehouse.errors import UserError
+from warehouse.events.landing import land
+from warehouse.privacy.erase import erase, erase_returned
+from warehouse.secret_store import Secrets
+from warehouse.settings import Settings
+from warehouse.sites import add_site
+
+
+def silent(_done: float, _total: float | None) -> None: ...
+
+
+@pytest.fixture
+def settings(tmp_path: Path, secrets: Secrets) -> Settings:
+    settings = Settings(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
+    settings.__dict__["secrets"] = secrets  # the logins of the run's server keep their passwords
+    return settings
+
+
+@pytest.fixture
+def source(database_url: str) -> psycopg.Connection:
+    add_site(database_url, "shop", ["shop.example"], "UTC")
+    connection = connect(database_url)
+    land(connection, [event(at=ago(minutes=n), user_id=f"visitor-{n % 7}", payload={"n": n}) for n in range(500)])
+    connection.execute(
+        "create table marts.odd as select 'ä\n\\.'::text as \"a column\", null::int as n, 0.1::float8 as f"
+    )
+    return connection
+
+
+def dump(url: str) -> str:
+    """The database as text: schema, rights, policies, rows.
+
+    Lines that pg_dump makes up anew are left out, and so are brackets: Postgres writes a condition that it has read
+    from a dump with fewer of them.
+    """
+    command = [programs(18) / "pg_dump", "--no-owner", "--inserts", f"--dbname={url}"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    lines = [re.sub(r"[()\s]", "", line) for line in done.stdout.splitlines() if not line.startswith("\\")]
+    return "\n".join(sorted(lines))
+
+
+def test_what_is_restored_is_what_was_backed_up(
+    source: psycopg.Connection, database_url: str, settings: Settings, secrets: Secrets
+) -> None:
+    before = dump(database_url)
+    told: list[tuple[float, float | None]] = []
+    done = backups.backup(database_url, settings, lambda *step: told.append(step))
+    assert told[-1][0] == told[-1][1]
+    assert len(told) > 50
+    assert [one.name for one in backups.list_backups(settings)] == [done.name]
+    assert done.expires_at - done.taken_at == timedelta(days=30)
+    assert settings.backup_folder.stat().st_mode & 0o077 == 0
+
+    land(source, [event(user_id="after the backup")])
+    with pytest.raises(UserError, match="holds events"):
+        backups.restore(database_url, settings, done.name, silent)
+    assert count(source, "events") == 501
+
+    told.clear()
+    backups.restore(database_url, settings, done.name, lambda *step: told.append(step), replace=True)
+    assert told[-1][0] == told[-1][1]
+    assert dump(database_url) == before
+    # the platform's parts can log in and work, and the months are closed to reading by name
+    with connect(replace_in_url(database_url, user=INGEST_LOGIN, password=secrets.ingest_password)) as ingest:
+        assert len(land(ingest, [event()])) == 1
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            ingest.execute(f"select from public.events_{datetime.now(UTC):%Y_%m}")
+
+
+def test_nobody_who_was_erased_comes_back(source: psycopg.Connection, database_url: str, settings: Settings) -> None:
+    done = backups.backup(database_url, settings, silent)
+    erasure = erase(database_url, settings, "shop", "visitor-3")
+    assert [one.name for one in erasure.backups] == [done.name]  # and the person is told so
+    source.close()
+    backups.restore(database_url, settings, done.name, silent, replace=True)
+    (again,) = erase_returned(database_url, settings)
+    assert again.removed["public.events"] == erasure.removed["public.events"] > 0
+    with connect(database_url) as connection:
+        assert count(connection, "events where user_id = 'visitor-3'") == 0
+        assert land(connection, [event(user_id="visitor-3")]) == set()
+
+
+def test_a_backup_that_was_damaged_takes_nobodys_place(
+    source: psycopg.Connection, database_url: str, settings: Settings
+) -> None:
+    done = backups.backup(database_url, settings, silent)
+    folder = settings.backup_folder / done.name
+    manifest = Manifest.read(folder)
+    table = f"public.events_{datetime.now(UTC):%Y_%m}"
+    content = manifest.tables[table]
+    manifest.tables[table] = type(content)(content.rows, content.checksum + "1")
+    manifest.write(folder)
+    with pytest.raises(UserError, match="is not what was backed up"):
+        backups.restore(database_url, settings, done.name, silent, replace=True)
+    for file in (folder / "dump").glob("*.dat.gz"):
+        file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(UserError, match="pg_restore failed"):
+        backups.restore(database_url, settings, done.name, silent, replace=True)
+    assert count(source, "events") == 500
+    assert source.execute("select datname from pg_database where datname ~ '_restoring|_replaced'").fetchall() == []
+    with pytest.raises(UserError, match="no backup 'yesterday'"):
+        backups.restore(database_url, settings, "yesterday", silent)
+
+
+def test_expired_backups_and_torn_ones_go_and_the_newest_stays(settings: Settings) -> None:
+    now = datetime.now(UTC)
+    for age in (90, 40, 31):
+        taken_at = now - timedelta(days=age)
+        folder = settings.backup_folder / taken_at.strftime(backups.NAME_FORMAT)
+        folder.mkdir(parents=True)
+        Manifest(taken_at, {}, {}).write(folder)
+    torn = settings.backup_folder / f"{backups.PARTIAL}x"
+    torn.mkdir()
+    os.utime(torn, (time.time() - 100_000,) * 2)
+    assert len(backups.delete_expired(settings)) == 2
+    assert [one.taken_at for one in backups.list_backups(settings)] == [now - timedelta(days=31)]
+    assert not torn.exists()
