@@ -47,6 +47,7 @@ class Durability:
         self._spool: Spool | None = None
         self._wake = asyncio.Event()
         self._replayer: asyncio.Task[None] | None = None
+        self._replay_rows = REPLAY_ROWS
         self._known_sites: dict[str, Site] = {}
         self.is_away = False
         self.depth = Depth(0, 0)
@@ -150,7 +151,6 @@ class Durability:
 
     async def _replay_forever(self) -> None:
         pause = FIRST_PAUSE
-        most = REPLAY_ROWS
         while True:
             try:
                 async with asyncio.timeout(LOOK_AGAIN_SECONDS):
@@ -159,20 +159,18 @@ class Durability:
                 pass
             self._wake.clear()
             try:
-                await self._replay(most)
-                pause, most = FIRST_PAUSE, REPLAY_ROWS
+                await self._replay()
+                pause = FIRST_PAUSE
             except Exception as error:  # noqa: BLE001 - the replay goes on, whatever happened to this attempt
                 self._wake.set()
                 if isinstance(error, PostgresAwayError):
                     self._lost(error)
                 else:
                     _log.exception("the spool could not be replayed")
-                # A batch that takes too long is tried in smaller pieces.
-                most = max(1, most // 2)
                 await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - processes should not knock together
                 pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _replay(self, most: int) -> None:
+    async def _replay(self) -> None:
         """Reach Postgres, then land everything that waits, oldest first. Another process may be at it already."""
         if self.is_away:
             await self._replay_connection.site_for_key("")
@@ -184,11 +182,14 @@ class Durability:
         assert self._spool is not None
         with self._spool.replaying() as ours:
             while ours:
-                waiting = await self._on_spool(lambda spool: spool.oldest(most))
+                waiting = await self._on_spool(lambda spool: spool.oldest(self._replay_rows))
                 if not waiting:
                     await self._on_spool(Spool.shrink)
                     break
+                # A batch that fails, perhaps since it takes too long, is tried in smaller pieces; they grow again.
+                self._replay_rows = max(1, len(waiting) // 2)
                 await self._replay_connection.land([row for _, row in waiting])
+                self._replay_rows = min(2 * len(waiting), REPLAY_ROWS)
                 # A kill between these two lines lands them again: the database knows their ids.
                 last, _ = waiting[-1]
                 await self._on_spool(lambda spool, last=last: spool.remove_until(last))

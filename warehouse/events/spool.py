@@ -113,7 +113,10 @@ class Spool:
     def depth(self) -> Depth:
         """How much waits; cheap however much it is."""
         with _translated():
-            (rows,) = self._db.execute("select coalesce(max(id) - min(id) + 1, 0) from events").fetchone()
+            # each in a query of its own: SQLite finds one end of an index at once, and reads it all to find both
+            (rows,) = self._db.execute(
+                "select coalesce((select max(id) from events) - (select min(id) from events) + 1, 0)"
+            ).fetchone()
             pages, free, page_size = (
                 self._db.execute(f"pragma {name}").fetchone()[0]
                 for name in ("page_count", "freelist_count", "page_size")

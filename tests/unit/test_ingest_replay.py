@@ -1,0 +1,75 @@
+"""The replay of the spool: as fast after a long absence of Postgres as after a short one."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+from uuid import UUID, uuid4
+
+import pytest
+
+from ingest_api import durability
+from ingest_api.durability import Durability
+from ingest_api.postgres import Connection
+from ingest_api.sites import PostgresAwayError, Site
+from warehouse.events.schema import Row
+from warehouse.events.spool import Spool
+
+
+class Postgres:
+    """Refuses so many attempts to reach it, and so many batches; then takes what comes."""
+
+    def __init__(self, absences: int, refused_batches: int = 0) -> None:
+        self.absences = absences
+        self.refused_batches = refused_batches
+        self.batches: list[int] = []
+
+    async def site_for_key(self, _: str) -> Site | None:
+        self.absences -= 1
+        if self.absences >= 0:
+            raise PostgresAwayError
+
+    async def land(self, rows: Sequence[Row]) -> set[UUID]:
+        self.refused_batches -= 1
+        if self.refused_batches >= 0:
+            raise PostgresAwayError
+        self.batches.append(len(rows))
+        return set()
+
+
+@pytest.mark.parametrize(("absences", "refused", "fewest"), [(40, 0, 10), (0, 4, 14), (40, 30, 19)])
+def test_the_spool_is_drained_in_large_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absences: int, refused: int, fewest: int
+):
+    monkeypatch.setattr(durability, "FIRST_PAUSE", 0.0001)
+    monkeypatch.setattr(durability, "LONGEST_PAUSE", 0.001)
+    spool = Spool(tmp_path, 2**24)
+    spool.append([Row(site_id="shop", source="api", event_id=uuid4()) for _ in range(10 * durability.REPLAY_ROWS)])
+    postgres = Postgres(absences, refused)
+
+    async def drain() -> None:
+        connection = cast("Connection", postgres)
+        storage = Durability(connection, connection, tmp_path, 2**24)
+        await storage.start()
+        storage.is_away = absences > 0
+        while not postgres.batches or storage.depth.rows:
+            await asyncio.sleep(0.01)
+        await storage.stop()
+
+    asyncio.run(asyncio.wait_for(drain(), 60))
+    assert len(postgres.batches) <= fewest + 2
+    assert sum(postgres.batches) == 10 * durability.REPLAY_ROWS
+
+
+def test_the_depth_is_told_without_reading_the_spool(tmp_path: Path):
+    spool = Spool(tmp_path, 2**24)
+    spool.append([Row(site_id="shop", source="api", event_id=uuid4()) for _ in range(5000)])
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    spool._db.set_progress_handler(count, 1)  # pyright: ignore[reportPrivateUsage] - counts SQLite's steps
+    assert spool.depth().rows == 5000
+    assert steps < 200
