@@ -1,0 +1,383 @@
+"""Ages a database: months of events at the plan's volume go to the archive and to files while events keep coming.
+
+`python -m bench.ageing` starts an embedded Postgres of its own (durable, all indexes, policies and triggers), fills
+months with simulated events, and runs the real `tilda archive run` again and again as time goes by, killing it with
+SIGKILL at random moments, while one connection lands 1,000 events a second through `land_events` and another counts
+every event in `archive.all_events` and in the files' records. In the end a run is left alone, a month is brought back,
+and the account is printed. Exit code 1 when an event is missing, or in two places, at any moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import LiteralString
+from uuid import UUID, uuid4
+
+import psycopg
+import pyarrow.parquet as pq
+from psycopg import sql
+from rich.console import Console
+
+from warehouse import migrations
+from warehouse.archive import cold
+from warehouse.archive.months import months_after
+from warehouse.database import connect
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.events.landing import land
+from warehouse.events.schema import Row
+from warehouse.partitions import Partition, ensure_months, list_partitions
+from warehouse.queries import read_query
+from warehouse.settings import PROJECT_ROOT
+from warehouse.sites import add_site
+
+FLUSHES_PER_SECOND = 20
+SIMULATED_MONTH = "simulated_month"
+ROWS_PER_SECOND = 20_000
+"""About what a run does: kills come while it is at a month."""
+
+
+@dataclass
+class Account:
+    """What was found. Times are in the unit that the name says.
+
+    Attributes:
+        events: Stored before the ageing began.
+        landed: By the writer, meanwhile.
+        landed_per_second: Of them, in the mean.
+        kills: Runs that were killed at work.
+        runs: All of them.
+        checks: How often every event was counted while months moved.
+        wrong_checks: How many of these found another number.
+        missing: Events in no place in the end.
+        doubled: Events in two places in the end.
+        longest_wait_ms: Of the writer for one flush while runs were at work; `quiet_wait_ms` the same before them.
+        wait_p99_ms: 99 of 100 flushes were faster, while runs were at work.
+        table_bytes: An event in `public.events`; `index_bytes` its indexes, `archive_index_bytes` those in the archive.
+        parquet_bytes: An event in a file.
+        to_cold_per_second: Rows, in a run of one month that is left alone: written, read back, compared, dropped.
+        from_cold_per_second: Rows, loaded, compared, indexed, attached.
+        to_archive_seconds: Of a month, in a run that is left alone.
+    """
+
+    events: int = 0
+    landed: int = 0
+    landed_per_second: float = 0
+    kills: int = 0
+    runs: int = 0
+    checks: int = 0
+    wrong_checks: int = 0
+    missing: int = 0
+    doubled: int = 0
+    quiet_wait_ms: float = 0
+    longest_wait_ms: float = 0
+    wait_p99_ms: float = 0
+    table_bytes: float = 0
+    index_bytes: float = 0
+    archive_index_bytes: float = 0
+    parquet_bytes: float = 0
+    to_archive_seconds: float = 0
+    to_cold_per_second: float = 0
+    from_cold_per_second: float = 0
+    places: dict[str, int] = field(default_factory=dict[str, int])
+
+
+class Writer(threading.Thread):
+    """Lands events of now at a steady rate, and remembers how long each flush took.
+
+    Attributes:
+        ids: Events that were landed.
+        waits: Seconds of each flush since the last `take`.
+    """
+
+    def __init__(self, url: str, events_per_second: int) -> None:
+        super().__init__(daemon=True)
+        self._url = url
+        self._size = max(1, events_per_second // FLUSHES_PER_SECOND)
+        self._told_to_stop = threading.Event()
+        self.ids: set[UUID] = set()
+        self.waits: list[float] = []
+
+    def run(self) -> None:
+        """Land until told to stop."""
+        with connect(self._url, application="ageing writer") as connection:
+            due = time.monotonic()
+            while not self._told_to_stop.is_set():
+                session, now = uuid4(), datetime.now(UTC)
+                rows = [
+                    Row(event_id=uuid4(), site_id="shop", source="api", event_type="page_view", session_id=session,
+                        user_id=f"v{session.int % 5000}", client_created_at=now + timedelta(microseconds=n))
+                    for n in range(self._size)
+                ]  # fmt: skip
+                started = time.monotonic()
+                self.ids |= land(connection, rows)
+                self.waits.append(time.monotonic() - started)
+                due = max(due + 1 / FLUSHES_PER_SECOND, time.monotonic() - 1)
+                time.sleep(max(0, due - time.monotonic()))
+
+    def take(self) -> list[float]:
+        """The waits so far; counting begins anew."""
+        taken, self.waits = self.waits, []
+        return taken
+
+    def stop(self) -> None:
+        """Finish the flush at hand."""
+        self._told_to_stop.set()
+        self.join(60)
+
+
+class Auditor(threading.Thread):
+    """Counts old events everywhere in one statement, over and over: the number must never change."""
+
+    def __init__(self, url: str, before: datetime, expected: int) -> None:
+        super().__init__(daemon=True)
+        self._url, self._before, self._expected = url, before, expected
+        self._told_to_stop = threading.Event()
+        self.checks = 0
+        self.wrong = 0
+
+    def run(self) -> None:
+        """Count until told to stop."""
+        query = """
+            select
+                (select count(*) from archive.all_events where created_at < %s)
+                + (select coalesce(sum(row_count), 0) from archive.cold_files)
+        """
+        with connect(self._url, application="ageing auditor") as connection:
+            while not self._told_to_stop.is_set():
+                row = connection.execute(query, [self._before]).fetchone()
+                self.checks += 1
+                self.wrong += row is None or int(row[0]) != self._expected
+                # a count holds its locks as long as it runs: leave room between two
+                self._told_to_stop.wait(1)
+
+    def stop(self) -> None:
+        """Finish the count at hand."""
+        self._told_to_stop.set()
+        self.join(300)
+
+
+class Ageing:
+    """One database that grows old."""
+
+    def __init__(self, folder: Path, url: str, months: int, rows: int, seed: int) -> None:
+        self._url = url
+        self._environment = os.environ | {
+            "DATABASE_URL": url,
+            "DATA_DIR": str(folder / "data"),
+            "COLD_STORAGE_URL": f"file://{folder}/cold",
+        }
+        self._dice = random.Random(seed)
+        self._this_month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        self._months = [months_after(self._this_month, -ago).date() for ago in range(months, 0, -1)]
+        self._rows = rows
+        self.account = Account(events=months * rows)
+        self._output = Console(stderr=True)
+
+    def fill(self) -> None:
+        """Put the simulated events of the past into their months."""
+        query = read_query(Path(__file__).parent / "sql", SIMULATED_MONTH)
+        with connect(self._url) as connection:
+            for month in self._months:
+                ensure_months(connection, [month])
+                table = sql.Identifier("public", f"events_{month:%Y_%m}")
+                connection.execute(sql.SQL(query).format(table=table), {"month": month, "rows": self._rows})
+                connection.execute(sql.SQL("analyze {}").format(table))
+                self._output.print(f"filled {month:%Y-%m}")
+            # as if each had come in its own time
+            connection.execute("update ops.months set imported_at = null")
+        live = [part for part in list_partitions(self._url) if part.month in self._months]
+        self.account.table_bytes = _mean(live, "bytes")
+        self.account.index_bytes = _mean(live, "index_bytes")
+
+    def age(self, kills: int, events_per_second: int) -> None:
+        """Let a year pass while events keep coming and the job is killed."""
+        writer = Writer(self._url, events_per_second)
+        writer.start()
+        time.sleep(5)
+        self.account.quiet_wait_ms = 1000 * max(writer.take())
+        auditor = Auditor(self._url, self._this_month, self.account.events)
+        auditor.start()
+        began = time.monotonic()
+        # within these the last month stays live: it is measured alone
+        moments = [months_after(self._this_month, ahead) for ahead in range(6)]
+        at = 0
+        while self.account.kills < kills:
+            killed_after = self._dice.uniform(0, max(1.5, self._rows / ROWS_PER_SECOND))
+            if at < len(moments):
+                killed = self._run(moments[at], killed_after)
+                at += not killed
+            elif killed := self._restore_oldest(killed_after):
+                pass
+            else:
+                at -= 1  # it is old again, and goes once more
+            self.account.kills += killed
+        for moment in moments[at:] or moments[-1:]:
+            self._run(moment)
+        waits = writer.take()
+        auditor.stop()
+        writer.stop()
+        seconds = time.monotonic() - began
+        ordered = sorted(waits)
+        self.account.longest_wait_ms = 1000 * ordered[-1]
+        self.account.wait_p99_ms = 1000 * ordered[int(0.99 * len(ordered))]
+        self.account.landed = len(writer.ids)
+        self.account.landed_per_second = len(writer.ids) / (seconds + 5)
+        self.account.checks, self.account.wrong_checks = auditor.checks, auditor.wrong
+        self._judge(writer.ids)
+
+    def measure(self) -> None:
+        """The speed of one month each way, nobody killed."""
+        month = self._months[-1]
+        with connect(self._url) as connection:
+            # every other month is too young to be moved now
+            connection.execute(
+                """
+                insert into ops.months (month, imported_at)
+                select m, '2199-01-01' from unnest(%s::date[]) as m where m <> %s
+                on conflict (month) do update set imported_at = excluded.imported_at
+                """,
+                [[part.month for part in list_partitions(self._url) if part.month], month],
+            )
+        started = time.monotonic()
+        self._run(months_after(self._this_month, 6))
+        self.account.to_archive_seconds = time.monotonic() - started
+        archived = [part for part in list_partitions(self._url) if part.place == "archive"]
+        self.account.archive_index_bytes = _mean(archived, "index_bytes")
+        started = time.monotonic()
+        self._run(months_after(self._this_month, 12))
+        self.account.to_cold_per_second = self._rows / (time.monotonic() - started)
+        with connect(self._url) as connection:
+            files = cold.list_files(connection)
+        self.account.parquet_bytes = sum(file.byte_count for file in files) / sum(file.row_count for file in files)
+        started = time.monotonic()
+        self._tilda("restore", f"{month:%Y-%m}")
+        self.account.from_cold_per_second = self._rows / (time.monotonic() - started)
+
+    def _run(self, moment: datetime, killed_after: float | None = None) -> bool:
+        """One run of the job as of a moment. Whether it was killed at work."""
+        self.account.runs += 1
+        killed = self._tilda("archive", "run", "--as-of", f"{moment:%Y-%m-%d}", killed_after=killed_after)
+        self._output.print(f"run {self.account.runs} as of {moment:%Y-%m-%d}: {'killed' if killed else 'done'}")
+        return killed
+
+    def _restore_oldest(self, killed_after: float) -> bool:
+        """Bring the oldest month back, as old as it was. Whether that was killed."""
+        if self._tilda("restore", f"{self._months[0]:%Y-%m}", killed_after=killed_after):
+            return True
+        with connect(self._url) as connection:
+            connection.execute("update ops.months set restored_at = null")
+        return False
+
+    def _tilda(self, *arguments: str, killed_after: float | None = None) -> bool:
+        command = [sys.executable, "-c", "from tilda.cli import main; main()", *arguments]
+        process = subprocess.Popen(
+            command, cwd=PROJECT_ROOT, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        if killed_after is not None:
+            self._wait_until_at_work(process)
+        try:
+            _, said = process.communicate(timeout=killed_after)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return True
+        if process.returncode:
+            raise RuntimeError(f"tilda {' '.join(arguments)}: {said.decode()}")
+        return False
+
+    def _wait_until_at_work(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the job's connection, or its end."""
+        query = "select exists (select from pg_stat_activity where application_name = 'tilda archive')"
+        with connect(self._url) as connection:
+            while process.poll() is None and connection.execute(query).fetchone() != (True,):
+                time.sleep(0.01)
+
+    def _judge(self, landed: set[UUID]) -> None:
+        """Look for every event in every place."""
+        found, files = Counter[str](), list[cold.ColdFile]()
+        with connect(self._url) as connection:
+            files = cold.list_files(connection)
+            for place in list_partitions(self._url):
+                self.account.places[place.place] = self.account.places.get(place.place, 0) + 1
+            found["kept"] = _one(connection, "select count(distinct event_id) from archive.all_events")
+            found["rows"] = _one(connection, "select count(*) from archive.all_events")
+            stored = {
+                row[0]
+                for row in connection.execute(
+                    "select event_id from archive.all_events where created_at >= %s", [self._this_month]
+                )
+            }
+        for file in files:
+            ids = pq.read_table(file.url.removeprefix("file://"), columns=["event_id"])["event_id"]
+            distinct = len(ids.combine_chunks().storage.unique())
+            found["kept"] += distinct
+            found["rows"] += len(ids)
+        expected = self.account.events + len(landed)
+        self.account.missing = max(0, expected - found["kept"]) + len(landed - stored)
+        self.account.doubled = found["rows"] - found["kept"]
+
+
+def _one(connection: psycopg.Connection, query: LiteralString) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _mean(parts: list[Partition], name: str) -> float:
+    return sum(getattr(part, name) for part in parts) / max(1, sum(part.rows for part in parts))
+
+
+def age(folder: Path, *, months: int, rows: int, kills: int, events_per_second: int, seed: int) -> Account:
+    """Age a database in `folder` and return the account."""
+    postgres = EmbeddedPostgres(folder / "postgres", password="ageing")  # noqa: S106 - lives as long as this run
+    try:
+        postgres.start(55900)
+        postgres.ensure_database("ageing")
+        url = postgres.url("ageing")
+        migrations.migrate(url)
+        add_site(url, "shop", ["shop.example"], "UTC")
+        ageing = Ageing(folder, url, months, rows, seed)
+        ageing.fill()
+        ageing.age(kills, events_per_second)
+        ageing.measure()
+        return ageing.account
+    finally:
+        postgres.remove()
+
+
+def main() -> int:
+    """Age a database and print the account; 1 when an event was lost or doubled."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--months", type=int, default=14)
+    parser.add_argument("--rows", type=int, default=1_500_000, help="events a month")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--events-per-second", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tilda-ageing-", ignore_cleanup_errors=True) as place:
+        account = age(
+            Path(place),
+            months=options.months,
+            rows=options.rows,
+            kills=options.kills,
+            events_per_second=options.events_per_second,
+            seed=options.seed,
+        )
+    print(json.dumps(asdict(account), indent=1))
+    return 1 if account.missing or account.doubled or account.wrong_checks else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
