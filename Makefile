@@ -99,3 +99,6 @@ collector: setup ## Build collector/dist from its source and print its size
 
 bench-ingest: setup ## Events a second over HTTP against the database alone (needs wrk)
 	@$(BIN)/python -m bench.ingest $(BENCH_ARGS)
+
+bench-ml: setup ## The model against known truth, and what a million rows cost; BENCH_ARGS=--help says more
+	@$(BIN)/python -m bench.ml $(BENCH_ARGS)

@@ -9,6 +9,10 @@ class TrainingError(MlError):
     """The table cannot be learned from: a column is missing, one class is absent, too few periods."""
 
 
+class TargetsError(MlError):
+    """The file of targets cannot be used."""
+
+
 class ArtifactError(MlError):
     """A stored model cannot be used: altered, of other library versions, or with types not listed."""
 

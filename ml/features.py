@@ -1,16 +1,21 @@
 """The feature columns of ``marts.visitor_features``, in plain words, and the targets to predict."""
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+
+from ml.errors import TargetsError
 
 SITE = "site_id"
 VISITOR = "user_id"
 TIME = "as_of"
 KEYS = (SITE, VISITOR, TIME)
+NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 
 Unit = Literal["count", "days", "seconds", "percent", "share", "money", "change", "number", "text"]
 
@@ -118,7 +123,11 @@ CATEGORICAL_NAMES = tuple(feature.name for feature in CATEGORICAL)
 
 @dataclass(frozen=True)
 class Target:
-    """A question to answer for each visitor; ``words`` names one positive ("a conversion")."""
+    """A question to answer for each visitor; ``words`` names one positive ("a conversion").
+
+    ``label`` is a column of the features, unless ``goals`` are named: then it is made of what happened within
+    ``horizon``.
+    """
 
     name: str
     label: str
@@ -126,6 +135,7 @@ class Target:
     horizon: timedelta
     settle: timedelta
     weeks: int
+    goals: tuple[str, ...] = ()
 
 
 def describe(name: str) -> Feature:
@@ -137,28 +147,37 @@ def describe(name: str) -> Feature:
     return Feature(name, words, "number", name, words + ": {}", words + ": absent")
 
 
-def load_targets() -> dict[str, Target]:
-    """The targets declared in ``targets.yml``, by name.
+def load_targets(path: Path | None = None) -> dict[str, Target]:
+    """The targets declared in a YAML file, by name; without a path those of ``targets.yml`` beside this file.
 
     Raises:
-        ValueError: An entry lacks a field or names a length of time that is not positive.
+        TargetsError: The file cannot be read, or an entry lacks a field or names a length of time that cannot be.
     """
-    text = files("ml").joinpath("targets.yml").read_text(encoding="utf-8")
-    declared: dict[str, dict[str, Any]] = yaml.safe_load(text)
-    return {name: _target(name, entry) for name, entry in declared.items()}
+    source = path or files("ml").joinpath("targets.yml")
+    try:
+        declared = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise TargetsError(f"The targets in {source} cannot be read: {error}") from error
+    if not isinstance(declared, dict) or not declared:
+        raise TargetsError(f"{source} declares no target; ml/targets.yml shows how.")
+    return {name: _target(str(name), entry) for name, entry in declared.items()}
 
 
-def _target(name: str, entry: dict[str, Any]) -> Target:
-    fields = {"label", "words", "horizon_days", "settle_days", "weeks"}
-    if set(entry) != fields:
-        raise ValueError(f"targets.yml: {name} must have exactly the fields {', '.join(sorted(fields))}.")
-    if not (0 < entry["horizon_days"] <= entry["settle_days"] and entry["weeks"] > 0):
-        raise ValueError(f"targets.yml: {name} needs 0 < horizon_days <= settle_days and weeks > 0.")
+def _target(name: str, entry: Any) -> Target:  # noqa: ANN401  # any YAML
+    fields = {"words", "horizon_days", "settle_days", "weeks"}
+    if not NAME.fullmatch(name):
+        raise TargetsError(f"{name!r} is no name of a target; use lower-case letters, digits and underscores.")
+    if not isinstance(entry, dict) or set(entry) not in (fields | {"label"}, fields | {"goals"}):
+        raise TargetsError(f"Target {name} must have {', '.join(sorted(fields))}, and either label or goals.")
+    days = [entry["horizon_days"], entry["settle_days"], entry["weeks"]]
+    if not all(isinstance(value, int) for value in days) or not (0 < days[0] <= days[1] and days[2] > 0):
+        raise TargetsError(f"Target {name} needs whole numbers with 0 < horizon_days <= settle_days and weeks > 0.")
     return Target(
         name=name,
-        label=entry["label"],
-        words=entry["words"],
+        label=str(entry.get("label", name)),
+        words=str(entry["words"]),
         horizon=timedelta(days=entry["horizon_days"]),
         settle=timedelta(days=entry["settle_days"]),
         weeks=entry["weeks"],
+        goals=tuple(map(str, entry.get("goals", ()))),
     )

@@ -66,7 +66,14 @@ class Published:
 
 
 def publish(
-    server: Server, database: Database, *, name: str, model_query: str, features_query: str, sample: Sample
+    server: Server,
+    database: Database,
+    *,
+    name: str,
+    model_query: str,
+    features_query: str,
+    sample: Sample,
+    worth: str | None = None,
 ) -> Published:
     """Make MindsDB serve one stored model under ``name``, compare it with scikit-learn, and offer a view.
 
@@ -81,6 +88,8 @@ def publish(
             ``ml.model_versions``, naming its version literally, by which a published model is recognised.
         features_query: Postgres SELECT of ``site_id``, ``user_id``, ``as_of`` and the model's columns, for the view.
         sample: Rows to compare.
+        worth: Column of ``features_query`` that says what one positive would be worth; the view then has an
+            ``expected_value``, propensity times it.
 
     Raises:
         MindsDBError: The server is away, refuses the login, answers an error, runs another scikit-learn, takes too
@@ -110,7 +119,13 @@ def publish(
         _take_back(client, model, number)
         raise
     _prune(client, model)
-    _ensure_view(client, name, model, database.name, features_query)
+    expected = f", m.propensity * t.{worth} AS expected_value" if worth else ""
+    _ensure_view(
+        client,
+        name,
+        f"SELECT t.site_id, t.user_id, t.as_of, m.propensity{expected} FROM {database.name} ({features_query}) AS t "  # noqa: S608
+        f"JOIN {PROJECT}.{model} AS m",
+    )
     return Published(action, model, number, engine, name, len(sample.expected), difference)
 
 
@@ -249,11 +264,7 @@ def _prune(client: Client, model: str) -> None:
             client.sql(f"DROP MODEL {PROJECT}.{model}.{version.number}")
 
 
-def _ensure_view(client: Client, name: str, model: str, database: str, features_query: str) -> None:
-    query = (
-        f"SELECT t.site_id, t.user_id, t.as_of, m.propensity FROM {database} ({features_query}) AS t "  # noqa: S608
-        f"JOIN {PROJECT}.{model} AS m"
-    )
+def _ensure_view(client: Client, name: str, query: str) -> None:
     views = client.sql("SHOW VIEWS")
     known = dict(zip(views["name"], views["query"], strict=True)) if len(views) else {}
     if name not in known:

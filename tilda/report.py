@@ -66,8 +66,9 @@ def _best_possible(
     """What the true probabilities reach on the examples that judged the model."""
     if not truth_file.exists():
         return None
-    label = load_targets()[TARGET].label
-    examples = propensity.training_frame(connection, site_id, label, load_targets()[TARGET].weeks)
+    target = load_targets()[TARGET]
+    label = target.label
+    examples = propensity.training_frame(connection, site_id, label, target.weeks)
     since = pd.Timestamp(model.metrics["judged_from"])
     until = pd.Timestamp(model.metrics["judged_until"])
     examples = examples[(examples["as_of"] >= since) & (examples["as_of"] <= until)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -14,7 +15,9 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from warehouse.errors import UserError
+from warehouse.queries import read_query
 
+SQL = Path(__file__).parent / "sql"
 SCORE_COLUMNS = ("site_id", "user_id", "target", "as_of", "score", "decile", "band", "reasons", "model_version")
 
 Decision = Literal["promoted", "kept", "refused"]
@@ -49,18 +52,46 @@ def sites_with_features(connection: psycopg.Connection) -> list[str]:
     return [row[0] for row in connection.execute("select distinct site_id from marts.visitor_features order by 1")]
 
 
-def training_frame(connection: psycopg.Connection, site_id: str, label: str, weeks: int) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Reached:
+    """A label that is no column of the features: whether one of `goals` was reached within `horizon` of the cut-off.
+
+    It is known `settle` after the cut-off.
+    """
+
+    goals: tuple[str, ...]
+    horizon: timedelta
+    settle: timedelta
+
+
+def training_frame(
+    connection: psycopg.Connection, site_id: str, label: str, weeks: int, *, reached: Reached | None = None
+) -> pd.DataFrame:
     """Feature rows of a site whose `label` is known, of the newest `weeks` cut-offs that have one.
 
     One row a visitor and cut-off, by `as_of` and `user_id`: the same table gives the same rows in the same order.
     """
+    rows = labelled_rows(label, reached)
     return _frame(
         connection,
         sql.SQL(
-            "select * from marts.visitor_features where site_id = {site} and {label} is not null and as_of in ("
-            " select distinct as_of from marts.visitor_features where site_id = {site} and {label} is not null"
-            " order by 1 desc limit {weeks}) order by as_of, user_id"
-        ).format(site=sql.Literal(site_id), label=sql.Identifier(label), weeks=sql.Literal(weeks)),
+            "with labelled as not materialized ({rows}) select * from labelled where site_id = {site} and as_of in ("
+            " select distinct as_of from labelled where site_id = {site} order by 1 desc limit {weeks})"
+            " order by as_of, user_id"
+        ).format(rows=rows, site=sql.Literal(site_id), weeks=sql.Literal(weeks)),
+    )
+
+
+def labelled_rows(label: str, reached: Reached | None = None) -> sql.Composed:
+    """A query of the feature rows whose `label` is known, with it."""
+    name = sql.Identifier(label)
+    if reached is None:
+        return sql.SQL("select * from marts.visitor_features where {} is not null").format(name)
+    return sql.SQL(read_query(SQL, "labelled_by_goals")).format(
+        label=name,
+        goals=sql.Literal(list(reached.goals)),
+        horizon=sql.Literal(reached.horizon),
+        settle=sql.Literal(reached.settle),
     )
 
 
@@ -72,6 +103,18 @@ def scoring_frame(connection: psycopg.Connection, site_id: str) -> pd.DataFrame:
             "select * from marts.visitor_features where site_id = {site} and as_of ="
             " (select max(as_of) from marts.visitor_features where site_id = {site}) order by user_id"
         ).format(site=sql.Literal(site_id)),
+    )
+
+
+def past_scores(connection: psycopg.Connection, site_id: str, target: str) -> pd.DataFrame:
+    """`site_id`, `user_id`, `as_of`, `score`, `band` of a target's scores at cut-offs that still have feature rows."""
+    return _frame(
+        connection,
+        sql.SQL(
+            "select site_id, user_id, as_of, score, band from ml.propensity_scores"
+            " where site_id = {site} and target = {target} and as_of in ("
+            " select distinct as_of from marts.visitor_features where site_id = {site})"
+        ).format(site=sql.Literal(site_id), target=sql.Literal(target)),
     )
 
 

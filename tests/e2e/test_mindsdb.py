@@ -28,6 +28,9 @@ from warehouse import propensity
 from warehouse.database import connect, replace_in_url
 from warehouse.embedded_postgres import EmbeddedPostgres
 
+# the server starts, and may have to be installed first, in the first test's time
+pytestmark = pytest.mark.timeout(900)
+
 TARGET = load_targets()["conversion_7d"]
 READER = "mindsdb_test_reader"
 VIEW = "propensity_shop"
@@ -83,7 +86,11 @@ def fill(connection: psycopg.Connection, frame: pd.DataFrame) -> None:
     columns = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
     connection.execute(f"create table if not exists marts.visitor_features ({columns})")
     connection.execute("truncate marts.visitor_features")
-    connection.execute("grant select on marts.visitor_features to analyst")
+    connection.execute(
+        "create table if not exists marts.conversions (site_id text, goal_id text, user_id text,"
+        " revenue numeric(18, 2), currency text, converted_at timestamptz)"
+    )
+    connection.execute("grant select on all tables in schema marts to analyst")
     whole = frame.assign(**{name: frame[name].round().astype("Int64") for name in COUNTS})[list(kinds)]
     text = io.StringIO()
     whole.to_csv(text, index=False, header=False)
@@ -152,6 +159,27 @@ def test_a_new_champion_is_served_and_the_former_one_can_come_back(serving: Worl
         serving.promote(model)
         serving.publish()
     assert len(serving.complete()) <= mindsdb.KEPT_VERSIONS
+
+
+def test_purchases_come_with_their_expected_value(serving: World) -> None:
+    target = load_targets()["purchase_7d"]
+    artifact = artifacts.dumps(serving.first)
+    propensity.record_version(
+        serving.connection, site_id="shop", target=target.name, version="p1", decision="promoted", reason="test",
+        artifact=artifact.content, artifact_sha256=artifact.sha256,
+    )  # fmt: skip
+    best = max(serving.expected(serving.first), key=lambda user: serving.expected(serving.first)[user])
+    serving.connection.execute("truncate marts.conversions")
+    for user, revenue in ((best, 4_000), ("someone", 1_000)):
+        serving.connection.execute(
+            "insert into marts.conversions values ('shop', 'purchase', %s, %s, 'RUB', '2020-01-01')", [user, revenue]
+        )
+    assert steps.publish(serving.connection, serving.mindsdb.login(), serving.database, "shop", target) is not None
+    rows = serving.mindsdb.mysql("SELECT user_id, propensity, expected_value FROM purchase_7d_shop")
+    worth = {str(user): (float(p), float(value)) for user, p, value in rows}
+    assert worth.keys() == serving.expected(serving.first).keys()
+    for user, (chance, value) in worth.items():
+        assert value == pytest.approx(chance * ((4_000 + 3 * 2_500) / 4 if user == best else 2_500))
 
 
 def of_another_scikit_learn(content: bytes) -> bytes:
@@ -225,7 +253,6 @@ def test_a_rotated_database_password_is_noticed(serving: World) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
 def test_a_hundred_thousand_rows_agree(world: World) -> None:
     frame = visitors(100_000, seed=9, visitors_per_row=20).drop_duplicates("user_id")
     frame = frame.assign(as_of=frame["as_of"].max())
@@ -241,7 +268,6 @@ def test_a_hundred_thousand_rows_agree(world: World) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
 def test_killed_half_way_it_serves_what_it_served(serving: World) -> None:
     serving.promote(serving.second)
     failed: list[MindsDBError] = []

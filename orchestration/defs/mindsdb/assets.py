@@ -34,7 +34,7 @@ def mindsdb_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg
         reports = [
             report
             for site_id in propensity.sites_with_features(connection)
-            for target in load_targets().values()
+            for target in load_targets(settings.targets_file).values()
             if (report := steps.publish(connection, server, database, site_id, target))
         ]
     return dg.MaterializeResult(metadata={"status": "published", "views": table(reports)})

@@ -13,8 +13,13 @@ from ml import artifacts, mindsdb
 from ml.features import Target
 from ml.mindsdb_client import Server
 from warehouse import propensity
+from warehouse.scores import order_values
 
 SAMPLE_ROWS = 1000
+PURCHASES = "purchase_7d"
+"""The target whose positives are worth an order."""
+
+WORTH = "expected_order_value"
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ def publish(
         "select {columns} from marts.visitor_features where site_id = {site} and as_of ="
         " (select max(as_of) from marts.visitor_features where site_id = {site})"
     ).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)), site=sql.Literal(site_id))
+    worth = WORTH if target.name == PURCHASES else None
     row = sql.SQL(
         "select artifact, artifact_sha256 from ml.model_versions"
         " where site_id = {site} and target = {target} and version = {version}"
@@ -78,9 +84,21 @@ def publish(
         database,
         name=view_name(site_id, target.name),
         model_query=row.as_string(connection),
-        features_query=newest.as_string(connection),
+        features_query=(_with_worth(newest, site_id) if worth else newest).as_string(connection),
+        worth=worth,
         sample=mindsdb.Sample(
             sample.as_string(connection), pd.Series(model.predict(frame), index=frame["user_id"].to_numpy())
         ),
     )
     return Report(site_id, target.name, champion.version, done.action, done.view, done.compared, done.difference)
+
+
+def _with_worth(features: sql.Composed, site_id: str) -> sql.Composed:
+    """The feature rows, each with what an order of this visitor may be worth."""
+    newest = sql.SQL("(select max(as_of) from marts.visitor_features where site_id = {})").format(sql.Literal(site_id))
+    return sql.SQL(
+        "with order_values as ({values}) select features.*, coalesce(own.order_value, site.order_value) as {worth}"
+        " from ({features}) as features"
+        " left join order_values as own on features.user_id = own.user_id"
+        " left join order_values as site on site.user_id is null"
+    ).format(values=order_values(site_id, newest), worth=sql.Identifier(WORTH), features=features)

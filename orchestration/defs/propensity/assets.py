@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from ml.features import load_targets
+from ml.features import Target, load_targets
 from orchestration.defs.propensity import steps
 from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
@@ -18,6 +18,11 @@ FEATURES = dg.AssetKey(["marts", "visitor_features"])
 OWNERS = ["team:data"]
 
 
+def _targets() -> list[Target]:
+    """What is predicted, as declared now."""
+    return list(load_targets(load_settings().targets_file).values())
+
+
 @dg.asset(key=["ml", "training_set"], deps=[FEATURES], group_name="ml", kinds={"postgres"}, owners=OWNERS)
 def training_set(warehouse: Warehouse) -> dg.MaterializeResult[Any]:
     """Counts what can be learned from: examples and positives of each site, target and cut-off.
@@ -25,7 +30,7 @@ def training_set(warehouse: Warehouse) -> dg.MaterializeResult[Any]:
     The rows themselves are those of `marts.visitor_features` whose label is known.
     """
     with warehouse.connect() as connection:
-        counts = [count for target in load_targets().values() for count in steps.count_examples(connection, target)]
+        counts = [count for target in _targets() for count in steps.count_examples(connection, target)]
     return dg.MaterializeResult(
         metadata={
             "examples": sum(count.examples for count in counts),
@@ -41,17 +46,28 @@ def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) ->
 
     A site without grounds gets a record that says what is missing, in words for a marketer.
     """
-    decisions: list[steps.Decided] = []
+    settings = load_settings()
+    trained: list[steps.Trained] = []
     with warehouse.connect() as connection:
         for site_id in propensity.sites_with_features(connection):
-            for target in load_targets().values():
-                decided = steps.train(connection, site_id, target, min_positives=load_settings().min_positives)
-                context.log.info("%s, %s: %s: %s", site_id, target.name, decided.decision, decided.reason)
-                decisions.append(decided)
+            for target in _targets():
+                one = steps.train(
+                    connection,
+                    site_id,
+                    target,
+                    min_positives=settings.min_positives,
+                    pages=settings.data_dir / "reports",
+                )
+                context.log.info("%s, %s: %s: %s", site_id, target.name, one.decided.decision, one.decided.reason)
+                trained.append(one)
     return dg.MaterializeResult(
         metadata={
-            "promoted": sum(decided.decision == "promoted" for decided in decisions),
-            "decisions": table(decisions),
+            "promoted": sum(one.decided.decision == "promoted" for one in trained),
+            "drifted": sum(bool(one.decided.drifted) for one in trained),
+            "decisions": table([one.decided for one in trained]),
+            "report": dg.MetadataValue.md(
+                "\n\n".join(f"### {one.decided.site_id}, {one.decided.target}\n\n{one.markdown}" for one in trained)
+            ),
         }
     )
 
@@ -71,7 +87,7 @@ def propensity_scores(context: dg.AssetExecutionContext, warehouse: Warehouse) -
     written: list[steps.Scored] = []
     with warehouse.connect() as connection:
         for site_id in propensity.sites_with_features(connection):
-            for target in load_targets().values():
+            for target in _targets():
                 scored = steps.score(connection, site_id, target)
                 if scored is None:
                     context.log.info("%s, %s: no champion, so no scores", site_id, target.name)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
-from orchestration.defs.propensity.assets import propensity_scores
+from orchestration.defs.propensity.assets import propensity_model, propensity_scores
 from orchestration.lib.warehouse import Warehouse
 from warehouse.queries import read_query
 
@@ -39,4 +40,26 @@ def mean_score_is_near_the_base_rate(warehouse: Warehouse) -> dg.AssetCheckResul
     )
 
 
-CHECKS: Sequence[dg.AssetChecksDefinition] = (every_active_visitor_is_scored_once, mean_score_is_near_the_base_rate)
+@dg.asset_check(asset=propensity_model)
+def visitors_behave_as_the_model_learned(warehouse: Warehouse) -> dg.AssetCheckResult:
+    """Neither have features drifted since the champion's training, nor did its newest known scores break their word."""
+    with warehouse.connect() as connection:
+        rows = connection.execute(read_query(SQL, "newest_drift")).fetchall()
+    told = [f"{site_id}, {target}: {_what_changed(drift, realised)}" for site_id, target, drift, realised in rows]
+    return dg.AssetCheckResult(passed=not told, severity=dg.AssetCheckSeverity.WARN, metadata={"drifted": told})
+
+
+def _what_changed(drift: list[dict[str, Any]], realised: list[dict[str, Any]]) -> str:
+    moved = [f"{one['label']} ({one['psi']:.2f})" for one in drift if one["moved"]]
+    parts = [f"moved: {', '.join(moved)}"] if moved else []
+    if realised and not realised[-1]["kept"]:
+        last = realised[-1]
+        parts.append(f"{last['expected']:.0f} were expected on {last['as_of'][:10]} and {last['converted']} came")
+    return "; ".join(parts) or "the newest outcomes do not fit the scores"
+
+
+CHECKS: Sequence[dg.AssetChecksDefinition] = (
+    every_active_visitor_is_scored_once,
+    mean_score_is_near_the_base_rate,
+    visitors_behave_as_the_model_learned,
+)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from ml import artifacts, gate, scoring, training
+from ml import artifacts, gate, report, scoring, training
 from ml.errors import ArtifactError, TrainingError
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target
 from ml.model import Propensity
+from orchestration.defs.propensity.watching import Watched, watch, write_page
 from warehouse import propensity
-from warehouse.propensity import Decision
+from warehouse.propensity import Decision, Reached
 from warehouse.queries import read_query
 
 SQL = Path(__file__).parent / "sql"
@@ -48,6 +49,18 @@ class Decided:
     roc_auc: float | None = None
     brier: float | None = None
     base_rate: float | None = None
+    unseen_visitors: int | None = None
+    unseen_roc_auc: float | None = None
+    drifted: bool | None = None
+    page: str | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A decision, and what the Dagster page shows of it."""
+
+    decided: Decided
+    markdown: str
 
 
 @dataclass(frozen=True)
@@ -64,17 +77,33 @@ class Scored:
 
 def count_examples(connection: psycopg.Connection, target: Target) -> list[Examples]:
     """Examples and positives by site and cut-off."""
-    query = sql.SQL(read_query(SQL, "count_examples")).format(label=sql.Identifier(target.label))
+    query = sql.SQL(read_query(SQL, "count_examples")).format(
+        label=sql.Identifier(target.label), rows=propensity.labelled_rows(target.label, reached(target))
+    )
     return [
         Examples(site_id, target.name, as_of, examples, positives)
         for site_id, as_of, examples, positives in connection.execute(query)
     ]
 
 
-def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_positives: int) -> Decided:
-    """Train, decide and record the decision. Nothing is trained without grounds."""
-    frame = propensity.training_frame(connection, site_id, target.label, target.weeks)
+def reached(target: Target) -> Reached | None:
+    """How a target's label is made when it is no column of the features."""
+    return Reached(target.goals, target.horizon, target.settle) if target.goals else None
+
+
+def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_positives: int, pages: Path) -> Trained:
+    """Train, decide, record the decision and describe the model. Nothing is trained without grounds.
+
+    Args:
+        connection: To the warehouse.
+        site_id: The site.
+        target: The target.
+        min_positives: Examples from which the regression may learn.
+        pages: Folder for the report.
+    """
+    frame = propensity.training_frame(connection, site_id, target.label, target.weeks, reached=reached(target))
     champion = _load_champion(connection, site_id, target)
+    watched = watch(connection, site_id, target, champion, frame)
     grounds = gate.check(
         frame,
         label=target.label,
@@ -86,7 +115,7 @@ def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_p
         weeks=target.weeks,
     )
     if not grounds.met:
-        return _refuse(connection, site_id, target, grounds.message, had_champion=champion is not None)
+        return _refuse(connection, site_id, target, grounds.message, champion=champion, watched=watched)
     try:
         model = training.fit(
             frame,
@@ -100,9 +129,13 @@ def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_p
             target=target.name,
         )
     except TrainingError as error:
-        return _refuse(connection, site_id, target, str(error), had_champion=champion is not None)
-    decision = gate.decide(model, champion, frame, horizon=target.horizon)
-    return _record(connection, site_id, model, DECISIONS[decision.action], f"{grounds.message} {decision.reason}")
+        return _refuse(connection, site_id, target, str(error), champion=champion, watched=watched)
+    decision = gate.decide(model, champion, frame, horizon=target.horizon, drift=watched.drifted)
+    page = report.page(model, frame, label=target.label, drift=watched.drift, realised=watched.realised)
+    path = write_page(pages, site_id, target, page)
+    reason = f"{grounds.message} {decision.reason}"
+    decided = _record(connection, site_id, model, decision=DECISIONS[decision.action], reason=reason, watched=watched)
+    return Trained(replace(decided, page=path.as_uri()), f"{page.markdown}\n\n[Charts]({path.as_uri()})")
 
 
 def _load_champion(connection: psycopg.Connection, site_id: str, target: Target) -> Propensity | None:
@@ -118,17 +151,35 @@ def _load_champion(connection: psycopg.Connection, site_id: str, target: Target)
 
 
 def _refuse(
-    connection: psycopg.Connection, site_id: str, target: Target, reason: str, *, had_champion: bool
-) -> Decided:
-    decision: Decision = "kept" if had_champion else "refused"
+    connection: psycopg.Connection,
+    site_id: str,
+    target: Target,
+    reason: str,
+    *,
+    champion: Propensity | None,
+    watched: Watched,
+) -> Trained:
+    decision: Decision = "refused" if champion is None else "kept"
     propensity.record_version(
-        connection, site_id=site_id, target=target.name, version="none", decision=decision, reason=reason
+        connection,
+        site_id=site_id,
+        target=target.name,
+        version="none",
+        decision=decision,
+        reason=reason,
+        metrics=watched.as_metrics(),
     )
-    return Decided(site_id, target.name, decision, reason)
+    return Trained(Decided(site_id, target.name, decision, reason, drifted=watched.drifted), reason)
 
 
 def _record(
-    connection: psycopg.Connection, site_id: str, model: Propensity, decision: Decision, reason: str
+    connection: psycopg.Connection,
+    site_id: str,
+    model: Propensity,
+    *,
+    decision: Decision,
+    reason: str,
+    watched: Watched,
 ) -> Decided:
     if model.trial is None:
         raise ValueError("a fresh model has its trial")
@@ -146,16 +197,18 @@ def _record(
         artifact_sha256=artifact.sha256,
         features=[*model.numeric, *model.categorical],
         metrics=model.metrics
+        | watched.as_metrics()
         | {"judged_from": judged.min().isoformat(), "judged_until": judged.max().isoformat()}
         | {"rows": model.rows, "positives": model.positives},
         libraries=artifact.libraries,
         trained_from=model.data_from,
         trained_to=model.data_until,
     )
-    chosen = model.trial.chosen
+    chosen, unseen = model.trial.chosen, model.trial.unseen
     return Decided(
         site_id, model.target, decision, reason, model.version, model.kind,
         chosen.n, chosen.roc_auc, chosen.brier, chosen.base_rate,
+        unseen.n if unseen else 0, unseen.roc_auc if unseen else None, watched.drifted,
     )  # fmt: skip
 
 

@@ -1,0 +1,111 @@
+"""What the daily run does with a site's features: counts, trains, decides, watches, describes, scores."""
+
+import io
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+import psycopg
+import pytest
+
+from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target, load_targets
+from orchestration.defs.propensity import steps
+from tests.unit.ml_world import visitors
+from warehouse.database import connect
+
+CONVERSION = load_targets()["conversion_7d"]
+TODAY = pd.Timestamp("2026-11-02", tz="UTC")
+
+
+def store(connection: psycopg.Connection, frame: pd.DataFrame) -> None:
+    kinds = {"site_id": "text", "user_id": "text", "as_of": "timestamptz", CONVERSION.label: "boolean"}
+    kinds |= dict.fromkeys(NUMERIC_NAMES, "double precision") | dict.fromkeys(CATEGORICAL_NAMES, "text")
+    connection.execute("drop table if exists marts.visitor_features")
+    columns = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
+    connection.execute(f"create table marts.visitor_features ({columns})")
+    text = io.StringIO()
+    frame[list(kinds)].to_csv(text, index=False, header=False)
+    with connection.cursor() as cursor, cursor.copy("copy marts.visitor_features from stdin (format csv)") as copy:
+        copy.write(text.getvalue())
+
+
+def world(seed: int = 5, **change: float) -> pd.DataFrame:
+    """Twelve weeks with known outcomes, and today's visitors; `change` alters today's features."""
+    known = visitors(5_000, seed=seed, base=-4)
+    today = visitors(600, seed=seed + 1).assign(as_of=TODAY, converted_7d=None)
+    changed = today.assign(**{name: today[name] * factor for name, factor in change.items()})
+    return pd.concat([known, changed]).drop_duplicates(["user_id", "as_of"])
+
+
+@pytest.fixture
+def connection(database_url: str) -> psycopg.Connection:
+    return connect(database_url)
+
+
+def train(connection: psycopg.Connection, target: Target, folder: Path, least: int = 100) -> steps.Trained:
+    return steps.train(connection, "shop", target, min_positives=least, pages=folder)
+
+
+def test_a_model_is_trained_described_and_scores_today(connection: psycopg.Connection, tmp_path: Path) -> None:
+    store(connection, world())
+    counts = steps.count_examples(connection, CONVERSION)
+    assert len(counts) == 12
+    trained = train(connection, CONVERSION, tmp_path)
+    assert trained.decided.decision == "promoted"
+    assert trained.decided.unseen_visitors
+    assert "Visitors unseen in training" in trained.markdown
+    assert "| decile |" in trained.markdown
+    page = (tmp_path / "shop-conversion_7d.html").read_text()
+    assert "<svg" in page
+    assert not any(f">{user}<" in page for user in ("v1", "v2", "v3"))
+    scored = steps.score(connection, "shop", CONVERSION)
+    assert scored is not None
+    assert scored.as_of == TODAY.to_pydatetime()
+    assert scored.visitors == connection.execute("select count(*) from ml.propensity_scores").fetchone()[0]  # type: ignore[index]
+
+    calm = train(connection, CONVERSION, tmp_path).decided
+    assert (calm.decision, calm.drifted) == ("kept", False)
+    store(connection, world(page_views_28d=4.0))
+    changed = train(connection, CONVERSION, tmp_path).decided
+    assert changed.drifted
+    told = connection.execute(
+        "select metrics -> 'drift' -> 0 ->> 'column' from ml.model_versions order by created_at desc limit 1"
+    ).fetchone()
+    assert told == ("page_views_28d",)
+
+
+def test_too_few_examples_are_an_answer_in_words(connection: psycopg.Connection, tmp_path: Path) -> None:
+    store(connection, world())
+    decided = train(connection, CONVERSION, tmp_path, least=100_000).decided
+    assert decided.decision == "refused"
+    assert "100,000 are needed" in decided.reason
+    assert steps.score(connection, "shop", CONVERSION) is None
+
+
+def test_a_goal_of_ones_own_is_learned_from_what_was_reached_in_time(
+    connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    frame = world()
+    store(connection, frame)
+    connection.execute(
+        """
+        create table marts.conversions as
+        select site_id, user_id, 'signup'::text as goal_id, as_of + interval '13 days' as converted_at
+        from marts.visitor_features where converted_7d
+        """
+    )
+    connection.execute(
+        "insert into marts.conversions select site_id, user_id, 'other', as_of from marts.visitor_features"
+    )
+    path = tmp_path / "targets.yml"
+    path.write_text("signup_14d: {goals: [signup], words: signup, horizon_days: 14, settle_days: 16, weeks: 12}")
+    target = load_targets(path)["signup_14d"]
+    assert target.horizon == timedelta(days=14)
+    counts = {one.as_of: one.positives for one in steps.count_examples(connection, target)}
+    assert max(counts) <= (TODAY - timedelta(days=16)).to_pydatetime()
+    for as_of, positives in counts.items():
+        at = frame[frame["as_of"] == pd.Timestamp(as_of)]
+        soon = frame[frame["converted_7d"].eq(True) & (frame["as_of"] <= pd.Timestamp(as_of))]
+        soon = soon[soon["as_of"] + timedelta(days=13) > pd.Timestamp(as_of)]
+        assert positives == at["user_id"].isin(soon["user_id"]).sum()
+    assert train(connection, target, tmp_path).decided.decision == "promoted"
