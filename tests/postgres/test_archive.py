@@ -112,6 +112,14 @@ def test_a_month_is_as_old_as_its_last_import_or_restore(database_url: str, fold
     ]
 
 
+def test_no_month_is_archived_that_live_events_can_reach(database_url: str, folder: str) -> None:
+    with connect(database_url) as connection:
+        ensure_months(connection, [(now() - timedelta(days=34)).date()])
+        connection.execute("update ops.months set imported_at = null")
+        land(connection, [event(at=now() - timedelta(days=33)), event()])
+    assert run(database_url, folder, now() + timedelta(days=4000)) == []
+
+
 def test_a_dry_run_says_what_the_run_does_and_does_nothing(database_url: str, folder: str) -> None:
     fill(database_url, JANUARY, FEBRUARY)
     with connect(database_url) as connection:

@@ -29,7 +29,9 @@ _MONTHS: LiteralString = """
         p.place,
         greatest(
             (p.month + interval '1 month')::timestamp at time zone 'UTC', m.imported_at, m.restored_at
-        ) as quiet_since
+        ) as quiet_since,
+        -- live events may be 35 days old when they come: none shall find its month gone, whatever the ages are
+        (p.month + interval '1 month')::timestamp at time zone 'UTC' + interval '35 days' <= now() as is_over
     from places as p
     left join ops.months as m on m.month = p.month
     where %(month)s::date is null or p.month = %(month)s
@@ -66,10 +68,13 @@ class Step:
 
 
 def plan(connection: psycopg.Connection, ages: Ages, as_of: datetime) -> list[Step]:
-    """All that is due at a moment, in the order in which it is done: oldest month first."""
+    """All that is due at a moment, in the order in which it is done: oldest month first.
+
+    A month that live events can still reach is never due, not even at a moment in the future.
+    """
     steps: list[Step] = []
-    for month, place, quiet_since in connection.execute(_MONTHS, {"month": None}).fetchall():
-        actions = _due(place, quiet_since, ages, as_of)
+    for month, place, quiet_since, is_over in connection.execute(_MONTHS, {"month": None}).fetchall():
+        actions = _due(place, quiet_since, ages, as_of) if is_over else []
         if actions:
             rows = count_rows(connection, "public" if place == "live" else "archive", table_name(month))
             steps += [Step(month, action, rows) for action in actions]
@@ -81,8 +86,8 @@ def is_due(connection: psycopg.Connection, month: date, action: Action, ages: Ag
     found = connection.execute(_MONTHS, {"month": month}).fetchone()
     if found is None:
         return False
-    _, place, quiet_since = found
-    return action in _due(place, quiet_since, ages, as_of)
+    _, place, quiet_since, is_over = found
+    return is_over and action in _due(place, quiet_since, ages, as_of)
 
 
 def table_name(month: date) -> str:
