@@ -116,6 +116,18 @@ def ensure_months(connection: psycopg.Connection, months: Iterable[date]) -> lis
     return made
 
 
+def waiting(url: str) -> dict[date, int]:
+    """How many events wait for a month that is archived or cold, by month: `tilda restore` takes them in."""
+    with connect(url) as connection:
+        rows = connection.execute(
+            """
+            select date_trunc('month', created_at at time zone 'UTC')::date, count(*)
+            from public.events_default group by 1 order by 1
+            """
+        )
+        return dict(rows.fetchall())
+
+
 def list_partitions(url: str) -> list[Partition]:
     """Every month of events, oldest first; the default partition comes last."""
     with connect(url) as connection:

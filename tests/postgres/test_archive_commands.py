@@ -41,7 +41,7 @@ def test_from_the_command_line(url: str) -> None:
     with connect(url) as connection:
         before = contents(connection)
         (waiting,) = land(connection, [event(at=before[0][1].replace(month=3))], IMPORT)
-        assert json.loads(tilda("partitions", "ensure", "--json").output) == ["2020-03-01"]
+        assert json.loads(tilda("partitions", "ensure", "--json").output) == {"made": ["2020-03-01"], "waiting": {}}
         connection.execute("delete from events where event_id = %s", [waiting])
 
         steps = [{"month": "2020-01-01", "action": "archive", "rows": 60}]
@@ -60,6 +60,9 @@ def test_from_the_command_line(url: str) -> None:
         ]
         assert listed["2020-01-01"]["oldest"] == before[0][1].isoformat()
 
+        land(connection, [event(at=before[0][1].replace(day=30))], IMPORT)
+        assert "1 event(s) wait for 2020-01" in tilda("partitions", "ensure").output
+        connection.execute("truncate events_default")
         assert tilda("restore", "2020-1x").exit_code != 0
         assert "2020-01 is live again: 60 events." in tilda("restore", "2020-01").output
         assert json.loads(tilda("restore", "2020-02", "--json").output)["place"] == "archive"

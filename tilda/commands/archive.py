@@ -23,10 +23,13 @@ def ensure(*, as_json: bool) -> None:
     """Make the current month and the next three, and give a month to events that wait for one."""
     with running_database(load_settings()) as url:
         made = partitions.ensure(url)
+        waiting = partitions.waiting(url)
     if as_json:
-        console.print_json(made)
-    else:
-        click.echo(f"Made {', '.join(f'{month:%Y-%m}' for month in made)}." if made else "Nothing was missing.")
+        console.print_json({"made": made, "waiting": {f"{month:%Y-%m}": rows for month, rows in waiting.items()}})
+        return
+    click.echo(f"Made {', '.join(f'{month:%Y-%m}' for month in made)}." if made else "Nothing was missing.")
+    for month, rows in waiting.items():
+        click.echo(f"{rows:,} event(s) wait for {month:%Y-%m}, which is archived: tilda restore {month:%Y-%m}")
 
 
 @partitions_.command("list")

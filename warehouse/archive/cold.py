@@ -208,8 +208,7 @@ def sweep(connection: psycopg.Connection) -> list[str]:
 
 
 def _note_new_file(connection: psycopg.Connection, month: date, folder: str) -> str:
-    url = storage.join(folder, f"events_{month:%Y_%m}-{secrets.token_hex(4)}.parquet")
-    storage.check(url)
+    url = storage.file_url(folder, f"events_{month:%Y_%m}-{secrets.token_hex(4)}.parquet")
     connection.execute("insert into archive.files_to_delete (url) values (%s)", [url])
     return url
 

@@ -18,19 +18,16 @@ _TROUBLE = (OSError, ValueError, ImportError, BotoCoreError)
 """What a place answers that is away, refuses, or is no place at all."""
 
 
-def join(folder: str, name: str) -> str:
-    """The URL of a file in a folder."""
-    return f"{folder.rstrip('/')}/{name}"
-
-
-def check(url: str) -> None:
-    """Find out whether this is the URL of a place that this environment can reach at all.
+def file_url(folder: str, name: str) -> str:
+    """The whole URL of a file in a folder, however the folder is written.
 
     Raises:
-        UserError: It is not.
+        UserError: The folder is no place that this environment can reach.
     """
+    url = f"{folder.rstrip('/')}/{name}"
     with _explained(url, "written"):
-        _place(url)
+        place, path = _place(url)
+        return place.unstrip_protocol(path)
 
 
 @contextmanager
@@ -50,6 +47,7 @@ def writing(url: str) -> Generator[IO[bytes]]:
                 file.flush()
                 os.fsync(file.fileno())
             _sync_folder(folder)
+            _sync_folder(folder.parent)
         else:
             with place.open(path, "wb") as file:
                 yield file

@@ -21,11 +21,15 @@ def event_partitions(context: dg.AssetExecutionContext, warehouse: Warehouse) ->
     Events of a month that nobody foresaw wait in `events_default`; this moves them into a partition of their own.
     """
     made = partitions.ensure(warehouse.url())
+    waiting = partitions.waiting(warehouse.url())
     months = partitions.list_partitions(warehouse.url())
     context.log.info("Made %s", ", ".join(f"{month:%Y-%m}" for month in made) or "nothing: all were there")
+    for month, rows in waiting.items():
+        context.log.warning("%s events wait for an archived month: tilda restore %s", rows, f"{month:%Y-%m}")
     return dg.MaterializeResult(
         metadata={
             "made": [f"{month:%Y-%m}" for month in made],
+            "waiting_events": sum(waiting.values()),
             "partitions": len(months),
             "bytes": sum(month.bytes for month in months),
             "months": table(months),
