@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
+import os
+import signal
 import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,14 +24,18 @@ from psycopg import sql
 from ml import artifacts, mindsdb, training
 from ml.errors import MindsDBError
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, load_targets
-from ml.mindsdb_client import COMPLETE, Client
+from ml.mindsdb_client import COMPLETE, Client, Server
 from ml.model import Propensity
 from orchestration.defs.mindsdb import steps
 from tests.e2e.mindsdb_server import MindsDB
+from tests.e2e.stack import Stack
+from tests.e2e.test_stack import gone
 from tests.unit.ml_world import COLUMNS, WEEK, visitors
 from warehouse import propensity
 from warehouse.database import connect, replace_in_url
 from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.mindsdb_login import mindsdb_login
+from warehouse.settings import Settings
 
 # the server starts, and may have to be installed first, in the first test's time
 pytestmark = pytest.mark.timeout(900)
@@ -294,3 +303,26 @@ def test_killed_half_way_it_serves_what_it_served(serving: World) -> None:
     serving.publish()
     serving.assert_serves(serving.second)
     assert all(one.status == COMPLETE for one in serving.client().versions(f"{VIEW}_model"))
+
+
+@pytest.mark.long
+def test_the_stack_runs_it_and_takes_it_along_when_it_ends(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "data", 8970)
+    try:
+        stack.run("up", "--detach", MINDSDB="1")
+        settings = Settings(_env_file=None, data_dir=stack.data_dir, mindsdb_password=None)
+        deadline = time.monotonic() + 200
+        while (status := stack.status())["mindsdb_url"] is None and time.monotonic() < deadline:
+            time.sleep(1)
+        assert "mindsdb" in {one["name"] for one in status["processes"] if one["running"]}
+        login = mindsdb_login(settings)
+        assert login is not None
+        assert login.url == status["mindsdb_url"]
+        assert Client(Server(login.url, login.username, login.password)).sql("SELECT 1 AS one")["one"].tolist() == [1]
+
+        supervisor = json.loads((stack.data_dir / "run" / "stack.json").read_text())["supervisor"]["pid"]
+        os.kill(supervisor, signal.SIGKILL)
+    finally:
+        stack.run("down")
+    assert gone(stack) == []
+    assert mindsdb_login(settings) is None

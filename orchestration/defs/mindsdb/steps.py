@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,6 +17,7 @@ from warehouse import propensity
 from warehouse.scores import order_values
 
 SAMPLE_ROWS = 1000
+LONGEST_NAME = 55
 PURCHASES = "purchase_7d"
 """The target whose positives are worth an order."""
 
@@ -49,9 +51,11 @@ def login(url: str) -> mindsdb.Database:
 
 
 def view_name(site_id: str, target: str) -> str:
-    """`propensity_shop` for the first target, `purchase_7d_shop` for another."""
-    subject = "propensity" if target == "conversion_7d" else target
-    return f"{subject}_{site_id}".replace("-", "_")[:60]
+    """`propensity_shop` for the first target, `purchase_7d_shop` for another; no two sites share a name."""
+    name = f"{'propensity' if target == 'conversion_7d' else target}_{site_id}".replace("-", "_")
+    if "_" in site_id or len(name) > LONGEST_NAME:
+        return f"{name[: LONGEST_NAME - 7]}_{hashlib.sha256(site_id.encode()).hexdigest()[:6]}"
+    return name
 
 
 def publish(

@@ -1,0 +1,105 @@
+"""A warehouse for campaigns of the model: a simulated shop's events, its features, its truth."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from demo.events import Event
+from demo.simulation import Simulation
+from demo.writers import write_events
+from ml.features import Target, load_targets
+from orchestration.defs.propensity import steps
+from orchestration.lib.dbt import PROJECT_DIR, dbt_environment
+from warehouse import migrations, propensity
+from warehouse.database import connect
+from warehouse.embedded_postgres import EmbeddedPostgres, free_port
+from warehouse.events.imports import import_file
+from warehouse.sites import add_site
+
+ZONE, DOMAIN = "Europe/Moscow", "shop.example"
+TARGET = load_targets()["conversion_7d"]
+NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class World:
+    """A warehouse of its own; everything in it goes when the campaign ends."""
+
+    url: str
+    folder: Path
+    say: Say
+
+    def bring_in(self, site_id: str, events: Iterable[Event]) -> int:
+        """Import events of a site, which is made if it is new; returns how many were stored."""
+        add_site(self.url, site_id, domains=[DOMAIN], timezone=ZONE)
+        path = self.folder / f"{site_id}.jsonl"
+        write_events(events, path)
+        result = import_file(self.url, path, site_id=site_id, format="events", hash_key="bench")
+        path.unlink()
+        return result.imported
+
+    def build(self, *, fresh: bool) -> float:
+        """Build the features and what they need; returns seconds."""
+        started = time.monotonic()
+        target = self.folder / "dbt"
+        arguments = ["build", "--select", "+visitor_features", "conversions", "--exclude-resource-type", "unit_test"]
+        arguments += ["--exclude-resource-type", "test", *(["--full-refresh"] if fresh else [])]
+        command = [str(Path(sys.executable).parent / "dbt"), *arguments, "--quiet", "--project-dir", str(PROJECT_DIR)]
+        command += ["--profiles-dir", str(PROJECT_DIR), "--target-path", str(target), "--log-path", str(target)]
+        done = subprocess.run(
+            command, env=os.environ | dbt_environment(self.url), capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"dbt failed:\n{done.stdout}{done.stderr}")
+        return time.monotonic() - started
+
+    def examples(self, site_id: str, target: Target = TARGET) -> pd.DataFrame:
+        """The training table of a site."""
+        with connect(self.url) as connection:
+            return propensity.training_frame(
+                connection, site_id, target.label, target.weeks, reached=steps.reached(target)
+            )
+
+
+@contextmanager
+def world(say: Say) -> Generator[World]:
+    """An empty, migrated warehouse."""
+    with tempfile.TemporaryDirectory(prefix="tilda-bench-ml-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # the server's own user must reach its data
+        server = EmbeddedPostgres(folder / "postgres", password=secrets.token_urlsafe(12), options=NOT_DURABLE)
+        server.start(free_port(55800))
+        try:
+            server.ensure_database("bench")
+            url = server.url("bench")
+            migrations.migrate(url)
+            yield World(url, folder, say)
+        finally:
+            server.remove()
+
+
+def simulation(visitors: int, days: int, seed: int, *, end: str, signal: bool = True, change: str = "") -> Simulation:
+    """The simulated shop, up to `end`; from `change` on its visitors behave otherwise."""
+    return Simulation(
+        visitors,
+        days,
+        seed,
+        timezone=ZONE,
+        domain=DOMAIN,
+        end=pd.Timestamp(end, tz="UTC").to_pydatetime(),
+        signal=signal,
+        change_at=pd.Timestamp(change, tz="UTC").to_pydatetime() if change else None,
+    )

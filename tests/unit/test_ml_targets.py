@@ -1,0 +1,46 @@
+"""What is predicted, as a file declares it, and the names under which it is served."""
+
+from pathlib import Path
+
+import pytest
+
+from ml.errors import TargetsError
+from ml.features import load_targets
+from ml.mindsdb import NAME
+from orchestration.defs.mindsdb.steps import view_name
+
+
+def test_the_targets_that_come_with_it() -> None:
+    targets = load_targets()
+    assert list(targets) == ["conversion_7d", "purchase_7d", "return_7d"]
+    assert not any(target.goals for target in targets.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "declares no target"),
+        ("[1, 2]", "declares no target"),
+        ("a: {", "cannot be read"),
+        ("a: 1", "must have"),
+        ("Bad-Name: {label: l, words: w, horizon_days: 7, settle_days: 9, weeks: 12}", "no name of a target"),
+        ("a: {label: l, goals: [g], words: w, horizon_days: 7, settle_days: 9, weeks: 12}", "either label or goals"),
+        ("a: {label: l, words: w, horizon_days: 9, settle_days: 7, weeks: 12}", "horizon_days <= settle_days"),
+        ("a: {label: l, words: w, horizon_days: soon, settle_days: 7, weeks: 12}", "whole numbers"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "targets.yml"
+    path.write_text(text)
+    with pytest.raises(TargetsError, match=words):
+        load_targets(path)
+    with pytest.raises(TargetsError, match="cannot be read"):
+        load_targets(tmp_path / "absent.yml")
+
+
+def test_no_two_sites_share_a_view_in_mindsdb() -> None:
+    sites = ["shop", "my-shop", "my_shop", "7shop", "a" * 60, "a" * 61, "a" * 59 + "-", "a" * 59 + "_"]
+    names = [view_name(site, target) for site in sites for target in ("conversion_7d", "purchase_7d")]
+    assert view_name("my-shop", "conversion_7d") == "propensity_my_shop"
+    assert len(set(names)) == len(names)
+    assert all(NAME.fullmatch(name) for name in names)
