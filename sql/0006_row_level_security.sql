@@ -51,8 +51,8 @@ alter table ops.erased_visitors enable row level security;
 alter table ops.erasure_key enable row level security;
 alter table ops.shared_sessions enable row level security;
 
-revoke all on all tables in schema public, archive, ops from public, anon, authenticated;
-revoke all on all sequences in schema public from public, anon, authenticated;
+revoke all on all tables in schema public, archive, ops from public, anon, authenticated, service_role;
+revoke all on all sequences in schema public from public, anon, authenticated, service_role;
 revoke all on all functions in schema ops from public, anon, authenticated;
 revoke all on function public.site_for_key(text), public.land_events(json) from public, anon, authenticated;
 

@@ -25,6 +25,7 @@ begin
             least(min(ops.sane_time(p.first_seen_at)), max(ops.sane_time(p.last_seen_at))),
             greatest(min(ops.sane_time(p.first_seen_at)), max(ops.sane_time(p.last_seen_at)))
         from json_to_recordset(batch) as p (user_id text, first_seen_at timestamptz, last_seen_at timestamptz)
+        where not ops.is_erased(site, p.user_id)
         group by p.user_id
         order by p.user_id
         on conflict do nothing;
@@ -47,6 +48,7 @@ begin
             utm_source text, utm_medium text, utm_campaign text, utm_term text, utm_content text,
             device_type text, browser text, os text
         )
+        where not ops.is_erased(site, p.user_id)
         order by p.session_id
         on conflict (site_id, session_id) do update set
             user_id = coalesce(s.user_id, excluded.user_id),

@@ -90,12 +90,22 @@ _TABLES: LiteralString = """
     inner join pg_namespace as n on n.oid = c.relnamespace
     where
         c.relkind = 'r' and c.relpersistence = 'p' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+        and pg_has_role(n.nspowner, 'usage')
         and not exists (
             select from pg_depend as d
             where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
         )
     order by 1
 """
+
+
+def foreign_schemas(connection: psycopg.Connection) -> list[str]:
+    """Schemas of somebody else's, such as `auth` of Supabase: they are no part of a backup."""
+    rows = connection.execute(
+        "select nspname from pg_namespace"
+        " where nspname !~ '^pg_' and nspname <> 'information_schema' and not pg_has_role(nspowner, 'usage') order by 1"
+    )
+    return [row[0] for row in rows]
 
 
 def sizes(connection: psycopg.Connection) -> dict[str, int]:
@@ -123,7 +133,8 @@ def sequences_of(connection: psycopg.Connection) -> dict[str, int | None]:
     """Where every sequence stands; None: not used yet."""
     return dict(
         connection.execute(
-            "select format('%s.%s', schemaname, sequencename), last_value from pg_sequences order by 1"
+            "select format('%s.%s', schemaname, sequencename), last_value from pg_sequences"
+            " where pg_has_role(sequenceowner, 'usage') order by 1"
         ).fetchall()
     )
 

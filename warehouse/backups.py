@@ -21,7 +21,17 @@ import psycopg
 from psycopg import errors, sql
 
 from warehouse import migrations
-from warehouse.backup_manifest import FILE_NAME, Manifest, Progress, Steps, compare, contents, sequences_of, sizes
+from warehouse.backup_manifest import (
+    FILE_NAME,
+    Manifest,
+    Progress,
+    Steps,
+    compare,
+    contents,
+    foreign_schemas,
+    sequences_of,
+    sizes,
+)
 from warehouse.database import connect, replace_in_url, without_password
 from warehouse.embedded_postgres import programs
 from warehouse.errors import UserError
@@ -87,7 +97,8 @@ def backup(url: str, settings: Settings, progress: Progress) -> Backup:
                     "--compress=1",
                     "--verbose",
                 ]
-                _run(connection, url, [*command, f"--file={partial / DUMP}"], steps)
+                others = [f"--exclude-schema={name}" for name in foreign_schemas(connection)]
+                _run(connection, url, [*command, *others, f"--file={partial / DUMP}"], steps)
                 manifest = Manifest(taken_at, contents(connection, list(weights), steps), sequences_of(connection))
                 manifest.write(partial)
                 partial.rename(folder)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
 import yoyo
 from psycopg import sql
+from yoyo.backends.base import DatabaseBackend
+from yoyo.migrations import Migration
 
+from warehouse import locks
 from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect
 from warehouse.errors import UserError
+from warehouse.partitioned_indexes import complete_indexes
 from warehouse.secret_store import Secrets
 from warehouse.settings import PROJECT_ROOT
 
@@ -18,19 +23,25 @@ LOCK = "tilda.migrate"
 
 
 def _backend_url(url: str) -> str:
-    """The address as yoyo wants it: with psycopg 3, its records in the schema `ops`."""
+    """The address as yoyo wants it: with psycopg 3, its records in the schema `ops`.
+
+    While a statement waits for a lock, everybody who comes later waits behind it: so each gives up soon.
+    """
     parts = urlsplit(url)
-    query = urlencode([*parse_qsl(parts.query), ("schema", "ops")], quote_via=quote)
+    given = dict(parse_qsl(parts.query))
+    options = f"{given.get('options', '')} -c lock_timeout={locks.TIMEOUT}".strip()
+    query = urlencode(given | {"options": options, "schema": "ops"}, quote_via=quote)
     return urlunsplit(parts._replace(scheme="postgresql+psycopg", query=query))
 
 
 def migrate(url: str) -> list[str]:
     """Apply what is missing, each file in a transaction of its own. Returns the names applied.
 
-    Safe to run from several processes at once, and again after a kill.
+    Safe to run from several processes at once, and again after a kill. Writers go on: a lock is waited for 40 ms at a
+    time, and an index that a migration makes `on only` a partitioned table is built concurrently afterwards.
 
     Raises:
-        UserError: A migration fails; the database is as the last good one left it.
+        UserError: A migration fails, or its tables stay busy; the database is as the last good one left it.
     """
     with connect(url) as connection:
         connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [LOCK])
@@ -41,16 +52,22 @@ def migrate(url: str) -> list[str]:
             backend.break_lock()
             missing = backend.to_apply(yoyo.read_migrations(str(SQL_DIR)))
             for migration in missing:
-                try:
-                    backend.apply_one(migration)
-                except psycopg.Error as error:
-                    raise UserError(
-                        f"The migration {migration.id} failed: {str(error).strip().splitlines()[0]}.",
-                        "Nothing of it was kept; put the cause right and run `tilda migrate` again.",
-                    ) from error
+                _apply(backend, migration)
+            complete_indexes(connection)
             return [migration.id for migration in missing]
         finally:
             backend.connection.close()
+
+
+def _apply(backend: DatabaseBackend, migration: Migration) -> None:
+    """Apply one file in a transaction of its own."""
+    try:
+        locks.retried(partial(backend.apply_one, migration))
+    except psycopg.Error as error:
+        raise UserError(
+            f"The migration {migration.id} failed: {str(error).strip().splitlines()[0]}.",
+            "Nothing of it was kept; put the cause right and run `tilda migrate` again.",
+        ) from error
 
 
 def pending_sql(url: str) -> str:

@@ -1,9 +1,60 @@
+"""Migrations: recorded, once each, on every supported server, and without keeping writers waiting."""
+
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
-from warehouse import migrations
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.conftest import NOT_DURABLE
+from tests.postgres import security_table
+from tests.postgres.landed import ago, at_once, count, event, now
+from warehouse import backups, locks, migrations
+from warehouse.archive import moves
 from warehouse.database import connect, replace_in_url
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.errors import UserError
+from warehouse.events.landing import IMPORT, land
+from warehouse.partitions import ensure, ensure_months
+from warehouse.privacy.erase import erase
+from warehouse.secret_store import Secrets
+from warehouse.settings import Settings
+from warehouse.sites import add_site
+
+# What a project on Supabase has before anything of ours: roles, auth, and everything new in public granted to all. Its
+# owner is no superuser.
+SUPABASE = """
+create role anon nologin;
+create role authenticated nologin;
+create role service_role nologin bypassrls;
+create role authenticator login noinherit;
+grant anon, authenticated, service_role to authenticator;
+create role supabase_owner login createrole createdb bypassrls password 'x';
+grant anon, authenticated, service_role to supabase_owner with admin option;
+create database supabase owner supabase_owner;
+"""
+IN_ITS_DATABASE = """
+alter schema public owner to supabase_owner;
+create schema auth;
+create table auth.users (id uuid primary key, email text);
+create function auth.jwt() returns jsonb language sql stable as $$
+    select coalesce(nullif(current_setting('request.jwt.claims', true), ''), '{}')::jsonb
+$$;
+grant usage on schema auth to anon, authenticated, service_role;
+grant usage on schema public to anon, authenticated, service_role;
+alter default privileges for role supabase_owner in schema public
+grant all on tables to anon, authenticated, service_role;
+alter default privileges for role supabase_owner in schema public
+grant all on functions to anon, authenticated, service_role;
+alter default privileges for role supabase_owner in schema public
+grant all on sequences to anon, authenticated, service_role;
+"""
+VERSIONS = {16: None} | ({15: security_table.DEBIAN_15} if security_table.DEBIAN_15.exists() else {})
 
 
 def test_a_second_run_applies_nothing(database_url: str) -> None:
@@ -21,12 +72,160 @@ def test_two_at_once_apply_each_file_once(database_url: str) -> None:
     with connect(database_url) as admin:
         admin.execute("create database twice")
     url = replace_in_url(database_url, database="twice")
-    applied: list[list[str]] = []
-    threads = [threading.Thread(target=lambda: applied.append(migrations.migrate(url))) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    applied = at_once(lambda: migrations.migrate(url), lambda: migrations.migrate(url))
     with connect(database_url) as admin:
         admin.execute("drop database twice with (force)")
     assert sorted(map(len, applied)) == [0, len(list(migrations.SQL_DIR.glob("*.sql")))]
+
+
+@pytest.fixture(params=sorted(VERSIONS))
+def older_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server of an older version that has seen nothing of ours."""
+    version: int = request.param
+    server = EmbeddedPostgres(
+        tmp_path / "data", password="x", version=version, options=NOT_DURABLE, bin_folder=VERSIONS[version]
+    )
+    server.start(55460)
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+def test_older_servers_and_supabase(older_server: EmbeddedPostgres, secrets: Secrets, tmp_path: Path) -> None:
+    """As the owner of a Supabase project: what it grants to everybody opens nothing, and the whole way works."""
+    with connect(older_server.url("postgres")) as admin:
+        for statement in filter(str.strip, SUPABASE.split(";")):
+            admin.execute(statement.encode())
+    url = replace_in_url(older_server.url("supabase"), user="supabase_owner", password="x")
+    with connect(older_server.url("supabase")) as admin:
+        admin.execute(IN_ITS_DATABASE.encode())
+        assert migrations.migrate(url) == sorted(file.stem for file in migrations.SQL_DIR.glob("*.sql"))
+        migrations.set_login_passwords(url, secrets)
+        # the grants stand again, as after a reset in the dashboard
+        admin.execute(IN_ITS_DATABASE[IN_ITS_DATABASE.index("alter default") :].encode())
+        add_site(url, "shop", ["shop.example"], "UTC")
+        with connect(url) as owner:
+            ensure(url, months_ahead=5)
+            ensure_months(owner, [now().date().replace(year=2015, day=1)])
+            assert len(land(owner, [event(user_id="anna"), event(user_id="boris")])) == 2
+            assert len(land(owner, [event(at=now().replace(year=2015, day=1), user_id="anna")], IMPORT)) == 1
+            moves.move(owner, now().date().replace(year=2015, day=1), "archive")
+
+        names = security_table.tables(admin)
+        assert security_table.real(admin, names) == security_table.decided(names)
+        assert security_table.functions(admin) == security_table.FUNCTIONS
+        admin.execute("set role authenticated")
+        for claims, rows in (
+            ("", 0),
+            ("{}", 0),
+            ('{"app_metadata":{"role":"visitor"}}', 0),
+            ('{"role":"owner","user_metadata":{"role":"owner"}}', 0),
+            ('{"app_metadata":{"role":"analyst"}}', 2),
+        ):
+            admin.execute("select set_config('request.jwt.claims', %s, false)", [claims])
+            assert count(admin, "events") == rows, claims
+
+    settings = Settings(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
+    settings.__dict__["secrets"] = secrets
+    done = erase(url, settings, "shop", "anna")
+    assert (done.left, done.removed["public.events"], done.removed["archive.events"]) == (0, 1, 1)
+
+    # after the loss of the whole server nothing is there, not even the roles
+    taken = backups.backup(url, settings, lambda *_: None)
+    with connect(older_server.url("postgres")) as admin:
+        admin.execute("drop database supabase with (force)")
+        for role in (*security_table.ROLES[2:], "authenticator"):
+            admin.execute(f"drop role {role}".encode())
+        admin.execute("create role authenticator")
+        admin.execute("create role service_role bypassrls")
+    backups.restore(older_server.url("supabase"), settings, taken.name, lambda *_: None)
+    with connect(older_server.url("supabase")) as admin:
+        assert count(admin, "events") == 1
+        names = security_table.tables(admin)
+        assert security_table.real(admin, names) == security_table.decided(names)
+
+
+@pytest.fixture
+def new_migrations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder with the files of today, for more to be added."""
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    for file in migrations.SQL_DIR.glob("*.sql"):
+        (folder / file.name).write_text(file.read_text())
+    monkeypatch.setattr(migrations, "SQL_DIR", folder)
+    return folder
+
+
+def test_adding_to_tables_in_use_keeps_no_writer_waiting(
+    database_url: str, new_migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column and an index, while a report runs on for seconds: a migration that waits must not make others wait."""
+    (new_migrations / "9001_campaign.sql").write_text(
+        "alter table public.events add column campaign_id text;\n"
+        "create index events_campaign on only public.events (site_id, campaign_id);\n"
+    )
+    with connect(database_url) as owner, connect(database_url) as report, connect(database_url) as writer:
+        land(owner, [event(at=ago(minutes=n)) for n in range(300)])
+        # a lock that is asked for without a bound would be waited for to the end; no write here may wait so long
+        writer.execute("set lock_timeout = '2s'")
+        reading = report.transaction()
+        reading.__enter__()
+        count(report, "public.events")
+        migrating = threading.Thread(target=migrations.migrate, args=[database_url])
+        migrating.start()
+        writes = 0
+        until = time.monotonic() + 3
+        while time.monotonic() < until:
+            writes += len(land(writer, [event()]))
+            assert migrating.is_alive()
+        reading.__exit__(None, None, None)
+        while migrating.is_alive():
+            writes += len(land(writer, [event()]))
+        migrating.join()
+        assert count(owner, "events where campaign_id is null") == 300 + writes
+        indexes = owner.execute(
+            "select bool_and(indisvalid), count(*) from pg_index as i inner join pg_class as c on c.oid = i.indexrelid"
+            " where c.relname ~ 'campaign'"
+        ).fetchone()
+        parts = count(owner, "pg_inherits where inhparent = 'public.events'::regclass")
+        assert indexes == (True, parts + 1)
+        # a month that is made later has the index as well
+        ensure(database_url, months_ahead=4)
+        assert count(owner, "pg_indexes where indexname ~ 'campaign' or indexdef ~ 'campaign_id'") == parts + 2
+
+    # one that never gets its lock says so, and leaves nothing behind
+    (new_migrations / "9002_never.sql").write_text("alter table public.events add column never text;\n")
+    monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(locks.retried, "__defaults__", (0.1,))
+    with connect(database_url, autocommit=False) as report:
+        count(report, "public.events")
+        with pytest.raises(UserError, match="keeps the tables busy"):
+            migrations.migrate(database_url)
+    with connect(database_url) as owner, pytest.raises(errors.UndefinedColumn):
+        owner.execute("select never from public.events")
+
+
+def test_an_index_half_built_is_built_anew(database_url: str, new_migrations: Path) -> None:
+    (new_migrations / "9001_index.sql").write_text("create index events_title on only public.events (page_title);\n")
+    with connect(database_url) as owner:
+        month = f"events_{now():%Y_%m}"
+        migrations.migrate(database_url)
+        owner.execute("drop index events_title")
+        owner.execute("create index events_title on only public.events (page_title)")
+        # as a kill in the middle of CREATE INDEX CONCURRENTLY leaves it
+        owner.execute(f"create index {month}_events_title on {month} (page_title)".encode())
+        owner.execute(
+            "update pg_index set indisvalid = false where indexrelid = %s::regclass", [f"{month}_events_title"]
+        )
+        migrations.migrate(database_url)
+        assert count(owner, "pg_index where not indisvalid") == 0
+
+
+def test_a_migration_that_fails_names_itself_and_leaves_nothing(database_url: str, new_migrations: Path) -> None:
+    (new_migrations / "9001_wrong.sql").write_text("create table public.half ();\nselect 1 / 0;\n")
+    with pytest.raises(UserError, match="9001_wrong failed: division by zero"):
+        migrations.migrate(database_url)
+    with connect(database_url) as owner, pytest.raises(psycopg.errors.UndefinedTable):
+        owner.execute("select from public.half")
+    assert "create table public.half" in migrations.pending_sql(database_url)

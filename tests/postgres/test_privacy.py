@@ -237,6 +237,9 @@ def test_what_comes_late_from_an_erased_person_is_dropped(
     late = [event(user_id=MINE), event(user_id=ALSO_MINE, session_id=uuid4()), refusal(MINE)]
     assert land(world, [*late, theirs]) == {theirs.event_id}
     assert land(world, [event(at=datetime(2026, 1, 1, tzinfo=UTC), user_id=MINE)], IMPORT) == set()
+    profiles = [("users", {"user_id": MINE}), ("sessions", {"user_id": ALSO_MINE, "session_id": str(uuid4())})]
+    for kind, profile in profiles:
+        world.execute("select land_profiles(%s, 'shop', %s)", [kind, json.dumps([profile])])
     assert (count(world, "users"), count(world, "sessions"), count(world, "rejected_events")) == before
     assert len(land(world, [event(user_id="visitor-of-anna-3")])) == 1  # consent brings a new id
     assert len(land(world, [event(site_id="other", user_id=MINE)])) == 1  # there, the same id is somebody else

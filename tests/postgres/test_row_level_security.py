@@ -6,42 +6,14 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
+from tests.postgres import security_table
 from tests.postgres.landed import count, event, now
-from warehouse.database import INGEST_LOGIN, READER_LOGIN, connect, replace_in_url
+from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect, replace_in_url
+from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.events.landing import land
 from warehouse.partitions import ensure_months
 from warehouse.secret_store import Secrets
 from warehouse.sites import add_site
-
-READ = {"select"}
-ALL = {"select", "insert", "update", "delete"}
-# What is not named here is not allowed. Partitions, made now or later, are under nobody's name.
-RIGHTS: dict[str, dict[str, set[str]]] = {
-    "anon": {"public.users": {"insert"}, "public.sessions": {"insert"}, "public.events": {"insert"}},
-    "authenticated": {"public.sites": READ, "public.users": READ, "public.sessions": READ, "public.events": READ},
-    INGEST_LOGIN: {},
-    READER_LOGIN: {},
-    "analyst": {},
-    "service_role": {
-        "public.sites": ALL,
-        "public.users": ALL,
-        "public.sessions": ALL,
-        "public.events": ALL,
-        "public.event_claims": ALL,
-        "public.rejected_events": ALL,
-        "archive.events": ALL,
-        "archive.cold_files": ALL,
-        "archive.all_events": ALL,
-    },
-}
-FUNCTIONS = {
-    "anon": {"ops.is_erased", "ops.site_exists"},
-    "authenticated": {"ops.may_read"},
-    INGEST_LOGIN: {"public.land_events", "public.land_profiles", "public.site_for_key"},
-    READER_LOGIN: set[str](),
-    "analyst": set[str](),
-    "service_role": {"public.land_events", "public.land_profiles", "public.site_for_key"},
-}
 
 
 @pytest.fixture
@@ -53,39 +25,46 @@ def owner(database_url: str) -> psycopg.Connection:
     return connection
 
 
-def test_rights_are_those_of_the_table_above(owner: psycopg.Connection) -> None:
-    found = owner.execute(
-        """
-        select r.role, n.nspname || '.' || c.relname, array_agg(v.verb)
-        from pg_class as c
-        inner join pg_namespace as n on n.oid = c.relnamespace
-        cross join unnest('{select,insert,update,delete,truncate,references,trigger}'::text[]) as v (verb)
-        cross join unnest(%s::text[]) as r (role)
-        where
-            n.nspname in ('public', 'archive', 'ops') and c.relkind in ('r', 'p', 'v', 'm', 'f')
-            and has_table_privilege(r.role, c.oid, v.verb)
-        group by 1, 2
-        """,
-        [list(RIGHTS)],
-    ).fetchall()
-    real: dict[str, dict[str, set[str]]] = {role: {} for role in RIGHTS}
-    for role, table, verbs in found:
-        real[role][table] = set(verbs)
-    assert real == RIGHTS
+def test_rights_are_those_that_were_decided(owner: psycopg.Connection) -> None:
+    """The whole table, partitions by their own names, and models as dbt makes them."""
+    owner.execute("create table marts.new_mart (a int, b int); create table intermediate.new_step (a int, b int)")
+    owner.execute(
+        "create view staging.new_source as select 1 as a, 2 as b; create view marts.new_view as select 1 as a"
+    )
+    names = security_table.tables(owner)
+    decided = security_table.decided(names)
+    assert [name for name in names if name not in decided] == [], "decide who may use these: security_table.DECISIONS"
+    assert sorted(security_table.DECISIONS.keys() - set(names)) == [], "these are no more"
+    assert security_table.real(owner, names) == decided
+
+
+def test_a_table_without_a_decision_is_found(owner: psycopg.Connection) -> None:
+    owner.execute("create table public.new_table (a int, b int)")
+    owner.execute("create table ml.new_table (a int, b int)")
+    names = security_table.tables(owner)
+    assert set(names) - security_table.decided(names).keys() == {"public.new_table", "ml.new_table"}
 
 
 def test_functions_are_called_by_whom_they_are_for(owner: psycopg.Connection) -> None:
-    found = owner.execute(
-        """
-        select r.role, n.nspname || '.' || p.proname
-        from pg_proc as p
-        inner join pg_namespace as n on n.oid = p.pronamespace
-        cross join unnest(%s::text[]) as r (role)
-        where n.nspname in ('public', 'archive', 'ops') and has_function_privilege(r.role, p.oid, 'execute')
-        """,
-        [list(FUNCTIONS)],
-    ).fetchall()
-    assert {role: {name for who, name in found if who == role} for role in FUNCTIONS} == FUNCTIONS
+    assert security_table.functions(owner) == security_table.FUNCTIONS
+
+
+def test_dagsters_database_is_closed(postgres_server: EmbeddedPostgres, secrets: Secrets) -> None:
+    """The logins may connect, as to any database of the server, and find nothing that is theirs to read."""
+    logins = {
+        INGEST_LOGIN: secrets.ingest_password,
+        READER_LOGIN: secrets.reader_password,
+        PRIVACY_LOGIN: secrets.privacy_password,
+    }
+    postgres_server.ensure_database("dagster")
+    url = postgres_server.url("dagster")
+    with connect(url) as owner:
+        owner.execute("create table if not exists public.event_logs (id int, event text)")
+    for login, password in logins.items():
+        with connect(replace_in_url(url, user=login, password=password)) as stranger:
+            stranger.execute("set default_transaction_read_only = off")
+            for statement in ("select from event_logs", "delete from event_logs", "create table mine ()"):
+                assert refused(stranger, statement), (login, statement)
 
 
 def test_every_table_is_under_row_level_security(owner: psycopg.Connection) -> None:

@@ -1,0 +1,189 @@
+"""Who may do what: the table as it was decided, and as a server really answers.
+
+`python -m tests.postgres.security_table` prints it for the embedded Postgres, versions 16 and 18, and for Debian's 15.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+from warehouse import migrations
+from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect
+from warehouse.embedded_postgres import EmbeddedPostgres
+
+ROLES = ("anon", "authenticated", "service_role", "analyst", INGEST_LOGIN, READER_LOGIN, PRIVACY_LOGIN)
+SCHEMAS = ("public", "archive", "ops", "staging", "intermediate", "marts", "ml")
+VERBS = ("select", "insert", "update", "delete", "truncate")
+DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
+
+READ = {"select"}
+ALL = {"select", "insert", "update", "delete"}
+SHOW_AND_ERASE = {"select", "delete"}
+NOBODY: dict[str, set[str]] = {}
+Rights = dict[str, dict[str, set[str]]]
+
+# A table that is not named here, and no pattern below, has no decision: the test fails until somebody makes one.
+DECISIONS: Rights = {
+    "public.sites": {"authenticated": READ, "service_role": ALL, PRIVACY_LOGIN: READ},
+    "public.users": {"anon": {"insert"}, "authenticated": READ, "service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "public.sessions": {"anon": {"insert"}, "authenticated": READ, "service_role": ALL, PRIVACY_LOGIN: ALL},
+    "public.events": {"anon": {"insert"}, "authenticated": READ, "service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "public.event_claims": {"service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "public.rejected_events": {"service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "archive.events": {"service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "archive.all_events": {"service_role": ALL, PRIVACY_LOGIN: READ},
+    "archive.cold_files": {"service_role": ALL, PRIVACY_LOGIN: ALL},
+    "archive.files_to_delete": {PRIVACY_LOGIN: ALL},
+    "ops.erased_visitors": {PRIVACY_LOGIN: {"select", "insert"}},
+    "ops.erasure_key": {PRIVACY_LOGIN: READ},
+    "ops.erasures": {PRIVACY_LOGIN: {"select", "insert", "update"}},
+    "ops.shared_sessions": {PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "ops.rebuild_days": {PRIVACY_LOGIN: {"select", "insert"}},
+    "ops.visitors_to_rebuild": {PRIVACY_LOGIN: {"select", "insert"}},
+    "ops.days_to_rebuild": NOBODY,
+    "ops.site_settings": NOBODY,
+    "ops.watermarks": NOBODY,
+    "ops.months": NOBODY,
+    "ops.yoyo_lock": NOBODY,
+    "ml.model_versions": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: READ},
+    "ml.propensity_scores": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
+}
+PATTERNS: dict[str, dict[str, set[str]]] = {
+    # months, the default, and what a month is called while it moves: never by their own names
+    r"(public|archive)\.(events_default|events_\d{4}_\d{2}|restoring_\d{4}_\d{2})": NOBODY,
+    r"ops\._yoyo_\w+": NOBODY,
+    r"staging\.\w+": NOBODY,
+    r"intermediate\.\w+": {PRIVACY_LOGIN: SHOW_AND_ERASE},
+    r"marts\.\w+": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
+}
+FUNCTIONS: dict[str, set[str]] = {
+    "anon": {"ops.is_erased", "ops.site_exists"},
+    "authenticated": {"ops.may_read"},
+    INGEST_LOGIN: {"public.land_events", "public.land_profiles", "public.site_for_key"},
+    READER_LOGIN: set(),
+    "analyst": set(),
+    "service_role": {"public.land_events", "public.land_profiles", "public.site_for_key"},
+    PRIVACY_LOGIN: {"ops.visitor_hash"},
+}
+
+_TABLES = """
+    select n.nspname || '.' || c.relname
+    from pg_class as c
+    inner join pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = any(%s) and c.relkind in ('r', 'p', 'v', 'm', 'f')
+    order by 1
+"""
+# The server itself says: EXPLAIN asks for the same rights as the statement, those of the schema included. TRUNCATE
+# cannot be explained, nor can writing to a view of two tables.
+_MAY = """
+create function pg_temp.may(role name, tab text, verb text) returns boolean
+language plpgsql as $$
+declare
+    col constant text := (
+        select quote_ident(attname) from pg_attribute where attrelid = tab::regclass and attnum = 2
+    );
+begin
+    if verb = 'truncate' or verb <> 'select' and exists (
+        select from pg_class where oid = tab::regclass and relkind = 'v'
+    ) then
+        return has_table_privilege(role, tab, verb);
+    end if;
+    perform set_config('role', role, true);
+    execute 'explain ' || case verb
+        when 'select' then 'select from ' || tab
+        when 'insert' then format('insert into %s (%s) values (null)', tab, col)
+        when 'update' then format('update %s set %s = null', tab, col)
+        when 'delete' then 'delete from ' || tab
+    end;
+    perform set_config('role', 'none', true);
+    return true;
+exception when insufficient_privilege then
+    return false;
+end
+$$
+"""
+
+
+def tables(connection: psycopg.Connection) -> list[str]:
+    """Every table and view, partitions by their own names."""
+    return [row[0] for row in connection.execute(_TABLES, [list(SCHEMAS)])]
+
+
+def decided(names: list[str]) -> Rights:
+    """What was decided about these tables; one about which nothing was is left out."""
+    found: Rights = {}
+    for name in names:
+        pattern = next((rights for text, rights in PATTERNS.items() if re.fullmatch(text, name)), None)
+        rights = DECISIONS.get(name, pattern)
+        if rights is not None:
+            found[name] = rights
+    return found
+
+
+def real(connection: psycopg.Connection, names: list[str]) -> Rights:
+    """What a superuser's connection finds each role may do."""
+    connection.execute("drop function if exists pg_temp.may(name, text, text)")
+    connection.execute(_MAY.encode())
+    rows = connection.execute(
+        "select role, tab, verb from unnest(%s::text[]) as role, unnest(%s::text[]) as tab, unnest(%s::text[]) as verb"
+        " where pg_temp.may(role, tab, verb)",
+        [list(ROLES), names, list(VERBS)],
+    ).fetchall()
+    found: Rights = {name: {} for name in names}
+    for role, name, verb in rows:
+        found[name].setdefault(role, set()).add(verb)
+    return found
+
+
+def functions(connection: psycopg.Connection) -> dict[str, set[str]]:
+    """What each role may call, whether or not it may name the schema."""
+    rows = connection.execute(
+        """
+        select r.role, n.nspname || '.' || p.proname
+        from pg_proc as p
+        inner join pg_namespace as n on n.oid = p.pronamespace
+        cross join unnest(%s::text[]) as r (role)
+        where n.nspname = any(%s) and has_function_privilege(r.role, p.oid, 'execute')
+        """,
+        [list(ROLES), list(SCHEMAS)],
+    ).fetchall()
+    return {role: {name for who, name in rows if who == role} for role in ROLES}
+
+
+def as_text(connection: psycopg.Connection) -> str:
+    """The table, one line a table: S, I, U, D, T by role; `!` where it is not as it was decided."""
+    names = tables(connection)
+    expected, found = decided(names), real(connection, names)
+    lines = [f"{'':32}" + "".join(f"{role:>15}" for role in ROLES)]
+    for name in names:
+        cells = ["".join(verb[0].upper() for verb in VERBS if verb in found[name].get(role, set())) for role in ROLES]
+        lines.append(
+            f"{name:32}" + "".join(f"{cell or '-':>15}" for cell in cells) + "  !" * (expected.get(name) != found[name])
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table of each version."""
+    for version, folder in ((15, DEBIAN_15), (16, None), (18, None)):
+        if folder is not None and not folder.exists():
+            print(f"Postgres {version} is not installed: make servers")
+            continue
+        with tempfile.TemporaryDirectory() as place:
+            server = EmbeddedPostgres(Path(place) / "data", password="x", version=version, bin_folder=folder)
+            server.start(55500)
+            try:
+                server.ensure_database("tilda")
+                migrations.migrate(server.url("tilda"))
+                with connect(server.url("tilda")) as connection:
+                    print(f"Postgres {connection.info.server_version // 10_000}\n{as_text(connection)}\n")
+            finally:
+                server.remove()
+
+
+if __name__ == "__main__":
+    main()
