@@ -11,9 +11,8 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header
 
-from ingest_api import logs, problems
+from ingest_api import logs, privacy, problems, propensity
 from ingest_api.problems import ProblemError, documented
-from ingest_api.propensity import make_router
 from warehouse.errors import UserError
 from warehouse.settings import load_settings
 
@@ -22,10 +21,12 @@ class RequireKey:
     """A dependency that lets a request pass only with one of the keys.
 
     Args:
+        name: What the key is called.
         keys: Keys that open the door; compared in constant time.
     """
 
-    def __init__(self, *keys: str) -> None:
+    def __init__(self, name: str, *keys: str) -> None:
+        self._name = name
         self._keys = [key.encode() for key in keys]
 
     def __call__(
@@ -39,29 +40,40 @@ class RequireKey:
             raise ProblemError(
                 HTTPStatus.UNAUTHORIZED,
                 "key_required",
-                "Send the reader key as Authorization: Bearer … .",
+                f"Send the {self._name} as Authorization: Bearer … .",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
 
 def create_private_app() -> FastAPI:
-    """Make the application from the environment: `DATABASE_URL` with the reader's login, `READER_KEY`.
+    """Make the application from the environment.
+
+    `DATABASE_URL` is the address of the login that reads scores, `DATABASE_DIRECT_URL` of the one that shows and erases
+    persons; `READER_KEY` and `SERVICE_KEY` open the doors to them.
 
     Raises:
         UserError: One of them is missing.
     """
     settings = load_settings()
-    if settings.database_url is None or settings.reader_key is None:
+    reader_url, privacy_url = settings.database_url, settings.database_direct_url
+    if reader_url is None or privacy_url is None or settings.reader_key is None or settings.service_key is None:
         raise UserError(
-            "The private API needs DATABASE_URL with the login tilda_reader, and READER_KEY.",
-            "`tilda up` starts it with both.",
+            "The private API needs DATABASE_URL with the login tilda_reader, DATABASE_DIRECT_URL with tilda_privacy,"
+            " READER_KEY and SERVICE_KEY.",
+            "`tilda up` starts it with all of them.",
         )
     logs.configure()
     app = FastAPI(title="Tilda Analytics: private API", version="1", redoc_url=None)
     problems.install(app)
-    require_reader = RequireKey(*filter(None, [settings.reader_key, settings.service_key]))
+    require_reader = RequireKey("reader key", settings.reader_key, settings.service_key)
     app.include_router(
-        make_router(settings.database_url), dependencies=[Depends(require_reader)], responses=documented(401, 422, 503)
+        propensity.make_router(reader_url), dependencies=[Depends(require_reader)], responses=documented(401, 422, 503)
+    )
+    require_owner = RequireKey("service key", settings.service_key)
+    app.include_router(
+        privacy.make_router(privacy_url, settings),
+        dependencies=[Depends(require_owner)],
+        responses=documented(401, 404, 422, 503),
     )
 
     @app.get("/health")

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 
-from warehouse.database import INGEST_LOGIN, READER_LOGIN, connect, replace_in_url
+from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect, replace_in_url
 from warehouse.embedded_postgres import free_port
 from warehouse.secret_store import Secrets
 from warehouse.settings import PROJECT_ROOT
@@ -76,6 +76,9 @@ class IngestServer:
         }
         if not public:
             environment |= {"READER_KEY": self.secrets.reader_key, "SERVICE_KEY": self.secrets.service_key}
+            environment["DATABASE_DIRECT_URL"] = replace_in_url(
+                self.database_url, user=PRIVACY_LOGIN, password=self.secrets.privacy_password
+            )
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ingest_api", self.application],

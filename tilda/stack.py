@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from warehouse.database import dagster_url, direct_url, ingest_url, reader_url
+from warehouse.database import dagster_url, direct_url, ingest_url, privacy_url, reader_url
 from warehouse.embedded_postgres import free_port
 from warehouse.settings import PROJECT_ROOT, Settings
 
@@ -136,7 +136,8 @@ def services(settings: Settings, ports: Ports) -> list[Service]:
             "private",
             [*serve, "private"],
             base
-            | {"DATABASE_URL": reader_login, "DATABASE_DIRECT_URL": reader_login, "PRIVATE_PORT": str(ports.private)}
+            | {"DATABASE_URL": reader_login, "DATABASE_DIRECT_URL": privacy_url(settings)}
+            | {"PRIVATE_PORT": str(ports.private)}
             | {"SERVICE_KEY": service_key, "READER_KEY": reader_key},
             f"{private_address}/health",
             private_address,

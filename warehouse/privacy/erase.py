@@ -37,6 +37,10 @@ BUILD_LOCK = "tilda.dbt"
 Say = Callable[[str], None]
 
 
+class UnknownSiteError(UserError):
+    """There is no site of this id."""
+
+
 def _silent(_text: str) -> None: ...
 
 
@@ -140,10 +144,10 @@ def require_site(connection: psycopg.Connection, site_id: str) -> None:
     """Refuse a site that does not exist.
 
     Raises:
-        UserError: There is none of this id.
+        UnknownSiteError: There is none of this id.
     """
     if connection.execute("select from public.sites where site_id = %s", [site_id]).fetchone() is None:
-        raise UserError(f"There is no site {site_id!r}.", "`tilda site list` shows those that exist.")
+        raise UnknownSiteError(f"There is no site {site_id!r}.", "`tilda site list` shows those that exist.")
 
 
 def _begin(connection: psycopg.Connection, site_id: str, user_id: str) -> tuple[UUID, Person]:
