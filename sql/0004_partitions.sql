@@ -61,15 +61,16 @@ end
 $$;
 
 -- Locks tables against everybody, without making anybody wait long: while a lock is waited for, all who come later wait
--- as well. So it gives up after 40 ms and comes back; tables after the first get 10 ms each. The weaker lock before
--- hinders no reader or writer, and makes an autovacuum step aside, which 40 ms would not.
+-- as well. So it gives up after 40 ms and comes back, ever more rarely; tables after the first get 10 ms each. The
+-- weaker lock before hinders no reader or writer, and makes an autovacuum step aside, which 40 ms would not.
 create function ops.lock_briefly(variadic tables regclass []) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     one regclass;
-    give_up constant timestamptz := clock_timestamp() + interval '2 minutes';
+    pause double precision := 0.1;
+    give_up constant timestamptz := clock_timestamp() + interval '10 minutes';
 begin
     perform set_config('lock_timeout', '1min', true);
     foreach one in array tables loop
@@ -90,13 +91,14 @@ begin
                     message = 'A long query or transaction keeps the tables of events busy.',
                     hint = 'Try again when it has ended; pg_stat_activity shows it';
             end if;
-            perform pg_sleep(0.1 + 0.4 * random());
+            perform pg_sleep(pause * (0.5 + random()));
+            pause := least(2 * pause, 5);
         end;
     end loop;
 end
 $$;
 comment on function ops.lock_briefly(regclass []) is
-'ACCESS EXCLUSIVE on these tables, nobody waiting longer than 100 ms for it. Error TA002: no chance within two minutes.';
+'ACCESS EXCLUSIVE on these tables, nobody waiting longer than 100 ms for it. Error TA002: no chance within ten minutes.';
 
 -- Makes the partition of one month (UTC) under public.events if it is missing; rows of that month that wait in
 -- events_default become part of it. True if it was made.

@@ -55,7 +55,7 @@ def ids_of_all_places(connection: psycopg.Connection) -> list[str]:
 
 
 def test_killed_at_random_the_job_is_finished_by_the_next(database_url: str, tmp_path: Path) -> None:
-    campaign(database_url, tmp_path, kills=5)
+    campaign(database_url, tmp_path, kills=4)
 
 
 @pytest.mark.long
