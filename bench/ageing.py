@@ -17,33 +17,30 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import LiteralString
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import pyarrow.parquet as pq
 from psycopg import sql
 from rich.console import Console
 
+from bench.ageing_threads import Auditor, LockWatch, Writer
 from warehouse import migrations
 from warehouse.archive import cold
 from warehouse.archive.months import months_after
 from warehouse.database import connect
 from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.events.landing import land
-from warehouse.events.schema import Row
 from warehouse.partitions import Partition, ensure_months, list_partitions
 from warehouse.queries import read_query
 from warehouse.settings import PROJECT_ROOT
 from warehouse.sites import add_site
 
-FLUSHES_PER_SECOND = 20
 SIMULATED_MONTH = "simulated_month"
 ROWS_PER_SECOND = 20_000
 """About what a run does: kills come while it is at a month."""
@@ -64,6 +61,7 @@ class Account:
         missing: Events in no place in the end.
         doubled: Events in two places in the end.
         longest_wait_ms: Of the writer for one flush while runs were at work; `quiet_wait_ms` the same before them.
+        longest_lock_wait_ms: Of these, what was waiting for a lock and not for a processor, within 10 ms.
         wait_p99_ms: 99 of 100 flushes were faster, while runs were at work.
         table_bytes: An event in `public.events`; `index_bytes` its indexes, `archive_index_bytes` those in the archive.
         parquet_bytes: An event in a file.
@@ -83,6 +81,7 @@ class Account:
     doubled: int = 0
     quiet_wait_ms: float = 0
     longest_wait_ms: float = 0
+    longest_lock_wait_ms: float = 0
     wait_p99_ms: float = 0
     table_bytes: float = 0
     index_bytes: float = 0
@@ -92,81 +91,6 @@ class Account:
     to_cold_per_second: float = 0
     from_cold_per_second: float = 0
     places: dict[str, int] = field(default_factory=dict[str, int])
-
-
-class Writer(threading.Thread):
-    """Lands events of now at a steady rate, and remembers how long each flush took.
-
-    Attributes:
-        ids: Events that were landed.
-        waits: Seconds of each flush since the last `take`.
-    """
-
-    def __init__(self, url: str, events_per_second: int) -> None:
-        super().__init__(daemon=True)
-        self._url = url
-        self._size = max(1, events_per_second // FLUSHES_PER_SECOND)
-        self._told_to_stop = threading.Event()
-        self.ids: set[UUID] = set()
-        self.waits: list[float] = []
-
-    def run(self) -> None:
-        """Land until told to stop."""
-        with connect(self._url, application="ageing writer") as connection:
-            due = time.monotonic()
-            while not self._told_to_stop.is_set():
-                session, now = uuid4(), datetime.now(UTC)
-                rows = [
-                    Row(event_id=uuid4(), site_id="shop", source="api", event_type="page_view", session_id=session,
-                        user_id=f"v{session.int % 5000}", client_created_at=now + timedelta(microseconds=n))
-                    for n in range(self._size)
-                ]  # fmt: skip
-                started = time.monotonic()
-                self.ids |= land(connection, rows)
-                self.waits.append(time.monotonic() - started)
-                due = max(due + 1 / FLUSHES_PER_SECOND, time.monotonic() - 1)
-                time.sleep(max(0, due - time.monotonic()))
-
-    def take(self) -> list[float]:
-        """The waits so far; counting begins anew."""
-        taken, self.waits = self.waits, []
-        return taken
-
-    def stop(self) -> None:
-        """Finish the flush at hand."""
-        self._told_to_stop.set()
-        self.join(60)
-
-
-class Auditor(threading.Thread):
-    """Counts old events everywhere in one statement, over and over: the number must never change."""
-
-    def __init__(self, url: str, before: datetime, expected: int) -> None:
-        super().__init__(daemon=True)
-        self._url, self._before, self._expected = url, before, expected
-        self._told_to_stop = threading.Event()
-        self.checks = 0
-        self.wrong = 0
-
-    def run(self) -> None:
-        """Count until told to stop."""
-        query = """
-            select
-                (select count(*) from archive.all_events where created_at < %s)
-                + (select coalesce(sum(row_count), 0) from archive.cold_files)
-        """
-        with connect(self._url, application="ageing auditor") as connection:
-            while not self._told_to_stop.is_set():
-                row = connection.execute(query, [self._before]).fetchone()
-                self.checks += 1
-                self.wrong += row is None or int(row[0]) != self._expected
-                # a count holds its locks as long as it runs: leave room between two
-                self._told_to_stop.wait(1)
-
-    def stop(self) -> None:
-        """Finish the count at hand."""
-        self._told_to_stop.set()
-        self.join(300)
 
 
 class Ageing:
@@ -211,23 +135,20 @@ class Ageing:
         self.account.quiet_wait_ms = 1000 * max(writer.take())
         auditor = Auditor(self._url, self._this_month, self.account.events)
         auditor.start()
+        watch = LockWatch(self._url)
+        watch.start()
         began = time.monotonic()
         # within these the last month stays live: it is measured alone
         moments = [months_after(self._this_month, ahead) for ahead in range(4)]
-        at = 0
         while self.account.kills < kills:
-            killed_after = self._dice.uniform(0, max(1.5, self._rows / ROWS_PER_SECOND))
-            if at < len(moments):
-                killed = self._run(moments[at], killed_after)
-                at += not killed
-            elif killed := self._restore_oldest(killed_after):
-                pass
-            else:
-                at -= 1  # it is old again, and goes once more
-            self.account.kills += killed
-        for moment in moments[at:] or moments[-1:]:
-            self._run(moment)
+            moment = moments[len(moments) * self.account.kills // kills]
+            killed_after = self._dice.uniform(0, max(2.0, self._rows / ROWS_PER_SECOND))
+            # with nothing left to do, a month comes back and goes once more
+            self.account.kills += self._run(moment, killed_after) or self._restore_oldest(killed_after)
+        self._run(moments[-1])
         waits = writer.take()
+        watch.stop()
+        self.account.longest_lock_wait_ms = 1000 * watch.longest
         auditor.stop()
         writer.stop()
         seconds = time.monotonic() - began
