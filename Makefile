@@ -14,7 +14,7 @@ TIERS := unit postgres dbt e2e browser
 # scikit-learn's threads sleep while they wait: on a busy machine they would spin for minutes.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: mindsdb-meanwhile help setup lock browser demo up mindsdb down status test test-full lint format collector bench-ingest bench-ml
+.PHONY: mindsdb-meanwhile help setup lock browser servers demo up mindsdb down status test test-full lint format collector bench-ingest bench-ml
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,14 @@ browser: setup
 			&& { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1; } \
 		|| $(BIN)/playwright install chromium
 
+# The servers that tests need beside the embedded ones: Debian's packages, when root. Without them their tests are left out.
+servers:
+	@{ test -x /usr/lib/postgresql/15/bin/initdb && PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null; } \
+		|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing Postgres 15 and PgBouncer …" \
+			&& { apt-get update -qq; DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends postgresql-15 pgbouncer \
+				|| DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends pgbouncer; } >/dev/null 2>&1; } \
+		|| echo "Postgres 15 or PgBouncer could not be installed; their tests are left out."
+
 # --- running ----------------------------------------------------------------------------------------------------
 
 demo: setup ## The stack with real and simulated data, models, scores; DETACH=1 returns and leaves it serving
@@ -75,10 +83,10 @@ status: setup ## What runs, and where
 mindsdb-meanwhile: setup
 	@$(BIN)/python -m tilda.mindsdb >/dev/null 2>&1 </dev/null &
 
-test: mindsdb-meanwhile browser lint ## Every check and every test, long campaigns in a short form
+test: mindsdb-meanwhile browser servers lint ## Every check and every test, long campaigns in a short form
 	@PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest -m "not long" $(addprefix tests/,$(TIERS)) $(PYTEST_ARGS)
 
-test-full: mindsdb-meanwhile browser lint ## The same with the long form of every campaign
+test-full: mindsdb-meanwhile browser servers lint ## The same with the long form of every campaign
 	@PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest $(addprefix tests/,$(TIERS)) $(PYTEST_ARGS)
 
 lint: setup ## Style, types, rooms, SQL, definitions

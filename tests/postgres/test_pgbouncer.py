@@ -1,0 +1,121 @@
+"""The public API behind PgBouncer in transaction mode, as hosted databases offer it. `make servers` installs it.
+
+Where it cannot be installed, this file is left out and the report's head says so (conftest.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from tests.ingest_server import IngestServer
+from tests.postgres.conftest import PGBOUNCER
+from tests.postgres.landed import at_once, count
+from warehouse.database import INGEST_LOGIN, READER_LOGIN, connect, replace_in_url
+from warehouse.embedded_postgres import SYSTEM_USER, free_port
+from warehouse.secret_store import Secrets
+
+CONNECTIONS = 2
+START_SECONDS = 30
+
+
+@pytest.fixture
+def pooler_url(database_url: str, secrets: Secrets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The database's address through a PgBouncer that has fewer connections than it has clients."""
+    assert PGBOUNCER is not None
+    folder = tmp_path_factory.mktemp("pgbouncer")
+    server, port = urlsplit(database_url), free_port(56432)
+    users = {INGEST_LOGIN: secrets.ingest_password, READER_LOGIN: secrets.reader_password}
+    (folder / "users.txt").write_text("".join(f'"{name}" "{password}"\n' for name, password in users.items()))
+    (folder / "pgbouncer.ini").write_text(
+        f"[databases]\n* = host={server.hostname} port={server.port}\n[pgbouncer]\n"
+        f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\n"
+        f"auth_file = {folder / 'users.txt'}\npool_mode = transaction\ndefault_pool_size = {CONNECTIONS}\n"
+    )
+    user = pwd.getpwnam(SYSTEM_USER) if os.geteuid() == 0 else None  # it refuses to run as root
+    if user is not None:
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, user.pw_uid, user.pw_gid)
+        for parent in folder.parents:
+            if parent.owner() == "root" and parent.is_relative_to("/tmp"):
+                parent.chmod(parent.stat().st_mode | 0o011)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [PGBOUNCER, str(folder / "pgbouncer.ini")],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
+        )
+    url = f"postgresql://127.0.0.1:{port}{server.path}"
+    try:
+        _wait_until_it_answers(
+            replace_in_url(url, user=READER_LOGIN, password=secrets.reader_password), process, folder
+        )
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            psycopg.connect(url, prepare_threshold=None).close()
+        except psycopg.OperationalError:
+            assert process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.05)
+        else:
+            return
+
+
+def test_events_land_and_scores_are_read_through_a_transaction_pooler(
+    database_url: str, pooler_url: str, secrets: Secrets, tmp_path: Path
+) -> None:
+    ingest = IngestServer(database_url, secrets, tmp_path, {"RATE_LIMIT_PER_IP": "off"})
+    ingest.add_site(ingest.site_id, ingest.site_key)
+    ingest.settings["DATABASE_URL"] = replace_in_url(pooler_url, user=INGEST_LOGIN, password=secrets.ingest_password)
+    private = IngestServer(database_url, secrets, tmp_path, application="private")
+    private.settings["DATABASE_URL"] = replace_in_url(pooler_url, user=READER_LOGIN, password=secrets.reader_password)
+    ingest.start()
+    private.start()
+    try:
+
+        def send() -> list[dict[str, int]]:
+            answers: list[dict[str, int]] = []
+            with httpx.Client(timeout=60) as client:
+                for _ in range(5):
+                    batch = [{"event_id": str(uuid4()), "event_type": "page_view", "user_id": "u"} for _ in range(10)]
+                    for _ in range(2):  # a resend finds what the first one stored, on whichever connection
+                        answer = client.post(ingest.events_url, content=json.dumps(batch))
+                        assert answer.status_code == 202, answer.text
+                        answers.append(answer.json())
+            return answers
+
+        answers = [answer for answers in at_once(*[send] * 4) for answer in answers]
+        assert sum(answer["accepted"] for answer in answers) == 200
+        assert sum(answer["duplicates"] for answer in answers) == 200
+        key = {"Authorization": f"Bearer {secrets.reader_key}"}
+        scores = httpx.get(f"{private.url}/api/propensity", params={"site": "shop"}, headers=key, timeout=60)
+        assert (scores.status_code, scores.json()["scores"]) == (200, [])
+    finally:
+        ingest.kill()
+        private.kill()
+    with connect(database_url) as owner:
+        assert count(owner, "events") == 200
+        assert count(owner, "pg_stat_activity where usename = 'tilda_ingest'") <= CONNECTIONS
