@@ -19,8 +19,10 @@ create table archive.cold_files (
     verified_at timestamptz,
     dropped_at timestamptz
 );
-comment on table archive.cold_files is 'Months kept as Parquet outside Postgres, each verified before its table was dropped.';
-comment on column archive.cold_files.checksum is 'What ops.checksum gave for the table, and reading the file back as well.';
+comment on table archive.cold_files is
+'Months kept as Parquet outside Postgres, each verified before its table was dropped.';
+comment on column archive.cold_files.checksum is
+'What ops.checksum gave for the table, and reading the file back as well.';
 
 create table ops.months (
     month date primary key check (extract(day from month) = 1),
@@ -63,7 +65,7 @@ $$;
 -- Locks tables against everybody, without making anybody wait long: while a lock is waited for, all who come later wait
 -- as well. So it gives up after 40 ms and comes back, ever more rarely; tables after the first get 10 ms each. The
 -- weaker lock before hinders no reader or writer, and makes an autovacuum step aside, which 40 ms would not.
-create function ops.lock_briefly(variadic tables regclass []) returns void
+create function ops.lock_briefly(variadic tables regclass[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
@@ -97,8 +99,8 @@ begin
     end loop;
 end
 $$;
-comment on function ops.lock_briefly(regclass []) is
-'ACCESS EXCLUSIVE on these tables, nobody waiting longer than 100 ms for it. Error TA002: no chance within ten minutes.';
+comment on function ops.lock_briefly(regclass[]) is
+'ACCESS EXCLUSIVE on these tables; nobody waits longer than 100 ms for it. TA002: no chance within ten minutes.';
 
 -- Makes the partition of one month (UTC) under public.events if it is missing; rows of that month that wait in
 -- events_default become part of it. True if it was made.
@@ -168,7 +170,8 @@ begin
     return true;
 end
 $$;
-comment on function ops.make_month(date) is 'Makes one monthly partition of public.events. Error TA001: the month is archived or cold.';
+comment on function ops.make_month(date) is
+'Makes one monthly partition of public.events. Error TA001: the month is archived or cold.';
 
 -- The lock of make_month makes this and archiving see each other: a month is never archived under an import.
 create function ops.open_month(month date) returns boolean
@@ -229,7 +232,7 @@ begin
 end
 $$;
 comment on function ops.ensure_partitions(integer) is
-'Makes the current month, the next months_ahead, and each month whose rows wait in events_default; returns those it made.
+'Makes the current month, the next months_ahead, and each month whose rows wait in events_default; returns what it made.
 For pg_cron; `tilda partitions ensure` does the same and commits each month by itself.';
 
 do $$
@@ -244,4 +247,5 @@ create table ops.watermarks (
     input_hash text,
     updated_at timestamptz not null default now()
 );
-comment on table ops.watermarks is 'How far each incremental model has read public.events.loaded_at, and the hash of what is not an event.';
+comment on table ops.watermarks is
+'How far each incremental model has read public.events.loaded_at, and the hash of what is not an event.';

@@ -71,7 +71,8 @@ begin
     perform ops.attach_month(partition, target, month);
 end
 $$;
-comment on function ops.move_month(date, text) is 'Moves a month to archive.events (''archive'') or back to public.events (''public'').';
+comment on function ops.move_month(date, text) is
+'Moves a month to archive.events (''archive'') or back to public.events (''public'').';
 
 -- Puts a month under public.events that was loaded from its cold file into a table of its own.
 create function ops.take_in_month(loaded regclass, month date) returns void
@@ -120,7 +121,7 @@ $$;
 
 -- Rows and a checksum that neither their order nor the layout of the table changes: the sum of 128 bits of each row's
 -- text. warehouse.archive.checksum computes the same from a file.
-create function ops.checksum(partition regclass, columns text [])
+create function ops.checksum(partition regclass, columns text[])
 returns table (row_count bigint, checksum text, oldest timestamptz, newest timestamptz)
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -145,5 +146,5 @@ begin
     );
 end
 $$;
-comment on function ops.checksum(regclass, text []) is
+comment on function ops.checksum(regclass, text[]) is
 'Rows of a table, a checksum of these columns, and its first and last created_at.';
