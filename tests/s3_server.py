@@ -11,6 +11,7 @@ from pathlib import Path
 
 import botocore.session
 import httpx
+import s3fs
 
 from warehouse.embedded_postgres import free_port
 
@@ -40,6 +41,7 @@ def s3_server(log: Path) -> Generator[dict[str, str]]:
                 time.sleep(0.1)
         environment = ENVIRONMENT | {"AWS_ENDPOINT_URL": url}
         client(environment).create_bucket(Bucket=BUCKET)
+        s3fs.S3FileSystem.clear_instance_cache()  # one of an earlier server knows another address
         yield environment
     finally:
         process.kill()
