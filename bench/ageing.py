@@ -142,7 +142,7 @@ class Ageing:
         moments = [months_after(self._this_month, ahead) for ahead in range(4)]
         while self.account.kills < kills:
             moment = moments[len(moments) * self.account.kills // kills]
-            killed_after = self._dice.uniform(0, max(2.0, self._rows / ROWS_PER_SECOND))
+            killed_after = self._dice.uniform(0, max(4.0, self._rows / ROWS_PER_SECOND))
             # with nothing left to do, a month comes back and goes once more
             self.account.kills += self._run(moment, killed_after) or self._restore_oldest(killed_after)
         self._run(moments[-1])

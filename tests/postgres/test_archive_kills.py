@@ -73,7 +73,7 @@ def campaign(url: str, folder: Path, kills: int) -> None:
         for kill in range(kills):
             with start(url, storage, moments[kill > kills // 3]) as job:
                 try:
-                    assert job.wait(dice.uniform(0, 0.8)) == 0
+                    assert job.wait(dice.uniform(0, 1.5)) == 0
                 except subprocess.TimeoutExpired:
                     job.send_signal(signal.SIGKILL)
             assert ids_of_all_places(connection) == ids
