@@ -84,7 +84,9 @@ create function pg_temp.may(role name, tab text, verb text) returns boolean
 language plpgsql as $$
 declare
     col constant text := (
-        select quote_ident(attname) from pg_attribute where attrelid = tab::regclass and attnum = 2
+        select quote_ident(attname) from pg_attribute
+        where attrelid = tab::regclass and attnum > 0 and attidentity = '' and not attisdropped
+        order by attnum limit 1
     );
 begin
     if verb = 'truncate' or verb <> 'select' and exists (

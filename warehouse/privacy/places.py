@@ -65,8 +65,8 @@ class Events:
         query = sql.SQL(read_query(SQL_DIR, "delete_events")).format(table=self._table)
         events = claims = 0
         for part in self._batches(connection, person):
-            values = {"times": [at for at, _ in part], "event_ids": [event_id for _, event_id in part]}
-            row = connection.execute(query, values).fetchone()
+            keys = {"times": [at for at, _ in part], "event_ids": [event_id for _, event_id in part]}
+            row = connection.execute(query, {"site": person.site_id} | keys).fetchone()
             assert row is not None
             events, claims = events + row[0], claims + row[1]
         return {self.name: events, "public.event_claims": claims}

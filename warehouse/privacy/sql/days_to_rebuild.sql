@@ -1,7 +1,13 @@
 -- Puts the days of these moments on the models' work list.
+with zone as materialized (
+    -- a name that Postgres does not know counts as UTC, as in stg_sites
+    select coalesce((select z.name from pg_timezone_names as z where z.name = s.timezone), 'UTC') as name
+    from public.sites as s
+    where s.site_id = %(site)s
+)
+
 insert into ops.rebuild_days (site_id, event_date)
-select distinct s.site_id, (moment at time zone s.timezone)::date
+select distinct %(site)s, (moment at time zone zone.name)::date
 from unnest(%(moments)s::timestamptz[]) as moment
-cross join public.sites as s
-where s.site_id = %(site)s
+cross join zone
 on conflict do nothing

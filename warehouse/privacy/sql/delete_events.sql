@@ -15,12 +15,19 @@ claims as (
     returning c.event_id
 ),
 
+zone as materialized (
+    -- a name that Postgres does not know counts as UTC, as in stg_sites
+    select coalesce((select z.name from pg_timezone_names as z where z.name = s.timezone), 'UTC') as name
+    from public.sites as s
+    where s.site_id = %(site)s
+),
+
 days as (
     insert into ops.rebuild_days (site_id, event_date)
-    select distinct r.site_id, (moment at time zone coalesce(s.timezone, 'UTC'))::date
+    select distinct r.site_id, (moment at time zone zone.name)::date
     from removed as r
+    cross join zone
     cross join unnest(array[r.created_at, least(r.created_at, r.received_at)]) as moment
-    left join public.sites as s on r.site_id = s.site_id
     on conflict do nothing
 )
 
