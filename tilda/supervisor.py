@@ -100,7 +100,7 @@ class Supervisor:
         ensure_database(dagster_url(settings))
 
         if mindsdb.is_wanted(settings):
-            self._mindsdb = mindsdb.configure(settings)
+            mindsdb.configure(settings)  # a port that was set and is taken ends the start here
         ports = choose_ports(settings)
         wanted = services(settings, ports)
         self._tell("Starting the processes")
@@ -185,12 +185,16 @@ class Supervisor:
                 server.start(server.last_port() or settings.postgres_port, exact_port=True)
 
     def _join_mindsdb(self) -> None:
-        """Start MindsDB once it is installed and tell where it is once it answers; nothing waits for it."""
-        server = self._mindsdb
-        if server is None or self._mindsdb_answered:
+        """Start MindsDB once it is installed and tell where it is once it answers; nothing waits for it.
+
+        One that does not answer in time, such as one whose port was taken meanwhile, is started anew on free ports.
+        """
+        if self._mindsdb_answered or not mindsdb.is_wanted(self._settings) or not mindsdb.is_installed():
             return
-        if not any(child.service is server.service for child in self._children):
-            if mindsdb.is_installed():
+        server, child = self._mindsdb, next((one for one in self._children if one.service.name == mindsdb.NAME), None)
+        if server is None or child is None:
+            with contextlib.suppress(UserError):  # a port that was set is taken; it may become free
+                server = self._mindsdb = mindsdb.configure(self._settings)
                 self._children.append(_Child(server.service, self._spawn(server.service)))
                 self._record()
         elif server.answers():
@@ -198,10 +202,21 @@ class Supervisor:
             announce(self._settings, server.addresses)
             self._state.urls |= {"mindsdb": server.addresses.url, "mindsdb-mysql": server.addresses.mysql}
             self._state.write(self._settings.data_dir)
+        elif time.monotonic() - child.started > mindsdb.START_SECONDS:
+            self._end(child)
+            self._children.remove(child)
 
     def _check_follower(self) -> None:
         if self._follow and select.select([sys.stdin], [], [], 0)[0] and not os.read(sys.stdin.fileno(), 4096):
             raise _StopRequestedError
+
+    def _end(self, child: _Child) -> None:
+        """Stop a process and all that it started."""
+        if child.process.poll() is None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                processes.stop(psutil.Process(child.process.pid))
+            child.process.wait()
+        processes.stop_orphans(child.process.pid)
 
     def _stop(self, *, failed: bool) -> None:
         data_dir = self._settings.data_dir
@@ -209,11 +224,7 @@ class Supervisor:
             self._state.phase = "stopping"
             self._tell("Stopping")
         for child in reversed(self._children):
-            if child.process.poll() is None:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    processes.stop(psutil.Process(child.process.pid))
-                child.process.wait()
-            processes.stop_orphans(child.process.pid)
+            self._end(child)
         withdraw(self._settings)
         if self._settings.uses_embedded_postgres:
             embedded(self._settings).stop()

@@ -118,7 +118,7 @@ def world(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFa
             admin.execute(sql.SQL("create role {} login password 'one' in role analyst").format(sql.Identifier(READER)))
         url = replace_in_url(owner, database="mindsdb_test")
         with connect(url) as connection:
-            frame = visitors(6_000, seed=5).drop_duplicates(["user_id", "as_of"])
+            frame = visitors(4_000, seed=5).drop_duplicates(["user_id", "as_of"])
             fill(connection, frame)
             known = propensity.training_frame(connection, "shop", TARGET.label, TARGET.weeks)
             first, second = (
@@ -177,7 +177,8 @@ def test_purchases_come_with_their_expected_value(serving: World) -> None:
         serving.connection, site_id="shop", target=target.name, version="p1", decision="promoted", reason="test",
         artifact=artifact.content, artifact_sha256=artifact.sha256,
     )  # fmt: skip
-    best = max(serving.expected(serving.first), key=lambda user: serving.expected(serving.first)[user])
+    expected = serving.expected(serving.first)
+    best = max(expected, key=lambda user: expected[user])
     serving.connection.execute("truncate marts.conversions")
     for user, revenue in ((best, 4_000), ("someone", 1_000)):
         serving.connection.execute(
@@ -186,7 +187,7 @@ def test_purchases_come_with_their_expected_value(serving: World) -> None:
     assert steps.publish(serving.connection, serving.mindsdb.login(), serving.database, "shop", target) is not None
     rows = serving.mindsdb.mysql("SELECT user_id, propensity, expected_value FROM purchase_7d_shop")
     worth = {str(user): (float(p), float(value)) for user, p, value in rows}
-    assert worth.keys() == serving.expected(serving.first).keys()
+    assert worth.keys() == expected.keys()
     for user, (chance, value) in worth.items():
         assert value == pytest.approx(chance * ((4_000 + 3 * 2_500) / 4 if user == best else 2_500))
 

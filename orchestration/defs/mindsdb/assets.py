@@ -4,6 +4,7 @@ from typing import Any
 
 import dagster as dg
 
+from ml.errors import MindsDBError
 from ml.features import load_targets
 from ml.mindsdb_client import Server
 from orchestration.defs.mindsdb import steps
@@ -12,6 +13,7 @@ from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
 from warehouse import propensity
 from warehouse.database import reader_url
+from warehouse.errors import UserError
 from warehouse.mindsdb_login import mindsdb_login
 from warehouse.settings import load_settings
 
@@ -30,11 +32,14 @@ def mindsdb_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg
         return dg.MaterializeResult(metadata={"status": "not configured"})
     server = Server(login.url, login.username, login.password)
     database = steps.login(reader_url(settings))
-    with warehouse.connect() as connection:
-        reports = [
-            report
-            for site_id in propensity.sites_with_features(connection)
-            for target in load_targets(settings.targets_file).values()
-            if (report := steps.publish(connection, server, database, site_id, target))
-        ]
+    try:
+        with warehouse.connect() as connection:
+            reports = [
+                report
+                for site_id in propensity.sites_with_features(connection)
+                for target in load_targets(settings.targets_file).values()
+                if (report := steps.publish(connection, server, database, site_id, target))
+            ]
+    except MindsDBError as error:
+        raise UserError(str(error)) from None  # its sentence says all; the causes under it are the HTTP library's
     return dg.MaterializeResult(metadata={"status": "published", "views": table(reports)})
