@@ -14,6 +14,8 @@ from orchestration.defs.dbt import schedules as dbt_schedules
 from orchestration.defs.mindsdb import assets as mindsdb_assets
 from orchestration.defs.partitions import assets as partition_assets
 from orchestration.defs.partitions import schedules as partition_schedules
+from orchestration.defs.privacy import assets as privacy_assets
+from orchestration.defs.privacy import schedules as privacy_schedules
 from orchestration.defs.propensity import assets as propensity_assets
 from orchestration.defs.propensity import checks as propensity_checks
 from orchestration.defs.propensity import schedules as propensity_schedules
@@ -31,6 +33,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         assets=[
             partition_assets.event_partitions,
             archive_assets.archived_months,
+            privacy_assets.erasures,
             dbt_assets.dbt_models,
             propensity_assets.training_set,
             propensity_assets.propensity_model,
@@ -41,7 +44,9 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         schedules=[
             partition_schedules.daily,
             archive_schedules.daily,
+            privacy_schedules.hourly,
             dbt_schedules.hourly,
+            dbt_schedules.nightly,
             propensity_schedules.daily,
         ],
         resources={"warehouse": Warehouse(), "dbt": dbt_resource(dbt_assets.project), **(resource_overrides or {})},

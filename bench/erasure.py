@@ -1,0 +1,114 @@
+"""How long it takes to forget one visitor of many, and that nothing of them is left.
+
+`python -m bench.erasure` fills a live, an archived and a cold month of an embedded Postgres of its own, erases one of
+the visitors, and looks for the id in a dump of the whole database and in every file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import subprocess
+import tempfile
+import time
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import LiteralString
+
+import psycopg
+from rich.console import Console
+
+from warehouse import migrations
+from warehouse.archive import cold, moves
+from warehouse.database import connect
+from warehouse.embedded_postgres import EmbeddedPostgres, programs
+from warehouse.partitions import ensure_months
+from warehouse.privacy.erase import erase
+from warehouse.settings import Settings
+from warehouse.sites import add_site
+
+out = Console(highlight=False)
+PORT = 55950
+
+# A visitor's events lie far apart in the table, as in life.
+FILL: LiteralString = """
+insert into public.events (
+    created_at, received_at, event_id, session_id, site_id, user_id, event_type, source, page_url, user_agent, payload
+)
+select
+    at, at, gen_random_uuid(), md5(month || '/' || visitor || '/' || n / (visitors * 5))::uuid, 'shop',
+    'visitor-' || lpad(visitor::text, 12, '0'), 'page_view', 'api', 'https://shop.example/page/' || mod(n, 100),
+    'Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0 Safari/537.36',
+    jsonb_build_object('page', jsonb_build_object('width', 1280, 'height', mod(n, 5000)))
+from (
+    select
+        n, mod(n, visitors) as visitor, visitors, %(month)s::text as month,
+        %(month)s::timestamptz + n * (interval '20 days' / %(events)s) as at
+    from generate_series(1, %(events)s::bigint) as n
+    cross join (select %(visitors)s::bigint as visitors) as v
+) as made
+"""
+
+
+def fill(connection: psycopg.Connection, month: date, events: int, visitors: int) -> None:
+    """Put events of all visitors into a month."""
+    ensure_months(connection, [month])
+    values = {"month": f"{month} 00:00+00", "events": events, "visitors": visitors}
+    connection.execute(FILL, values)
+
+
+def main() -> None:
+    """Fill, erase, look for what is left, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_500_000, help="Events in each of the three months.")
+    parser.add_argument("--visitors", type=int, default=100_000)
+    arguments = parser.parse_args()
+    today = datetime.now(UTC).date().replace(day=1)
+    with tempfile.TemporaryDirectory() as place:
+        server = EmbeddedPostgres(Path(place) / "postgres", password=secrets.token_hex(8))
+        server.start(PORT)
+        try:
+            measure(server, Path(place) / "data", [today, date(2015, 5, 1), date(2014, 5, 1)], arguments)
+        finally:
+            server.remove()
+
+
+def measure(server: EmbeddedPostgres, folder: Path, months: list[date], arguments: argparse.Namespace) -> None:
+    """The three months, the newest live, the oldest cold."""
+    settings = Settings(_env_file=None, data_dir=folder)  # pyright: ignore[reportCallIssue]
+    server.ensure_database("tilda")
+    url = server.url("tilda")
+    migrations.migrate(url)
+    add_site(url, "shop", ["shop.example"], "UTC")
+    with connect(url) as connection:
+        connection.execute("set timezone = 'UTC'")
+        for month in months:
+            fill(connection, month, arguments.events, arguments.visitors)
+        for month in months[1:]:
+            moves.move(connection, month, "archive")
+        cold.freeze(connection, months[2], settings.cold_storage)
+        connection.execute("analyze")
+    out.print(f"{3 * arguments.events:,} events of {arguments.visitors:,} visitors: live, archived and cold")
+    visitor = f"visitor-{arguments.visitors // 2:012}"
+    started = time.monotonic()
+    done = erase(
+        url, settings, "shop", visitor, say=lambda text: out.print(f"{time.monotonic() - started:8.2f} s  {text}")
+    )
+    out.print(f"{done.seconds:8.2f} s  in all; left: {done.left}; removed: {done.removed}")
+    out.print(f"found by searching the whole database and every file: {search(url, settings, visitor)}")
+
+
+def search(url: str, settings: Settings, visitor: str) -> int:
+    """How often the id stands in a dump of the database, in the cold files' rows, or in any file."""
+    dump = subprocess.run([programs(18) / "pg_dump", "--data-only", f"--dbname={url}"], check=True, capture_output=True)
+    found = dump.stdout.count(visitor.encode())
+    with connect(url) as connection:
+        for file in cold.list_files(connection):
+            found += sum(str(batch.column("user_id").to_pylist()).count(visitor) for batch in cold.read(file))
+    return found + sum(
+        path.read_bytes().count(visitor.encode()) for path in settings.data_dir.rglob("*") if path.is_file()
+    )
+
+
+if __name__ == "__main__":
+    main()

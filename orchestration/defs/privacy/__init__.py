@@ -1,0 +1,1 @@
+"""Persons who are to be forgotten."""
