@@ -89,8 +89,8 @@ def freeze(
         schema = parquet.table_schema(connection, f"archive.{name}")
         _write(url, schema, parquet.copy_out(connection, table, schema), progress)
         file, oldest, newest = _compared(connection, month, url, schema.names, progress)
-        connection.execute("select ops.lock_briefly('archive.events', %s::regclass)", [f"archive.{name}"])
         _record(connection, file, oldest, newest)
+        connection.execute("select ops.lock_briefly('archive.events', %s::regclass)", [f"archive.{name}"])
         connection.execute(sql.SQL("drop table {}").format(table))
     return file
 
