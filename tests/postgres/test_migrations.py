@@ -168,14 +168,14 @@ def test_adding_to_tables_in_use_keeps_no_writer_waiting(
     with connect(database_url) as owner, connect(database_url) as report, connect(database_url) as writer:
         land(owner, [event(at=ago(minutes=n)) for n in range(300)])
         # a lock that is asked for without a bound would be waited for to the end; no write here may wait so long
-        writer.execute("set lock_timeout = '2s'")
+        writer.execute("set lock_timeout = '1s'")
         reading = report.transaction()
         reading.__enter__()
         count(report, "public.events")
         migrating = threading.Thread(target=migrations.migrate, args=[database_url])
         migrating.start()
         writes = 0
-        until = time.monotonic() + 3
+        until = time.monotonic() + 1.5
         while time.monotonic() < until:
             writes += len(land(writer, [event()]))
             assert migrating.is_alive()
@@ -196,7 +196,6 @@ def test_adding_to_tables_in_use_keeps_no_writer_waiting(
 
     # one that never gets its lock says so, and leaves nothing behind
     (new_migrations / "9002_never.sql").write_text("alter table public.events add column never text;\n")
-    monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(locks.retried, "__defaults__", (0.1,))
     with connect(database_url, autocommit=False) as report:
         count(report, "public.events")
