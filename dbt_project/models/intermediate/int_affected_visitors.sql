@@ -26,7 +26,13 @@ with recursive
 arrived as materialized (
 
     select * from {{ ref('stg_events') }}
-    where not is_bot and {{ is_newly_loaded() }}
+    where
+        not is_bot and {{ is_newly_loaded() }}
+        -- what the overlap brings again is known; its visitors are still listed if a model has yet to take it in
+        and not exists (
+            select from {{ stored_events }} as stored
+            where stored.event_id = stg_events.event_id and stored.created_at = stg_events.created_at
+        )
 
 ),
 

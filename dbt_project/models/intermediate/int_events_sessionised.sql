@@ -59,6 +59,7 @@ events as {{ '' if is_partial() else 'not ' }}materialized (
     select {{ columns }}
     from {{ this }}
     where {{ of_affected_visitors() }} {% endif %}
+    {{ kept_cold_events(columns) }}
 
 ),
 

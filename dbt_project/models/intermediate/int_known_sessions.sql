@@ -1,4 +1,4 @@
-{{ config(materialized='table', indexes=[{'columns': ['site_id', 'user_id']}]) }}
+{{ config(materialized='table', tags=['daily'], indexes=[{'columns': ['site_id', 'user_id']}]) }}
 
 with
 

@@ -1,4 +1,8 @@
-{{ config(materialized='table', indexes=[{'columns': ['site_id', 'as_of', 'user_id'], 'unique': true}]) }}
+{{ config(
+    materialized='table',
+    tags=['daily'],
+    indexes=[{'columns': ['site_id', 'as_of', 'user_id'], 'unique': true}],
+) }}
 
 with
 

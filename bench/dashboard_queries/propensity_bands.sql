@@ -1,0 +1,6 @@
+select band, count(*) as visitors, avg(score) as mean_score
+from ml.propensity_scores
+where site_id = %(site)s and as_of = (
+    select max(newest.as_of) from ml.propensity_scores as newest where newest.site_id = %(site)s
+)
+group by band order by mean_score desc
