@@ -55,7 +55,7 @@ class World:
         """Build the features and what they need; returns seconds."""
         started = time.monotonic()
         target = self.folder / "dbt"
-        arguments = ["build", "--select", "+visitor_features", "conversions", "--exclude-resource-type", "unit_test"]
+        arguments = ["build", "--select", "+visitor_features", "+conversions", "--exclude-resource-type", "unit_test"]
         arguments += ["--exclude-resource-type", "test", *(["--full-refresh"] if fresh else [])]
         command = [str(Path(sys.executable).parent / "dbt"), *arguments, "--quiet", "--project-dir", str(PROJECT_DIR)]
         command += ["--profiles-dir", str(PROJECT_DIR), "--target-path", str(target), "--log-path", str(target)]
