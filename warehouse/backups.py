@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import psycopg
 from psycopg import errors, sql
+from psycopg.types.json import Jsonb
 
 from warehouse import migrations
 from warehouse.backup_manifest import (
@@ -123,8 +124,9 @@ def delete_expired(settings: Settings) -> list[str]:
 def restore(url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False) -> Manifest:
     """Put a backup in the place of the database.
 
-    What must outlive it is carried over from the present database: the list of erased visitors, and where the files of
-    cold months are. Who comes back with the backup though erased is for `warehouse.privacy` to erase again.
+    What must outlive it is carried over from the present database: the list of erased visitors with the accounts of
+    their erasures, and where the files of cold months are. Who comes back with the backup though erased is for
+    `warehouse.privacy` to erase again.
 
     Args:
         url: The owner's address, past a pooler.
@@ -205,7 +207,7 @@ def _carry_over(url: str, side_url: str) -> None:
     """What was decided after the backup and must hold after it: erasures, and where cold files are now."""
     with connect(url) as present, connect(side_url) as side, side.transaction():
         tables = sizes(present).keys() & sizes(side).keys()
-        if not {"ops.erased_visitors", "ops.erasure_key", "archive.cold_files"} <= tables:
+        if not {"ops.erased_visitors", "ops.erasure_key", "ops.erasures", "archive.cold_files"} <= tables:
             return
         key = "select inner_key, outer_key from ops.erasure_key"
         hashes = present.execute("select visitor_hash, erased_at from ops.erased_visitors").fetchall()
@@ -215,6 +217,15 @@ def _carry_over(url: str, side_url: str) -> None:
                     "insert into ops.erased_visitors (visitor_hash, erased_at) values (%s, %s) on conflict do nothing",
                     hashes,
                 )
+        for account in present.execute("select to_jsonb(e) from ops.erasures as e"):
+            side.execute(
+                """
+                insert into ops.erasures select * from jsonb_populate_record(null::ops.erasures, %s)
+                on conflict (erasure_id) do update set
+                    finished_at = excluded.finished_at, removed = excluded.removed, person = excluded.person
+                """,
+                [Jsonb(account[0])],
+            )
         columns = "url, row_count, byte_count, checksum, oldest, newest, written_at, verified_at, dropped_at"
         for row in present.execute(f"select {columns}, month from archive.cold_files"):  # noqa: S608 - our own columns
             side.execute(

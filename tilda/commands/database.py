@@ -66,7 +66,7 @@ def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
     else:
         click.echo(f"Restored {rows:,} rows of {len(manifest.tables)} tables, each the same as when it was backed up.")
         if erased_again:
-            click.echo(f"Erased again, as they were before: {erased_again} persons.")
+            click.echo(f"Persons erased again, who had been erased after the backup: {erased_again}.")
 
 
 COMMANDS = (migrate, backup, restore_backup)
