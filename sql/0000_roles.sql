@@ -1,5 +1,5 @@
--- Roles. Supabase ships anon, authenticated and service_role; elsewhere they are made here. Roles belong to the server and
--- not to a database: restoring a backup runs this file by itself.
+-- Roles. Supabase ships anon, authenticated and service_role; elsewhere they are made here. Roles belong to the server
+-- and not to a database: restoring a backup runs this file by itself.
 -- Login roles get their passwords from `tilda migrate`, never from a file.
 
 do $$
