@@ -55,7 +55,10 @@ as $$
     -- what comes late from somebody who was erased is dropped
     erased as materialized (
         select visitors.site_id, visitors.visitor
-        from (select distinct site_id, visitor from incoming where visitor is not null) as visitors
+        from (
+            select distinct site_id, visitor from incoming
+            where visitor is not null and exists (select from ops.erased_visitors)
+        ) as visitors
         inner join ops.erased_visitors as known
             on known.visitor_hash = ops.visitor_hash(
                 visitors.site_id, visitors.visitor,
