@@ -14,7 +14,7 @@ TIERS := unit postgres dbt e2e browser
 # scikit-learn's threads sleep while they wait: on a busy machine they would spin for minutes.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: mindsdb-meanwhile help setup lock browser servers demo up mindsdb down status test test-full lint format collector bench-ingest bench-ml
+.PHONY: mindsdb-meanwhile help setup lock browser servers demo up mindsdb down status test test-full lint format collector docs bench-ingest bench-ml bench-models
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -103,6 +103,9 @@ format: setup ## Put the style right
 collector: setup ## Build collector/dist from its source and print its size
 	@PATH="$$PATH:$(NODE_BIN)"; cd collector && { test -d node_modules || npm ci --silent; } && npm run --silent build
 
+docs: setup ## The models documented in one page: what each column means, how it is made, what tests it
+	@$(BIN)/python -m orchestration.docs
+
 # --- benchmarks -------------------------------------------------------------------------------------------------
 
 bench-ingest: setup ## Events a second over HTTP against the database alone (needs wrk)
@@ -110,3 +113,6 @@ bench-ingest: setup ## Events a second over HTTP against the database alone (nee
 
 bench-ml: setup ## The model against known truth, and what a million rows cost; BENCH_ARGS=--help says more
 	@$(BIN)/python -m bench.ml $(BENCH_ARGS)
+
+bench-models: setup ## What models cost: a full build, an hour on 1.5 M and on 18 M events, the dashboard's queries
+	@$(BIN)/python -m bench.models $(BENCH_ARGS)

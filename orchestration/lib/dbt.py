@@ -43,7 +43,7 @@ def load_project() -> DbtProject:
 def _parse(target: Path, database: str) -> None:
     """Write the manifest. Dagster's own preparer needs dbt on PATH, which `dagster dev` by its full name has not."""
     options = {"--project-dir": PROJECT_DIR, "--profiles-dir": PROJECT_DIR, "--target-path": target}
-    command = [_executable(), "--quiet", "parse", *(os.fspath(part) for pair in options.items() for part in pair)]
+    command = [dbt_executable(), "--quiet", "parse", *(os.fspath(part) for pair in options.items() for part in pair)]
     environment = os.environ | {"DBT_DATABASE": database}
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -52,7 +52,8 @@ def _parse(target: Path, database: str) -> None:
         raise RuntimeError(f"dbt cannot read the project {PROJECT_DIR}:\n{done.stdout}{done.stderr}")
 
 
-def _executable() -> str:
+def dbt_executable() -> str:
+    """The dbt of this environment, by its full name: it need not be on PATH."""
     return os.fspath(Path(sys.executable).parent / "dbt")
 
 
@@ -105,4 +106,4 @@ class Translator(DagsterDbtTranslator):
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
     """The dbt command line of this environment."""
-    return DbtCliResource(project_dir=project, profiles_dir=os.fspath(PROJECT_DIR), dbt_executable=_executable())
+    return DbtCliResource(project_dir=project, profiles_dir=os.fspath(PROJECT_DIR), dbt_executable=dbt_executable())

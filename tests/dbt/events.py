@@ -48,6 +48,7 @@ def _payload(rng: random.Random, event_type: str, view: str | None) -> dict[str,
 def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
     """Rows of public.events, in random order."""
     rng = random.Random(seed)
+    of_addresses = random.Random(seed)
     events: list[dict[str, Any]] = []
     shared = [_uuid(rng) for _ in range(4)]
     for _ in range(visits):
@@ -83,6 +84,8 @@ def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
                 "utm_medium": campaign[1] if rng.random() < 0.3 else None,
                 "payload": _payload(rng, event_type, view),
             }
+            if event_type in ("form_submit", "custom thing") and of_addresses.random() < 0.3:
+                event["payload"]["identity"] = {"email_sha256": f"address {of_addresses.randint(1, 60)}"}
             event["created_at"] = event["client_created_at"] or event["received_at"]
             events.append(event)
             if rng.random() < 0.06:  # sent again under another time

@@ -171,6 +171,8 @@ webhook_sessions as (
             and webhooks.user_id = active.user_id
             and active.is_activity
             and active.occurred_at between webhooks.occurred_at - interval '30 minutes' and webhooks.occurred_at
+            and (active.occurred_at, active.event_rank, active.event_id)
+            < (webhooks.occurred_at, webhooks.event_rank, webhooks.event_id)
     order by
         webhooks.site_id asc, webhooks.event_id asc,
         active.occurred_at desc, active.event_rank desc, active.event_id desc

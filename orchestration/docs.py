@@ -1,0 +1,33 @@
+"""`make docs`: the documentation of the models as one page, with the types and sizes that the database has."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, dbt_executable
+from warehouse.database import direct_url
+from warehouse.errors import UserError
+from warehouse.settings import load_settings
+
+
+def main() -> int:
+    """Write the page; 0 if it is there."""
+    target = PROJECT_DIR / "target" / "docs"
+    command = [dbt_executable(), "--quiet", "docs", "generate", "--static"]
+    command += ["--project-dir", os.fspath(PROJECT_DIR), "--profiles-dir", os.fspath(PROJECT_DIR)]
+    command += ["--target-path", os.fspath(target), "--log-path", os.fspath(target)]
+    try:
+        environment = os.environ | dbt_environment(direct_url(load_settings()))
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if code == 0:
+        sys.stdout.write(f"{target / 'static_index.html'}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
