@@ -121,7 +121,8 @@
 {# Before a build: settings, and the days to work on. #}
 {% macro prepare_build() -%}
     {%- if is_partial() -%}
-        set local work_mem = '128MB'; set local jit = off;
+        {#- a merge join on the site alone compares all rows with all -#}
+        set local work_mem = '128MB'; set local jit = off; set local enable_mergejoin = off;
     {%- else -%}
         {{ whole_tables() }}
     {%- endif %}
