@@ -83,11 +83,20 @@ status: setup ## What runs, and where
 mindsdb-meanwhile: setup
 	@$(BIN)/python -m tilda.mindsdb >/dev/null 2>&1 </dev/null &
 
+# Two tiers share the processors, one process each; the others start servers and browsers that use them by themselves.
+SIDE_BY_SIDE := unit postgres
+PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest
+run_tier = $(if $(2),@$(1) $(addprefix tests/,$(2)) $(PYTEST_ARGS) $(if $(PYTEST_ARGS),|| test $$? = 5))
+define run_tests
+	$(call run_tier,OMP_NUM_THREADS=1 $(PYTEST) $(1) -n 2 --dist loadfile,$(filter $(SIDE_BY_SIDE),$(TIERS)))
+	$(call run_tier,$(PYTEST) $(1),$(filter-out $(SIDE_BY_SIDE),$(TIERS)))
+endef
+
 test: mindsdb-meanwhile browser servers lint ## Every check and every test, long campaigns in a short form
-	@PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest -m "not long" $(addprefix tests/,$(TIERS)) $(PYTEST_ARGS)
+	$(call run_tests,-m "not long")
 
 test-full: mindsdb-meanwhile browser servers lint ## The same with the long form of every campaign
-	@PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest $(addprefix tests/,$(TIERS)) $(PYTEST_ARGS)
+	$(call run_tests)
 
 lint: setup ## Style, types, rooms, SQL, definitions
 	@$(BIN)/ruff check --quiet .

@@ -117,9 +117,21 @@ class EmbeddedPostgres:
             return running
         user = _system_user()
         self._make_cluster(user)
-        chosen = free_port(port, exact=exact_port)
-        (self.data / "tilda.conf").write_text(self._configuration(chosen))
         log = self.data / "server.log"
+        taken: set[int] = set()
+        while True:
+            chosen = free_port(port, exact=exact_port, taken=frozenset(taken))
+            (self.data / "tilda.conf").write_text(self._configuration(chosen))
+            result = self._start_server(log, user)
+            if result.returncode == 0:
+                return chosen
+            if exact_port or not _says(log, "Address already in use"):
+                break
+            taken.add(chosen)  # another server was faster
+        tail = log.read_text(errors="replace").strip().splitlines() if log.exists() else [result.stderr.strip()]
+        raise UserError(f"Postgres did not start: {tail[-1] if tail else 'no message'}", f"Its log: {log}")
+
+    def _start_server(self, log: Path, user: pwd.struct_passwd | None) -> subprocess.CompletedProcess[str]:
         command = ["pg_ctl", "-D", str(self.data), "-l", str(log), "-w", "-t", str(START_SECONDS), "start"]
         result = self._run(command, user)
         for _ in range(ORPHAN_SECONDS):
@@ -127,10 +139,7 @@ class EmbeddedPostgres:
                 break
             time.sleep(1)  # after kill -9 its sessions end by themselves, but not at once
             result = self._run(command, user)
-        if result.returncode != 0:
-            tail = log.read_text(errors="replace").strip().splitlines() if log.exists() else [result.stderr.strip()]
-            raise UserError(f"Postgres did not start: {tail[-1] if tail else 'no message'}", f"Its log: {log}")
-        return chosen
+        return result
 
     def stop(self) -> None:
         """Stop the server (fast mode: sessions are ended, nothing committed is lost). No harm if it does not run."""
