@@ -80,7 +80,7 @@ def _run(command: list[str]) -> None:
     # Behind everything else that wants the processor: the demo goes on meanwhile.
     environment = os.environ | {"VIRTUAL_ENV": str(ENVIRONMENT)}
     try:
-        code = processes.spawn(["nice", "-n", "10", *command], environment, LOG, cwd=PROJECT_ROOT).wait()
+        code = processes.spawn(["nice", "-n", "19", *command], environment, LOG, cwd=PROJECT_ROOT).wait()
     except OSError as error:
         raise UserError(f"MindsDB cannot be installed: {error}.", "Set the environment up: make setup") from error
     if code != 0:
@@ -138,7 +138,7 @@ def configure(settings: Settings) -> Server:
     service = Service(
         NAME,
         # behind what takes events in: its start alone takes a core for ten seconds
-        ["nice", "-n", "5", python, "-m", "mindsdb", "--config", str(config), "--api", "http,mysql", "--no_studio"],
+        ["nice", "-n", "15", python, "-m", "mindsdb", "--config", str(config), "--api", "http,mysql", "--no_studio"],
         base_environment(settings)
         | {
             "MINDSDB_USERNAME": USERNAME,

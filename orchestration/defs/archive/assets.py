@@ -7,7 +7,6 @@ import dagster as dg
 
 from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
-from warehouse.archive import runs
 from warehouse.partitions import list_partitions
 from warehouse.settings import load_settings
 
@@ -25,6 +24,8 @@ def archived_months(context: dg.AssetExecutionContext, warehouse: Warehouse) -> 
     No event is copied on the way to the archive, and nobody waits for it. A file is read back and compared with its
     table before the table is dropped. A run that was killed is finished by the next.
     """
+    from warehouse.archive import runs  # Arrow is loaded when it is needed, not by every process of Dagster's
+
     settings = load_settings()
     steps = runs.run(warehouse.url(), runs.ages_of(settings), settings.cold_storage, datetime.now(UTC))
     for step in steps:

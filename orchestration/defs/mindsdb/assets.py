@@ -6,8 +6,6 @@ import dagster as dg
 
 from ml.errors import MindsDBError
 from ml.features import load_targets
-from ml.mindsdb_client import Server
-from orchestration.defs.mindsdb import steps
 from orchestration.defs.propensity.assets import OWNERS, propensity_scores
 from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
@@ -30,6 +28,10 @@ def mindsdb_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg
     if login is None:
         context.log.info("No MindsDB: neither is MINDSDB_URL set, nor does the stack run one (`make mindsdb`).")
         return dg.MaterializeResult(metadata={"status": "not configured"})
+    # loaded when it is needed: every process of Dagster's loads this file
+    from ml.mindsdb_client import Server
+    from orchestration.defs.mindsdb import steps
+
     server = Server(login.url, login.username, login.password)
     database = steps.login(reader_url(settings))
     try:

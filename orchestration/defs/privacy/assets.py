@@ -6,7 +6,6 @@ from typing import Any
 import dagster as dg
 
 from orchestration.lib.warehouse import Warehouse
-from warehouse.privacy.erase import resume
 from warehouse.settings import load_settings
 
 
@@ -21,6 +20,8 @@ def erasures(warehouse: Warehouse) -> dg.MaterializeResult[Any]:
 
     Says how much was removed, and never of whom.
     """
+    from warehouse.privacy.erase import resume  # as with archiving: Arrow
+
     done = resume(warehouse.url(), load_settings())
     removed: Counter[str] = Counter()
     for erasure in done:

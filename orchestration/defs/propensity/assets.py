@@ -1,6 +1,7 @@
 """From feature rows to scores: what is learned from, the model, the scores.
 
 No frame is handed from asset to asset: rows of persons stay in Postgres, and no copy of them lies in Dagster's storage.
+Steps are imported when they run: scikit-learn takes seconds, and every process of Dagster's loads this file.
 """
 
 from typing import Any
@@ -8,7 +9,6 @@ from typing import Any
 import dagster as dg
 
 from ml.features import Target, load_targets
-from orchestration.defs.propensity import steps
 from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
 from warehouse import propensity
@@ -29,6 +29,8 @@ def training_set(warehouse: Warehouse) -> dg.MaterializeResult[Any]:
 
     The rows themselves are those of `marts.visitor_features` whose label is known.
     """
+    from orchestration.defs.propensity import steps
+
     with warehouse.connect() as connection:
         counts = [count for target in _targets() for count in steps.count_examples(connection, target)]
     return dg.MaterializeResult(
@@ -46,6 +48,8 @@ def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) ->
 
     A site without grounds gets a record that says what is missing, in words for a marketer.
     """
+    from orchestration.defs.propensity import steps
+
     settings = load_settings()
     trained: list[steps.Trained] = []
     with warehouse.connect() as connection:
@@ -84,6 +88,8 @@ def propensity_scores(context: dg.AssetExecutionContext, warehouse: Warehouse) -
 
     Running it again for the same cut-off puts the same scores in place of the old ones.
     """
+    from orchestration.defs.propensity import steps
+
     written: list[steps.Scored] = []
     with warehouse.connect() as connection:
         for site_id in propensity.sites_with_features(connection):

@@ -17,6 +17,7 @@ from ml.monitoring import Drift, Realised
 from warehouse import propensity
 
 SHOWN = 12
+NEWEST = pd.Timedelta(weeks=4)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ def watch(
     if champion is None:
         return Watched()
     learned = frame[frame["as_of"] <= pd.Timestamp(champion.data_until)]
+    # The newest of what was learned: on a young site the time since a first visit grows from week to week by itself.
+    learned = learned[learned["as_of"] > learned["as_of"].max() - NEWEST]
     today = propensity.scoring_frame(connection, site_id)
     found: Sequence[Drift] = ()
     if not learned.empty and not today.empty:
