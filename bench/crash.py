@@ -27,11 +27,10 @@ from uuid import UUID, uuid4
 import httpx
 import psutil
 
+from bench.prepared import UNBOUNDED, prepared
 from tests.ingest_server import IngestServer, page_view
-from warehouse import migrations
 from warehouse.database import connect
 from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
 
 CLIENTS = 6
 BATCH = 20
@@ -188,33 +187,18 @@ class Reaper:
 def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause: float = 1.5) -> Account:
     """Run a campaign in `folder` and return its account. `pause`: mean seconds between kills."""
     account = Account()
-    secrets = Secrets.load_or_create(folder)
-    postgres = EmbeddedPostgres(folder / "postgres", password=secrets.postgres_password)
-    try:
-        postgres.start(55800)
-        postgres.ensure_database("crash")
-        url = postgres.url("crash")
-        migrations.migrate(url)
-        migrations.set_login_passwords(url, secrets)
-        settings = {"RATE_LIMIT_PER_IP": "off", "RATE_LIMIT_PER_SITE": "off", "INGEST_WORKERS": str(workers)}
-        server = IngestServer(url, secrets, folder, settings)
-        server.add_site(server.site_id, server.site_key)
+    with prepared(folder, 55800, UNBOUNDED | {"INGEST_WORKERS": str(workers)}) as (server, postgres):
         server.start()
-        try:
-            clients = Clients(server.events_url, account)
-            clients.start()
-            reaper, dice = Reaper(server, postgres, account, seed), random.Random(seed)
-            for _ in range(kills):
-                time.sleep(dice.uniform(0, 2 * pause))
-                reaper.kill_once()
-            time.sleep(1)
-            clients.stop()
-            _wait_until_drained(server)
-            _judge(server, clients.acknowledged, account)
-        finally:
-            server.kill()
-    finally:
-        postgres.remove()
+        clients = Clients(server.events_url, account)
+        clients.start()
+        reaper, dice = Reaper(server, postgres, account, seed), random.Random(seed)
+        for _ in range(kills):
+            time.sleep(dice.uniform(0, 2 * pause))
+            reaper.kill_once()
+        time.sleep(1)
+        clients.stop()
+        _wait_until_drained(server)
+        _judge(server, clients.acknowledged, account)
     return account
 
 
@@ -248,32 +232,20 @@ def _judge(server: IngestServer, acknowledged: set[UUID], account: Account) -> N
 def outage(folder: Path, minutes: float) -> Account:
     """Load through an outage of Postgres of so many minutes."""
     account = Account()
-    secrets = Secrets.load_or_create(folder)
-    postgres = EmbeddedPostgres(folder / "postgres", password=secrets.postgres_password)
-    try:
-        port = postgres.start(55850)
-        postgres.ensure_database("outage")
-        url = postgres.url("outage")
-        migrations.migrate(url)
-        migrations.set_login_passwords(url, secrets)
-        server = IngestServer(url, secrets, folder, {"RATE_LIMIT_PER_IP": "off", "RATE_LIMIT_PER_SITE": "off"})
-        server.add_site(server.site_id, server.site_key)
+    with prepared(folder, 55850, UNBOUNDED) as (server, postgres):
+        port = postgres.running_port()
+        assert port is not None
         server.start()
-        try:
-            clients = Clients(server.events_url, account)
-            clients.start()
-            time.sleep(2)
-            postgres.stop()
-            time.sleep(60 * minutes)
-            postgres.start(port, exact_port=True)
-            time.sleep(2)
-            clients.stop()
-            _wait_until_drained(server)
-            _judge(server, clients.acknowledged, account)
-        finally:
-            server.kill()
-    finally:
-        postgres.remove()
+        clients = Clients(server.events_url, account)
+        clients.start()
+        time.sleep(2)
+        postgres.stop()
+        time.sleep(60 * minutes)
+        postgres.start(port, exact_port=True)
+        time.sleep(2)
+        clients.stop()
+        _wait_until_drained(server)
+        _judge(server, clients.acknowledged, account)
     return account
 
 

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from bench.prepared import UNBOUNDED, prepared
 from tests.ingest_server import IngestServer, page_view
-from warehouse import migrations
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
 
 ANSWER_SECONDS = 10
 TYPES = ("page_view", "page_leave", "click", "scroll", "form_submit", "purchase", "identify", "web_vitals", "custom")
@@ -206,8 +203,13 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=20_000, help="at least so many in all")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="tilda-hostile-", ignore_cleanup_errors=True) as place:
-        with_server(Path(place), lambda server: _campaign(server, options.requests, options.seed))
+    bounds = UNBOUNDED | {"TILDA_WEBHOOK_TOKEN": "hook"}
+    with (
+        tempfile.TemporaryDirectory(prefix="tilda-hostile-", ignore_cleanup_errors=True) as place,
+        prepared(Path(place), 55900, bounds) as (server, _),
+    ):
+        server.start()
+        _campaign(server, options.requests, options.seed)
     return 0
 
 
@@ -219,28 +221,6 @@ def _campaign(server: IngestServer, requests: int, start: int) -> None:
     print(f"{sum(answers.values()):,} requests, answers by status: {dict(sorted(answers.items()))}")
     print(f"{judge_rows(server):,} stored rows read; {server.count():,} events")
     assert not any(status >= 500 for status in answers), "a request was answered with 5xx"
-
-
-def with_server(folder: Path, work: Callable[[IngestServer], None]) -> None:
-    """Do something with a Postgres and an API that are started for it."""
-    secrets = Secrets.load_or_create(folder)
-    postgres = EmbeddedPostgres(folder / "postgres", password=secrets.postgres_password)
-    try:
-        postgres.start(55900)
-        postgres.ensure_database("hostile")
-        url = postgres.url("hostile")
-        migrations.migrate(url)
-        migrations.set_login_passwords(url, secrets)
-        bounds = {"RATE_LIMIT_PER_IP": "off", "RATE_LIMIT_PER_SITE": "off", "TILDA_WEBHOOK_TOKEN": "hook"}
-        server = IngestServer(url, secrets, folder, bounds)
-        server.add_site(server.site_id, server.site_key)
-        server.start()
-        try:
-            work(server)
-        finally:
-            server.kill()
-    finally:
-        postgres.remove()
 
 
 if __name__ == "__main__":

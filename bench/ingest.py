@@ -30,16 +30,15 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from bench.prepared import prepared
 from tests.ingest_server import IngestServer
-from warehouse import migrations
 from warehouse.database import INGEST_LOGIN, connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres, free_port
+from warehouse.embedded_postgres import free_port
 from warehouse.errors import UserError
 from warehouse.events.enrichment import make_row
 from warehouse.events.landing import LAND
 from warehouse.events.schema import Limits, Row
 from warehouse.events.validation import parse_batch
-from warehouse.secret_store import Secrets
 
 AGENT = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
@@ -268,19 +267,9 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="tilda-bench-") as place:
-        secrets = Secrets.load_or_create(Path(place))
-        postgres = EmbeddedPostgres(Path(place) / "postgres", password=secrets.postgres_password)
-        try:
-            postgres.start(55700)
-            postgres.ensure_database("bench")
-            url = postgres.url("bench")
-            migrations.migrate(url)
-            migrations.set_login_passwords(url, secrets)
-            server = IngestServer(url, secrets, Path(place), OPEN_LIMITS | {"INGEST_WORKERS": str(options.workers)})
-            server.add_site("shop", server.site_key, ["shop.example"])
+        settings = OPEN_LIMITS | {"INGEST_WORKERS": str(options.workers)}
+        with prepared(Path(place), 55700, settings, ["shop.example"]) as (server, _):
             figures = measure(server, options.seconds, options.soak_minutes)
-        finally:
-            postgres.remove()
     if options.json:
         print(json.dumps(figures))
     else:

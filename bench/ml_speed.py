@@ -19,8 +19,10 @@ import pandas as pd
 from psycopg import sql
 
 from bench.ml_world import TARGET, Say, World, world
-from ml import artifacts, scoring, training
+from ml import artifacts, scoring
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES
+from ml.rivals import LEARNERS
+from orchestration.defs.propensity import steps
 from tests.unit.ml_world import visitors
 from warehouse import propensity
 from warehouse.database import connect
@@ -79,16 +81,7 @@ def measure(url: str) -> dict[str, Any]:
     clock = _Clock()
     with connect(url) as connection:
         frame = clock.of_database(lambda: propensity.training_frame(connection, "shop", TARGET.label, TARGET.weeks))
-        model = training.fit(
-            frame,
-            numeric=NUMERIC_NAMES,
-            categorical=CATEGORICAL_NAMES,
-            label=TARGET.label,
-            time="as_of",
-            visitor="user_id",
-            horizon=TARGET.horizon,
-            target=TARGET.name,
-        )
+        model = steps.fit(frame, TARGET, tuple(LEARNERS))
         artifact = artifacts.dumps(model)
         trained = clock.lap(len(frame))
         del frame

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from bench.ml_world import TARGET, Say, World, simulation, world
-from ml import evaluation, gate, training
+from ml import evaluation, gate
 from ml.errors import TrainingError
-from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES
 from ml.model import Propensity
+from orchestration.defs.propensity import steps
 
 END = "2026-11-16T12:00:00"
 
@@ -72,17 +72,7 @@ def _fit(frame: pd.DataFrame) -> Propensity | str:
     if not grounds.met:
         return grounds.message
     try:
-        return training.fit(
-            frame,
-            numeric=NUMERIC_NAMES,
-            categorical=CATEGORICAL_NAMES,
-            label=TARGET.label,
-            time="as_of",
-            visitor="user_id",
-            horizon=TARGET.horizon,
-            learners=grounds.learners,
-            target=TARGET.name,
-        )
+        return steps.fit(frame, TARGET, grounds.learners)
     except TrainingError as error:
         return str(error)
 

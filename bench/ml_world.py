@@ -23,7 +23,7 @@ from orchestration.defs.propensity import steps
 from orchestration.lib.dbt import PROJECT_DIR, dbt_environment
 from warehouse import migrations, propensity
 from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres, free_port
+from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.events.imports import import_file
 from warehouse.sites import add_site
 
@@ -81,7 +81,7 @@ def world(say: Say) -> Generator[World]:
         folder = Path(name)
         folder.chmod(0o755)  # the server's own user must reach its data
         server = EmbeddedPostgres(folder / "postgres", password=secrets.token_urlsafe(12), options=NOT_DURABLE)
-        server.start(free_port(55800))
+        server.start(55800)
         try:
             server.ensure_database("bench")
             url = server.url("bench")

@@ -32,7 +32,7 @@ from rich.table import Table
 from orchestration.lib.dbt import PROJECT_DIR, dbt_environment
 from warehouse import migrations
 from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres, free_port
+from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.queries import read_query
 
 HERE = Path(__file__).parent
@@ -89,7 +89,7 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="bench-models-") as folder:
         server = EmbeddedPostgres(Path(folder) / "data", password=secrets.token_hex(8))
-        server.start(free_port(55500))
+        server.start(55500)
         try:
             measured = [_measure(server, size, Path(folder), console) for size in options.sizes]
             queries = _time_queries(server.url(f"events_{options.sizes[-1]}"))

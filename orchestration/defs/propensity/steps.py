@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+import pandas as pd
 import psycopg
 from psycopg import sql
 
@@ -91,6 +93,25 @@ def reached(target: Target) -> Reached | None:
     return Reached(target.goals, target.horizon, target.settle) if target.goals else None
 
 
+def fit(frame: pd.DataFrame, target: Target, learners: Sequence[str]) -> Propensity:
+    """A model of a target, learned from a training table of `marts.visitor_features`.
+
+    Raises:
+        TrainingError: The table does not allow it.
+    """
+    return training.fit(
+        frame,
+        numeric=NUMERIC_NAMES,
+        categorical=CATEGORICAL_NAMES,
+        label=target.label,
+        time="as_of",
+        visitor="user_id",
+        horizon=target.horizon,
+        learners=learners,
+        target=target.name,
+    )
+
+
 def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_positives: int, pages: Path) -> Trained:
     """Train, decide, record the decision and describe the model. Nothing is trained without grounds.
 
@@ -117,17 +138,7 @@ def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_p
     if not grounds.met:
         return _refuse(connection, site_id, target, grounds.message, champion=champion, watched=watched)
     try:
-        model = training.fit(
-            frame,
-            numeric=NUMERIC_NAMES,
-            categorical=CATEGORICAL_NAMES,
-            label=target.label,
-            time="as_of",
-            visitor="user_id",
-            horizon=target.horizon,
-            learners=grounds.learners,
-            target=target.name,
-        )
+        model = fit(frame, target, grounds.learners)
     except TrainingError as error:
         return _refuse(connection, site_id, target, str(error), champion=champion, watched=watched)
     decision = gate.decide(model, champion, frame, horizon=target.horizon, drift=watched.drifted)
