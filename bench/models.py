@@ -2,7 +2,8 @@
 
 `python -m bench.models` starts an embedded Postgres of its own and, on each size asked for, stores events of 50,000 a
 day (`models_events.sql`), builds everything, adds an hour's 2,100 events twice and builds again each time. The second
-hour counts: the first has the caches to fill. Times are dbt's, model by model; rows rewritten are Postgres's counters.
+hour counts: the first has the caches to fill. A third hour of the same size also joins 50 visitors with 50 others; what
+it rewrites beyond the second is told apart. Times are dbt's, model by model; rows rewritten are Postgres's counters.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ END = datetime(2026, 11, 1, tzinfo=UTC)
 LOADED_AT = END - timedelta(days=1)
 EVENTS_A_DAY = 50_000
 EVENTS_A_VISITOR = 13.5
+# Visitors that join others in each of the hours.
+MERGES = (0, 0, 50)
 CHUNK = 50_000
 SPANS = {"7 days": 7, "30 days": 30, "90 days": 90, "a year": 365}
 # What the hourly schedule leaves to the night.
@@ -75,9 +78,14 @@ class Measured:
     events: int
     full: Build
     hour: Build
+    merging_hour: Build
     event_bytes: int
     mart_bytes: int
     intermediate_bytes: int
+
+    def rewritten_by_merges(self, model: str) -> int:
+        """Rows of a model that the merging hour wrote beyond the plain one."""
+        return self.merging_hour.rewritten.get(model, 0) - self.hour.rewritten.get(model, 0)
 
 
 def main() -> None:
@@ -112,13 +120,12 @@ def _measure(server: EmbeddedPostgres, events: int, folder: Path, console: Conso
         full = _build(connection, url, target, [*MODELS, "--full-refresh"])
         connection.execute("vacuum analyze")
         hours: list[Build] = []
-        for hour in range(2):
+        for hour, merges in enumerate(MERGES):
             console.print(f"{events:,} events: hour {hour + 1} …")
-            connection.execute(read_query(HERE, "models_increment"), {"end": END, "hour": hour})
+            connection.execute(read_query(HERE, "models_increment"), {"end": END, "hour": hour, "merges": merges})
             hours.append(_build(connection, url, target, [*MODELS, *HOURLY]))
-        return Measured(
-            events, full, hours[-1], *(_bytes(connection, schema) for schema in ("public", "marts", "intermediate"))
-        )
+        sizes = [_bytes(connection, schema) for schema in ("public", "marts", "intermediate")]
+        return Measured(events, full, hours[1], hours[2], *sizes)
 
 
 def _store(connection: psycopg.Connection, events: int, console: Console) -> None:
@@ -255,22 +262,29 @@ def _print(measured: list[Measured], queries: dict[str, dict[str, float]], conso
     for one in measured:
         table.add_column(f"hour, {one.events:,}", justify="right")
         table.add_column("rows rewritten", justify="right")
+        table.add_column(f"by {MERGES[-1]} merges", justify="right")
     for name in measured[0].full.seconds:
         hours = [
             value
             for one in measured
             for value in (f"{one.hour.seconds[name]:.2f}" if name in one.hour.seconds else "by night",
-                          f"{one.hour.rewritten.get(name, 0):,}")
+                          f"{one.hour.rewritten.get(name, 0):,}", f"{one.rewritten_by_merges(name):+,}")
         ]  # fmt: skip
         table.add_row(name, *(f"{one.full.seconds[name]:.2f}" for one in measured), *hours)
-    totals = [value for one in measured for value in (f"{one.hour.total:.2f}", f"{sum(one.hour.rewritten.values()):,}")]
+    totals = [
+        value
+        for one in measured
+        for value in (f"{one.hour.total:.2f}", f"{sum(one.hour.rewritten.values()):,}",
+                      f"{sum(map(one.rewritten_by_merges, one.full.seconds)):+,}")
+    ]  # fmt: skip
     table.add_section()
     table.add_row("all", *(f"{one.full.total:.2f}" for one in measured), *totals)
     console.print(table)
     for one in measured:
         console.print(
             f"{one.events:,} events: memory at most {one.full.memory_mb:.0f} MB in the full build,"
-            f" {one.hour.memory_mb:.0f} MB in the hour; marts {one.mart_bytes / one.event_bytes:.2f} and intermediate"
+            f" {one.hour.memory_mb:.0f} MB in the hour (with merges {one.merging_hour.total:.2f} s of dbt);"
+            f" marts {one.mart_bytes / one.event_bytes:.2f} and intermediate"
             f" {one.intermediate_bytes / one.event_bytes:.2f} bytes for each byte of events"
         )
     if len(measured) > 1:
@@ -286,8 +300,7 @@ def _print(measured: list[Measured], queries: dict[str, dict[str, float]], conso
 
 
 def _as_json(measured: list[Measured], queries: dict[str, dict[str, float]]) -> dict[str, Any]:
-    return {"sizes": [one.__dict__ | {"full": one.full.__dict__, "hour": one.hour.__dict__} for one in measured],
-            "queries_ms": queries}  # fmt: skip
+    return {"sizes": [asdict(one) for one in measured], "queries_ms": queries}
 
 
 if __name__ == "__main__":
