@@ -4,6 +4,7 @@
 * **truth**: simulated shops with known true probabilities: the share of the attainable gain in log-loss, the
   calibration, the deciles, the lift, beside the best possible.
 * **null**: shops where nothing can be predicted: how often a model is promoted all the same.
+* **small**: a site with 200 visitors a day, 2 % of whom convert, at several ages: what it is told.
 * **drift**: twelve weeks of a shop whose visitors change half-way, lived through week by week.
 
 Progress goes to standard error, the result as JSON to standard output or `--output`.
@@ -19,20 +20,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import ml_drift, ml_speed, ml_truth
+from bench import ml_drift, ml_small, ml_speed, ml_truth
 from bench.ml_world import Say
 
 
 def main() -> int:
     """Run the campaigns that were named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("campaigns", nargs="*", metavar="CAMPAIGN", help="speed, truth, null, drift; default: all")
+    parser.add_argument(
+        "campaigns", nargs="*", metavar="CAMPAIGN", help="speed, truth, null, small, drift; default: all"
+    )
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of speed")
-    parser.add_argument("--visitors", type=int, default=100_000, help="visitors of each simulated shop of truth")
+    parser.add_argument("--visitors", type=int, default=110_000, help="visitors of each simulated shop of truth")
     parser.add_argument("--days", type=int, default=120, help="simulated days of truth and null")
     parser.add_argument("--seeds", type=int, default=3, help="shops of truth")
     parser.add_argument("--null-seeds", type=int, default=20, help="shops of null")
-    parser.add_argument("--null-visitors", type=int, default=20_000, help="visitors of each shop of null")
+    parser.add_argument("--null-visitors", type=int, default=6_000, help="visitors of each shop of null")
     parser.add_argument("--drift-visitors", type=int, default=60_000, help="visitors of the shop of drift")
     parser.add_argument("--output", type=Path, help="file for the JSON")
     wanted = parser.parse_args()
@@ -41,6 +44,7 @@ def main() -> int:
         "speed": lambda: ml_speed.run(wanted.rows, say),
         "truth": lambda: ml_truth.run(range(1, wanted.seeds + 1), wanted.visitors, wanted.days, say),
         "null": lambda: ml_truth.run_null(range(1, wanted.null_seeds + 1), wanted.null_visitors, wanted.days, say),
+        "small": lambda: ml_small.run(say),
         "drift": lambda: ml_drift.run(wanted.drift_visitors, say),
     }
     unknown = set(wanted.campaigns) - set(campaigns)

@@ -9,80 +9,120 @@ import numpy as np
 import pandas as pd
 
 from bench.ml_world import TARGET, Say, World, simulation, world
+from demo.simulation import Simulation
 from ml import evaluation, gate
 from ml.errors import TrainingError
 from ml.model import Propensity
 from orchestration.defs.propensity import steps
 
 END = "2026-11-16T12:00:00"
+SIZES = (100_000, 400_000)
 
 
 def run(seeds: Iterable[int], visitors: int, days: int, say: Say) -> dict[str, Any]:
-    """Judge the model on each seed's newest period, which it has not seen, against the true probabilities."""
-    shops = [_judged(seed, visitors, days, say) for seed in seeds]
+    """Judge models on each seed's newest cut-off, which none has seen, against the true probabilities."""
+    shops = [_shop(seed, visitors, days, say) for seed in seeds]
     return {"visitors": visitors, "days": days, "shops": shops}
 
 
 def run_null(seeds: Iterable[int], visitors: int, days: int, say: Say) -> dict[str, Any]:
-    """Count the shops without signal in which a model would be promoted."""
+    """Count the shops without signal in which a model would be promoted. They share a warehouse, as sites do."""
+    sites = {seed: f"shop-{seed}" for seed in seeds}
     shops: list[dict[str, Any]] = []
-    for seed in seeds:
-        with world(say) as place:
-            place.bring_in("shop", simulation(visitors, days, seed, end=END, signal=False).events())
-            place.build(fresh=True)
-            frame = place.examples("shop")
-        model = _fit(frame)
-        promoted = not isinstance(model, str) and gate.decide(model, None, frame).action == "promote"
-        shops.append({"seed": seed, "examples": len(frame), "promoted": promoted})
-        say(f"seed {seed}: {'PROMOTED' if promoted else 'refused'} on {len(frame):,} examples")
+    with world(say) as place:
+        for seed, site_id in sites.items():
+            stored = place.bring_in(site_id, simulation(visitors, days, seed, end=END, signal=False).events())
+            say(f"seed {seed}: {stored:,} events")
+        say(f"features built in {place.build(fresh=True):.0f} s")
+        for seed, site_id in sites.items():
+            frame = place.examples(site_id)
+            shops.append({"seed": seed, **without_signal(frame)})
+            say(", ".join(f"{name} {value}" for name, value in shops[-1].items()))
     return {"visitors": visitors, "shops": shops, "promoted": sum(one["promoted"] for one in shops)}
 
 
-def _judged(seed: int, visitors: int, days: int, say: Say) -> dict[str, Any]:
+def without_signal(frame: pd.DataFrame) -> dict[str, Any]:
+    """Whether a model of a training table would be promoted."""
+    counts = {"examples": len(frame), "positives": int(frame[TARGET.label].sum())}
+    grounds = gate.check(frame, label=TARGET.label, time="as_of", visitor="user_id", weeks=TARGET.weeks)
+    if not grounds.met:
+        return counts | {"promoted": False, "reason": grounds.message}
+    try:
+        model = steps.fit(frame, TARGET, grounds.learners)
+    except TrainingError as error:
+        return counts | {"promoted": False, "reason": str(error)}
+    decision = gate.decide(model, None, frame)
+    return counts | {"promoted": decision.action == "promote", "reason": decision.reason}
+
+
+def _shop(seed: int, visitors: int, days: int, say: Say) -> dict[str, Any]:
     shop = simulation(visitors, days, seed, end=END)
     with world(say) as place:
         frame = _features(place, shop, seed)
-    cutoffs = [moment.to_pydatetime() for moment in sorted(frame["as_of"].unique())]
-    truth = shop.truth(cutoffs)
+    frame = with_truth(frame, shop)
     say(f"seed {seed}: {len(frame):,} examples, {int(frame[TARGET.label].sum()):,} positive")
-    model = _fit(frame)
-    if isinstance(model, str) or model.trial is None:
-        return {"seed": seed, "examples": len(frame), "refused": str(model)}
-    rows = model.trial.rows
-    both = frame.iloc[rows.index][["user_id", "as_of"]].merge(truth, on=["user_id", "as_of"], how="left")
-    found = compared(
-        rows["y"].to_numpy(), rows["score"].to_numpy(), both["p_conversion_7d"].to_numpy(), rows["base_rate"].iloc[0]
-    )
-    say(
-        f"seed {seed}: {model.kind}, share of the attainable gain {found['share']:.3f}, slope {found['slope']:.3f}, "
-        f"{found['deciles_as_expected']} of 10 deciles, lift {found['top_lift']:.2f} of {found['top_lift_best']:.2f}"
-    )
-    return {"seed": seed, "examples": len(frame), "algorithm": model.kind, **found}
+    models = learned(frame, seed)
+    for one in models:
+        say(
+            f"seed {seed}: {one['algorithm']} from {one['examples']:,} examples, share of the attainable gain "
+            f"{one['share']:.3f}, slope {one['slope']:.3f}, {one['deciles_as_expected']} of 10 deciles, "
+            f"lift {one['top_lift']:.2f} of {one['top_lift_best']:.2f}"
+        )
+    return {"seed": seed, "examples": len(frame), "models": models}
 
 
-def _features(place: World, shop: Any, seed: int) -> pd.DataFrame:  # noqa: ANN401 - Simulation
+def _features(place: World, shop: Simulation, seed: int) -> pd.DataFrame:
     stored = place.bring_in("shop", shop.events())
     place.say(f"seed {seed}: {stored:,} events")
     place.say(f"seed {seed}: features built in {place.build(fresh=True):.0f} s")
     return place.examples("shop")
 
 
-def _fit(frame: pd.DataFrame) -> Propensity | str:
-    grounds = gate.check(frame, label=TARGET.label, time="as_of", visitor="user_id", weeks=TARGET.weeks)
-    if not grounds.met:
-        return grounds.message
-    try:
-        return steps.fit(frame, TARGET, grounds.learners)
-    except TrainingError as error:
-        return str(error)
+def with_truth(frame: pd.DataFrame, shop: Simulation) -> pd.DataFrame:
+    """A training table with the column `p_conversion_7d`, the best possible prediction."""
+    truth = shop.truth([moment.to_pydatetime() for moment in sorted(frame["as_of"].unique())])
+    return frame.merge(truth, on=["user_id", "as_of"], how="left", validate="one_to_one")
+
+
+def learned(frame: pd.DataFrame, seed: int, sizes: Iterable[int] = SIZES) -> list[dict[str, Any]]:
+    """Models of so many examples each (or of all there are), beside the truth on the newest cut-off.
+
+    They learn from the cut-offs before it, as the daily run does, and from visitors drawn at random with all their
+    examples, so that a smaller table is that of a smaller shop.
+    """
+    newest = frame["as_of"] == frame["as_of"].max()
+    earlier, judged = frame[~newest], frame[newest]
+    y, truth = judged[TARGET.label].to_numpy(dtype="int8"), judged["p_conversion_7d"].to_numpy()
+    found: list[dict[str, Any]] = []
+    for size in sizes:
+        examples = _of_some_visitors(earlier, size, seed)
+        model = steps.fit(examples, TARGET, ("regression", "boosting"))
+        figures = compared(y, model.predict(judged), truth, float(earlier[TARGET.label].mean()))
+        found.append({"examples": len(examples), "algorithm": model.kind, **figures, "newcomers": _newcomers(model)})
+    return found
+
+
+def _of_some_visitors(frame: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
+    """All examples of visitors drawn at random, together at most so many."""
+    together = frame.groupby("user_id").size().sample(frac=1, random_state=seed).cumsum()
+    return frame[frame["user_id"].isin(together.index[together <= rows])]
+
+
+def _newcomers(model: Propensity) -> dict[str, float] | None:
+    """How the trial went for visitors whom the training had not seen."""
+    unseen = model.trial.unseen if model.trial else None
+    if unseen is None:
+        return None
+    return {"examples": unseen.n, "roc_auc": unseen.roc_auc, "expected": unseen.mean_score, "came": unseen.base_rate}
 
 
 def compared(y: np.ndarray, p: np.ndarray, truth: np.ndarray, base_rate: float) -> dict[str, Any]:
     """Figures of a model beside those of the truth on the same rows, all of shape (n,).
 
     `share` compares expected losses under the truth, in which the chance of what happened to happen is gone; the
-    calibration and the deciles are those of what happened. `p_deciles` is how often right scores would leave as many
-    deciles outside their interval or more.
+    calibration and the deciles are those of what happened. The truth itself has fewer than nine of ten deciles within
+    their 95 % intervals about once in twelve times, by chance: hence `deciles_of_truth` and `mean_error_by_decile`,
+    the error of the mean score of each tenth against its mean true probability, as a share of it.
     """
 
     def expected_loss(scores: np.ndarray) -> float:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -99,7 +100,12 @@ def simulation(visitors: int, days: int, seed: int, *, end: str, signal: bool = 
         seed,
         timezone=ZONE,
         domain=DOMAIN,
-        end=pd.Timestamp(end, tz="UTC").to_pydatetime(),
+        end=moment(end),
         signal=signal,
-        change_at=pd.Timestamp(change, tz="UTC").to_pydatetime() if change else None,
+        change_at=moment(change) if change else None,
     )
+
+
+def moment(text: str) -> datetime:
+    """A time in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

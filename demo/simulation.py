@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from demo.behaviour import CHANGED, USUAL, Behaviour, new_profile, without_signal
+from demo.behaviour import CHANGED, USUAL, Behaviour, Parameters, new_profile, without_signal
 from demo.browsing import EVENT, Counters, browse, crawl
 from demo.delivery import deliver, deliver_crawls
 from demo.events import Event, Formatter
@@ -39,6 +39,7 @@ class Simulation:
         end: Nothing is received at or after this moment. Timezone-aware.
         signal: False makes every visitor's chances the same at every hour, so that nothing can be predicted.
         change_at: From the first site midnight at or after this moment on, visitors follow `behaviour.CHANGED`.
+        usual: What visitors do otherwise.
 
     Raises:
         ValueError: No visitors or days, a moment without a timezone, or a timezone whose clocks move by a part of an
@@ -56,6 +57,7 @@ class Simulation:
         end: datetime,
         signal: bool = True,
         change_at: datetime | None = None,
+        usual: Parameters = USUAL,
     ) -> None:
         if visitors < 1 or days < 1:
             raise ValueError(f"A simulation needs at least one visitor and one day, not {visitors} and {days}.")
@@ -76,15 +78,16 @@ class Simulation:
             self.end.isoformat(),
             signal,
             change_at and change_at.timestamp(),
+            *([usual] if usual != USUAL else []),
         )
         self._names = Names(repr(run))
         self._entropy = self._names.salt("chance")
         self._formatter = Formatter(domain, self._names)
-        usual, changed = (
-            Behaviour.of(parameters if signal else without_signal(parameters)) for parameters in (USUAL, CHANGED)
+        before, after = (
+            Behaviour.of(parameters if signal else without_signal(parameters)) for parameters in (usual, CHANGED)
         )
         starts = [self.start + timedelta(hours=int(cell)) for cell in self._grid.day_starts[:-1]]
-        self._behaviour = [changed if change_at is not None and start >= change_at else usual for start in starts]
+        self._behaviour = [after if change_at is not None and start >= change_at else before for start in starts]
 
     def events(self, progress: Progress | None = None) -> Iterator[Event]:
         """Every event in order of `received_at`; memory holds no more than a few days of them."""

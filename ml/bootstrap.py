@@ -34,8 +34,8 @@ def mean_bound(
     """One-sided percentile bounds of the mean of ``differences``, shape (n,).
 
     Rows of one ``cluster`` (any hashable ids, shape (n,)) are drawn together, since the same visitor in
-    several weeks is not several witnesses. Method: cluster bootstrap of a ratio of sums, Davison and
-    Hinkley, "Bootstrap Methods and their Application" (1997), section 3.8.
+    several weeks is not several witnesses; rows without an id stand for themselves. Method: cluster bootstrap of a
+    ratio of sums, Davison and Hinkley, "Bootstrap Methods and their Application" (1997), section 3.8.
 
     Raises:
         ValueError: There are no rows, or lengths differ.
@@ -50,7 +50,9 @@ def mean_bound(
         if len(cluster) != values.size:
             raise ValueError("The clusters and the differences differ in length.")
         codes, uniques = pd.factorize(np.asarray(cluster))
-        clusters = len(uniques)
+        nameless = codes < 0
+        codes[nameless] = len(uniques) + np.arange(nameless.sum())
+        clusters = len(uniques) + int(nameless.sum())
     if clusters > MAX_BLOCKS:
         blocks = rng.permutation(clusters) % MAX_BLOCKS
         codes = blocks[codes]

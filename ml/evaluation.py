@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 from scipy.stats import binom
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -79,8 +80,8 @@ def losses(y: np.ndarray, p: np.ndarray | float) -> np.ndarray:
 
 
 def report(
-    y: np.ndarray,
-    p: np.ndarray,
+    y: ArrayLike,
+    p: ArrayLike,
     *,
     visitor: np.ndarray | None = None,
     base_rate: float | None = None,
@@ -211,9 +212,12 @@ def deciles(y: np.ndarray, p: np.ndarray) -> tuple[Decile, ...]:
     return tuple(groups)
 
 
-def _checked(y: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    outcomes = np.asarray(y, dtype="float64")
-    scores = np.asarray(p, dtype="float64")
+def _checked(y: ArrayLike, p: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        outcomes = np.asarray(y, dtype="float64")
+        scores = np.asarray(p, dtype="float64")
+    except (TypeError, ValueError) as error:
+        raise ValueError("Outcomes and probabilities must be numbers, and none may be missing.") from error
     if outcomes.ndim != 1 or outcomes.shape != scores.shape:
         raise ValueError("Outcomes and probabilities must be two lists of the same length.")
     if outcomes.size == 0:

@@ -89,7 +89,7 @@ def fit(
         numeric: Numeric columns.
         categorical: Text columns.
         label: Outcome, 0/1 or boolean; null while unknown.
-        time: When the features were taken; at least three different values.
+        time: When the features were taken, dates or times; at least three different ones.
         visitor: Column of ids that repeat over rows, for honest bounds and for judging newcomers apart.
         horizon: A row serves a period only if its label was known before the next period began.
         learners: Of "regression" and "boosting", those there are examples enough for (see ``ml.gate``).
@@ -100,11 +100,14 @@ def fit(
         TrainingError: A column is missing or of the wrong kind, there are fewer than three times, or a period
             lacks one of the outcomes.
     """
+    unknown = set(learners) - set(rivals.LEARNERS)
+    if unknown:
+        raise TrainingError(f"No such learner: {', '.join(sorted(unknown))}; there are {', '.join(rivals.LEARNERS)}.")
     table = _checked(frame, (*numeric, *categorical), label, time, visitor)
     try:
         x = serving.prepare(table, numeric, categorical)
     except (TypeError, ValueError) as error:
-        raise TrainingError(f"A numeric column holds something that is no number: {error}") from error
+        raise TrainingError(f"A column holds what cannot be learned from: {error}") from error
     y = table[label].to_numpy(dtype="int8")
     first, second, third = periods(table[time], horizon)
     for name, part in (("earliest", first), ("middle", second), ("newest", third)):
@@ -183,11 +186,17 @@ def periods(times: pd.Series, horizon: timedelta) -> tuple[np.ndarray, np.ndarra
 def _checked(frame: pd.DataFrame, features: Sequence[str], label: str, time: str, visitor: str | None) -> pd.DataFrame:
     """The rows whose outcome is known, under their positions in ``frame``."""
     wanted = [*features, label, time, *([visitor] if visitor else [])]
+    if not features:
+        raise TrainingError("No feature is named, so there is nothing to learn from.")
+    if pd.Index(wanted).inferred_type != "string":
+        raise TrainingError("Columns must have names of text; frame.rename(columns=str) gives them.")
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
         raise TrainingError(f"The table lacks the column(s) {', '.join(missing)}.")
     if len(set(wanted)) < len(wanted):
         raise TrainingError("A column is named twice; the label, the time and the id cannot be features too.")
+    if not frame.columns[frame.columns.isin(wanted)].is_unique:
+        raise TrainingError("The table has two columns of one name.")
     table = frame[wanted].set_axis(pd.RangeIndex(len(frame)), axis=0)
     table = table[table[label].notna()]
     if table.empty:
@@ -196,7 +205,24 @@ def _checked(frame: pd.DataFrame, features: Sequence[str], label: str, time: str
         raise TrainingError(f"Some rows have no time in {time}; leave them out.")
     if not table[label].isin([0, 1]).all():
         raise TrainingError(f"The label {label} must be 0 or 1, true or false.")
-    return table
+    return table.assign(**{time: _moments(table[time])})
+
+
+def _moments(times: pd.Series) -> pd.Series:
+    """Dates and times as a database or a file hands them over; those with timezones in UTC."""
+    if pd.api.types.is_numeric_dtype(times):
+        raise TrainingError(
+            f"The times in {times.name} are numbers; make dates of them, as by pd.to_datetime(years, format='%Y') "
+            "or pd.to_datetime(seconds, unit='s')."
+        )
+    try:
+        texts = times.astype(str) if isinstance(times.dtype, pd.PeriodDtype) else times
+        aware = isinstance(texts.dtype, pd.DatetimeTZDtype) or any(
+            getattr(one, "tzinfo", None) is not None for one in texts.head(1)
+        )
+        return pd.to_datetime(texts, utc=aware)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f"The times in {times.name} cannot be read as dates: {error}") from error
 
 
 def _margins(estimators: dict[str, Pipeline], x: pd.DataFrame) -> dict[str, np.ndarray]:

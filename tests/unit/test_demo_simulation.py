@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
+from demo.behaviour import CHANGED
 from demo.delivery import RESENT_SHARE
 from demo.simulation import Simulation
 from warehouse.events.enrichment import parse_user_agent
@@ -21,7 +22,7 @@ Event = dict[str, Any]
 
 
 def run(visitors: int = 1_500, days: int = 30, seed: int = 7, **changes: Any) -> Simulation:
-    settings = {"timezone": "Europe/Berlin", "domain": "shop.example", "end": END, **changes}
+    settings: dict[str, Any] = {"timezone": "Europe/Berlin", "domain": "shop.example", "end": END, **changes}
     return Simulation(visitors, days, seed, **settings)
 
 
@@ -53,6 +54,7 @@ def test_the_same_run_gives_the_same_events(events: list[Event]) -> None:
         {"end": END + timedelta(days=1)},
         {"signal": False},
         {"change_at": END - timedelta(days=3)},
+        {"usual": CHANGED},
     ],
     ids=lambda change: next(iter(change)),
 )

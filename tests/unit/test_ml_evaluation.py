@@ -85,6 +85,7 @@ def test_one_outcome_only_has_no_ranking() -> None:
         ([0, 1], [0.5, 1.5], "between 0 and 1"),
         ([0, 1], [0.5, float("nan")], "missing"),
         ([0, float("nan")], [0.5, 0.5], "not known"),
+        (["no", "yes"], [0.5, 0.5], "must be numbers"),
     ],
 )
 def test_bad_input_is_named(y: list[float], p: list[float], words: str) -> None:

@@ -148,17 +148,60 @@ def test_without_text_or_without_numbers() -> None:
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        lambda frame: frame.convert_dtypes(dtype_backend="pyarrow"),
+        lambda frame: frame.convert_dtypes().astype({"country": "category", "sold": "boolean"}),
+        lambda frame: frame.assign(day=frame["day"].astype(str), always_one=True),
+        lambda frame: frame.assign(day=frame["day"].dt.tz_localize("Asia/Tokyo")),
+        lambda frame: frame.assign(day=frame["day"].dt.to_period("D")),
+        lambda frame: frame.set_axis([0] * len(frame)).sample(frac=1, random_state=1),
+    ],
+)
+def test_other_types_of_the_same_table_give_the_same_probabilities(change) -> None:
+    frame = odd_table().drop(columns="income").head(1_500)
+    columns = ODD | {"numeric": ["age", "always_one", "ratio"], "learners": ("regression",)}
+    usual, other = (training.fit(one, **columns) for one in (frame, change(frame)))
+    assert artifacts.loads(artifacts.dumps(other).content).data_until.date() == usual.data_until.date()
+    assert np.allclose(other.predict(change(frame)).mean(), usual.predict(frame).mean(), rtol=0.1)
+
+
+def test_rows_without_an_id_stand_for_themselves() -> None:
+    frame = odd_table().assign(buyer=[f"b{row}" if row % 3 else None for row in range(3_000)])
+    trial = training.fit(frame, **ODD, visitor="buyer", learners=("regression",)).trial
+    assert trial is not None
+    assert trial.chosen.advantage.clusters == trial.chosen.n
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda frame: frame.drop(columns="age"), "lacks the column"),
+        (lambda frame: pd.concat([frame, frame[["age"]]], axis=1), "two columns of one name"),
+        (lambda frame: frame.assign(day=range(len(frame))), "are numbers; make dates"),
+        (lambda frame: frame.assign(day="soon"), "cannot be read as dates"),
         (lambda frame: frame.assign(sold=None), "No row has a known outcome"),
         (lambda frame: frame.assign(sold=2), "must be 0 or 1"),
         (lambda frame: frame.assign(sold=0), "both outcomes"),
         (lambda frame: frame.assign(day=pd.Timestamp("2024-01-01")), "Three different times"),
         (lambda frame: frame.assign(day=frame["day"].where(frame.index > 5)), "have no time"),
-        (lambda frame: frame.assign(age="old"), "no number"),
+        (lambda frame: frame.assign(age="old"), "cannot be learned from: .* 'old'"),
     ],
 )
 def test_what_cannot_be_learned_from_is_named(change, words: str) -> None:
     with pytest.raises(TrainingError, match=words):
         training.fit(change(odd_table()), **ODD)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"numeric": [], "categorical": []}, "No feature is named"),
+        ({"numeric": ["age", "age"]}, "named twice"),
+        ({"numeric": [3]}, "names of text"),
+        ({"learners": ("forest",)}, "No such learner: forest"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_named(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(TrainingError, match=words):
+        training.fit(odd_table(), **(ODD | settings))

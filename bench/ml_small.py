@@ -1,0 +1,85 @@
+"""A small site at several ages: the message until there are grounds, the regression from then on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bench.ml_truth import END
+from bench.ml_world import DOMAIN, TARGET, ZONE, Say, World, moment, world
+from demo.behaviour import USUAL
+from demo.simulation import Simulation
+from ml import artifacts, evaluation
+from orchestration.defs.propensity import steps
+from warehouse import propensity
+from warehouse.database import connect
+
+NEW_A_DAY = 108
+AGES = (4, 8, 12, 16, 26)
+QUIET = replace(
+    USUAL,
+    rho=tuple(0.3 * rate for rate in USUAL.rho),
+    b=(*USUAL.b[:4], USUAL.b[4] - 0.55, USUAL.b[5] - 0.55),
+)
+"""Few come back and few convert: with so many new visitors a day, about 200 come on a day and 2 % of them convert."""
+
+
+def run(say: Say) -> dict[str, Any]:
+    """What the daily run tells such a site after so many weeks; the sites share a warehouse."""
+    shops = {
+        f"weeks-{weeks}": Simulation(
+            NEW_A_DAY * 7 * weeks, 7 * weeks, weeks, timezone=ZONE, domain=DOMAIN, end=moment(END), usual=QUIET
+        )
+        for weeks in AGES
+    }
+    with world(say) as place:
+        for site_id, shop in shops.items():
+            say(f"{site_id}: {place.bring_in(site_id, shop.events()):,} events")
+        say(f"features built in {place.build(fresh=True):.0f} s")
+        return {"sites": [_told(place, site_id, shop, say) for site_id, shop in shops.items()]}
+
+
+def _told(place: World, site_id: str, shop: Simulation, say: Say) -> dict[str, Any]:
+    with connect(place.url) as connection:
+        traffic = connection.execute(
+            "select avg(visitors), sum(converted_visitors)::float / sum(visitors) from"
+            " (select count(distinct user_id) as visitors, count(distinct user_id) filter (where conversion_count > 0)"
+            " as converted_visitors from marts.sessions where site_id = %s"
+            " group by session_date having count(*) > 20) as days",
+            [site_id],
+        ).fetchone() or (0, 0)
+        trained = steps.train(connection, site_id, TARGET, min_positives=300, pages=place.folder / "reports")
+        scored = steps.score(connection, site_id, TARGET)
+        found: dict[str, Any] = {
+            "site": site_id,
+            "visitors_a_day": round(float(traffic[0]), 1),
+            "converting": round(float(traffic[1]), 4),
+            "decision": trained.decided.decision,
+            "algorithm": trained.decided.algorithm,
+            "scores": scored.visitors if scored else 0,
+            "reason": trained.decided.reason,
+        }
+        if scored:
+            champion = propensity.champion(connection, site_id, TARGET.name)
+            assert champion is not None
+            model = artifacts.loads(propensity.artifact(connection, site_id, TARGET.name, champion.version))
+            today = propensity.scoring_frame(connection, site_id)
+            truth = shop.truth([scored.as_of])
+            both = today.merge(truth, on=["user_id", "as_of"], how="left", validate="one_to_one")
+            best = both["p_conversion_7d"].to_numpy()
+            found |= {
+                "expected": scored.expected,
+                "expected_best": round(float(best.sum()), 1),
+                "slope_against_truth": _slope(best, model.predict(today)),
+            }
+    say(", ".join(f"{name} {value}" for name, value in found.items()))
+    return found
+
+
+def _slope(truth: np.ndarray, p: np.ndarray) -> float:
+    """The calibration slope that outcomes of these true probabilities have in the mean."""
+    copies = 200
+    y = np.random.default_rng(0).random((copies, len(p))) < truth
+    return evaluation.calibration(y.ravel(), np.tile(p, copies))[0]
