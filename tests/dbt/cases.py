@@ -22,8 +22,16 @@ ANCHORS = [
 ]
 GAPS = [0, 0, 10, 300, 1799, 1800, 1801, 3600, 86_400]
 LATE = [0, 0, 1, 70, 3_600, 86_400, 30 * 86_400]
-TYPES = ["page_view", "page_view", "page_view", "click", "page_leave", "add_to_cart", "form_abandon", "form_submit"]
-TYPES += ["purchase", "signup", "identify"]
+# How far a sender's clock is off: not enough to count, hours, and so far that its time is not taken.
+SKEWS = [0, 0, 0, 30, -7_200, 90_000, -40 * 86_400]
+TYPES = ["page_view"] * 4 + ["click", "scroll", "page_leave", "page_leave", "web_vitals", "add_to_cart", "form_start"]
+TYPES += ["form_abandon", "form_submit", "form_submit", "purchase", "purchase", "signup", "identify", "identify"]
+# The site's own, two that pass customers on (a payment page, a domain that the site has at times), two that bring some.
+REFERRERS = [None] * 6 + ["shop.ru", "pay.yookassa.ru", "blog.other.ru", "ya.ru", "vk.com"]
+CAMPAIGNS: list[dict[str, str]] = [{}] * 8
+CAMPAIGNS += [{"utm_source": "mail", "utm_medium": "email"}, {"utm_source": "yandex", "utm_medium": "cpc"}]
+CAMPAIGNS += [{"utm_source": "yandex", "utm_medium": "cpc", "utm_term": "boots"}]
+DOMAINS = [["shop.ru"], ["shop.ru", "other.ru"]]
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,12 @@ class Site:
 
     Attributes:
         timezones: Before and after the last delivery.
+        domains: Before and after the last delivery.
         events: Rows of public.events without `site_id`, with the number of their delivery as `delivery`.
     """
 
     timezones: tuple[str, str]
+    domains: tuple[list[str], list[str]]
     events: list[dict[str, Any]]
 
 
@@ -44,15 +54,20 @@ def _payload(draw: st.DrawFn, event_type: str) -> dict[str, Any]:
     payload: dict[str, Any] = {}
     if event_type == "page_view":
         payload = draw(st.sampled_from([{}, {"page_view_id": "p1"}, {"page_view_id": "p2"}]))
+        payload = payload | draw(st.sampled_from([{}, {}, {}, {"click_ids": {"yclid": "1"}}]))
     if event_type == "click":
         payload = {"click": {"x": 1, "y": 2}}
-    if event_type == "page_leave":
+    if event_type in ("scroll", "page_leave"):
         seconds = draw(st.sampled_from([0, 4.5, 30]))
-        payload = {"page_view_id": "p1", "timing": {"timeOnPage": seconds, "engagedTime": seconds}}
+        payload = {"timing": {"timeOnPage": seconds, "engagedTime": seconds}}
+        payload |= {"scroll": {"scrollPercent": draw(st.sampled_from([0, 40, 100]))}}
+        payload |= draw(st.sampled_from([{}, {"page_view_id": "p1"}, {"page_view_id": "p2"}]))
     if event_type.startswith("form"):
         payload = {"form": {"id": "f"} | draw(st.sampled_from([{}, {"tranid": "9:1"}, {"tranid": "2"}]))}
     if event_type == "purchase":
-        payload = {"order": {"id": draw(st.sampled_from(["o1", "o2", "o3"])), "amount": 10, "currency": "RUB"}}
+        order = draw(st.sampled_from([{"amount": 10, "currency": "RUB"}, {"amount": 25.5}]))
+        payload = {"order": {"id": draw(st.sampled_from(["o1", "o2", "o3"]))} | order}
+        payload |= draw(st.sampled_from([{}, {"form": {"id": "f", "tranid": "2"}}]))
     if event_type in ("identify", "form_submit", "purchase"):
         identities = [{"email_sha256": "aa"}, {"email_sha256": "bb"}, {"external_id": "7"}]
         identities += [{"external_id": "7", "email_sha256": "bb"}, *[{"x": "y"}] * 3]
@@ -72,6 +87,9 @@ def sites(draw: st.DrawFn) -> Site:
         event_type = draw(st.sampled_from(TYPES))
         is_webhook = event_type in ("form_submit", "purchase") and draw(st.booleans())
         received_at = at + timedelta(seconds=draw(st.sampled_from(LATE)))
+        skew = timedelta(seconds=draw(st.sampled_from(SKEWS)))
+        # as landing does: a time that cannot be is replaced by that of the arrival
+        is_credible = timedelta(hours=-25) <= received_at - at - skew <= timedelta(days=35)
         event = {
             "event_id": number,
             "user_id": draw(st.sampled_from(["a", "b", "c", "d", None])),
@@ -79,14 +97,16 @@ def sites(draw: st.DrawFn) -> Site:
             "event_type": event_type,
             "source": "webhook" if is_webhook else "api",
             "is_bot": draw(st.integers(0, 9)) == 0,
-            "created_at": at,
-            "client_created_at": at,
-            "sent_at": draw(st.sampled_from([None, received_at, received_at - timedelta(hours=2)])),
+            "created_at": at + skew if is_credible else received_at,
+            "client_created_at": draw(st.sampled_from([at + skew] * 5 + [None])),
+            "sent_at": draw(st.sampled_from([received_at + skew] * 3 + [None])),
             "received_at": received_at,
             "page_host": "shop.ru",
             "page_path": draw(st.sampled_from(["/", "/p"])),
-            "referrer_host": draw(st.sampled_from([None, None, "shop.ru", "ya.ru"])),
-            "utm_source": draw(st.sampled_from([None, None, None, "mail"])),
+            "referrer_host": draw(st.sampled_from(REFERRERS)),
+            **dict.fromkeys(("utm_source", "utm_medium", "utm_term")),
+            **draw(st.sampled_from(CAMPAIGNS)),
+            "device_type": draw(st.sampled_from([None, "mobile", "desktop"])),
             "payload": _payload(draw, event_type),
             "delivery": draw(st.integers(0, DELIVERIES - 1)),
         }
@@ -94,11 +114,15 @@ def sites(draw: st.DrawFn) -> Site:
         if draw(st.integers(0, 7)) == 0:  # sent again: the same row, under another time, by another visitor
             again = event | {"delivery": draw(st.integers(0, DELIVERIES - 1))}
             if draw(st.booleans()):
-                again["created_at"] = at + timedelta(minutes=draw(st.integers(-40, 40)))
+                again["created_at"] += timedelta(minutes=draw(st.integers(-40, 40)))
                 again["received_at"] = received_at + timedelta(minutes=draw(st.integers(-1, 1)))
                 again["user_id"] = draw(st.sampled_from([event["user_id"], "a", "b"]))
             events.append(again)
-    return Site((draw(st.sampled_from(ZONES)), draw(st.sampled_from(ZONES))), events)
+    return Site(
+        timezones=(draw(st.sampled_from(ZONES)), draw(st.sampled_from(ZONES))),
+        domains=(DOMAINS[0], draw(st.sampled_from([*DOMAINS, DOMAINS[0]]))),
+        events=events,
+    )
 
 
 def rows_of(site_id: str, site: Site, delivery: int, loaded_at: datetime) -> list[dict[str, Any]]:

@@ -13,11 +13,14 @@ from psycopg.rows import dict_row
 
 from tests.conftest import TEMPLATE
 from tests.dbt.dbt_project import run_dbt
-from tests.dbt.events import add_sites, hostile_events, insert_events
+from tests.dbt.events import LOG_SITE, add_sites, crowded_events, hostile_events, insert_events
+from tests.e2e.sample_log import SAMPLE_LOG
 from warehouse.database import connect, replace_in_url
 from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.events.imports import import_file
 
 DATABASE = "models"
+HASH_KEY = "key"
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Models:
 
 @pytest.fixture(scope="session")
 def models(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
-    """Hostile events, built with every test of dbt, unit tests too."""
+    """Hostile events, shared identifiers and a real log, built with every test of dbt, unit tests too."""
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute(
             sql.SQL("create database {} template {}").format(sql.Identifier(DATABASE), sql.Identifier(TEMPLATE))
@@ -42,6 +45,8 @@ def models(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathF
         add_sites(connection)
         connection.execute("select ops.make_month('2026-10-01')")
         insert_events(connection, hostile_events(seed=7, visits=900))
+        insert_events(connection, crowded_events())
+        import_file(url, SAMPLE_LOG, site_id=LOG_SITE, format="access-log", hash_key=HASH_KEY)
         run_dbt(url, tmp_path_factory.mktemp("dbt"), "build")
         connection.row_factory = dict_row  # type: ignore[assignment]
         yield Models(connection)  # type: ignore[arg-type]

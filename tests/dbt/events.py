@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,11 +12,19 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-SITES = {
+HOSTILE_SITES = {
     "moscow": ("Europe/Moscow", ["shop.ru"]),
     "york": ("America/New_York", ["shop.ru", "www.other.com"]),
     "nowhere": ("No/Such_Zone", []),
 }
+# The site of a real log, and one whose visitors share identifiers.
+LOG_SITE, CROWDED_SITE = "blog", "crowded"
+SITES: dict[str, tuple[str, list[str]]] = HOSTILE_SITES | {
+    LOG_SITE: ("America/Los_Angeles", ["semicomplete.com"]),
+    CROWDED_SITE: ("UTC", ["shop.ru"]),
+}
+# The variable `identifier_visitor_bound` of the project.
+BOUND = 25
 # Over a month's end, and over the end of summer time in New York on 1 November.
 BEGIN = datetime(2026, 10, 2, 12, tzinfo=UTC)
 DAYS = 40
@@ -52,7 +62,7 @@ def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     shared = [_uuid(rng) for _ in range(4)]
     for _ in range(visits):
-        site = rng.choice(list(SITES))
+        site = rng.choice(list(HOSTILE_SITES))
         user = rng.choice([None, *[f"visitor {number}" for number in range(12)]])
         session = rng.choice([None, rng.choice(shared), *[_uuid(rng) for _ in range(4)]])
         at = BEGIN + timedelta(seconds=rng.randint(0, DAYS * 86_400))
@@ -94,6 +104,48 @@ def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
                     event | {"created_at": event["created_at"] + later, "received_at": event["received_at"] + later}
                 )
     rng.shuffle(events)
+    return events
+
+
+def crowded_events() -> list[dict[str, Any]]:
+    """Identifiers of as many visitors as may share one, and of one more.
+
+    Each visitor, `<kind> <visitors> <number>`, says it twice; orders and transactions also come by a webhook, which is
+    a visitor of its own.
+    """
+    rng = random.Random(1)
+    payloads: dict[str, tuple[str, dict[str, Any]]] = {
+        "external": ("identify", {"identity": {"external_id": "{}"}}),
+        "email": ("form_submit", {"form": {"id": "f"}, "identity": {"email_sha256": "{}"}}),
+        "order": ("purchase", {"order": {"id": "{}", "amount": 5, "currency": "RUB"}}),
+        "transaction": ("form_submit", {"form": {"id": "f", "tranid": "{}"}}),
+    }
+    events: list[dict[str, Any]] = []
+    for kind, (event_type, payload) in payloads.items():
+        for visitors in (BOUND, BOUND + 1):
+            body = json.loads(json.dumps(payload).replace("{}", f"{kind} {visitors}"))
+            has_webhook = kind in ("order", "transaction")
+            users = [f"{kind} {visitors} {number}" for number in range(visitors - has_webhook)]
+            for number, user in enumerate([*users, *users, *([None] if has_webhook else [])]):
+                at = BEGIN + timedelta(minutes=number)
+                session = None if user is None else UUID(bytes=hashlib.md5(user.encode()).digest())
+                events.append(
+                    {
+                        "event_id": _uuid(rng),
+                        "site_id": CROWDED_SITE,
+                        "user_id": user,
+                        "session_id": session,
+                        "event_type": event_type,
+                        "source": "api" if user else "webhook",
+                        "created_at": at,
+                        "client_created_at": at,
+                        "sent_at": at,
+                        "received_at": at,
+                        "page_host": "shop.ru",
+                        "page_path": "/thanks",
+                        "payload": body,
+                    }
+                )
     return events
 
 

@@ -7,6 +7,7 @@ one parsed project, with low bounds, so that quarantines and identifiers of too 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,18 @@ from warehouse.embedded_postgres import EmbeddedPostgres
 
 BOUNDS = "{visitor_event_bound: 11, session_hours_bound: 1, identifier_visitor_bound: 2}"
 BUILD = ["build", "--exclude-resource-types", "unit_test", "test", "--vars", BOUNDS]
+# Beside the seeds of the project: strict order, paths, four steps, a site's own; goals of a page and of a worth.
+MORE_SEEDS = {
+    "funnels": [
+        "strict,Strict,,1,Home,page_view,/,1,strict",
+        "strict,Strict,,2,Page,page_view,/p%,1,strict",
+        "strict,Strict,,3,Form,form_start,,1,strict",
+        "strict,Strict,,4,Sent,form_submit,/p,1,strict",
+        "own,Own,site-1,1,Any page,page_view,,0.5,strict",
+        "own,Own,site-1,2,Another,page_view,,0.5,strict",
+    ],
+    "goals": ["page,Page,,page_view,/p,,", "big,Large order,,purchase,,,20", "own,Own,site-1,form_submit,,f,"],
+}
 LIST = "model.tilda_analytics.int_affected_visitors"
 LOADED = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -37,8 +50,13 @@ LOADED = datetime(2026, 11, 20, tzinfo=UTC)
 class Builds:
     """Runs of dbt on databases of one server, in this process."""
 
-    def __init__(self, target: Path) -> None:
-        self.target = target
+    def __init__(self, folder: Path) -> None:
+        self.target = folder / "target"
+        self.project = folder / "project"
+        shutil.copytree(PROJECT, self.project, ignore=shutil.ignore_patterns("target"))
+        for name, lines in MORE_SEEDS.items():
+            with (self.project / "seeds" / f"{name}.csv").open("a", encoding="utf-8") as seed:
+                seed.writelines(f"{line}\n" for line in lines)
         self.manifest: Manifest | None = None
 
     def parse(self, url: str) -> None:
@@ -64,7 +82,7 @@ class Builds:
 
     def _call(self, url: str, command: list[str]) -> dbtRunnerResult:
         command = [*command, "--quiet", "--log-level-file", "none"]
-        for option, place in {"project": PROJECT, "profiles": PROJECT}.items():
+        for option, place in {"project": self.project, "profiles": self.project}.items():
             command += [f"--{option}-dir", os.fspath(place)]
         command += ["--target-path", os.fspath(self.target), "--log-path", os.fspath(self.target)]
         before = dict(os.environ)
@@ -125,7 +143,8 @@ def _deliver(connection: psycopg.Connection, made: list[Site], delivery: int) ->
     if delivery == DELIVERIES - 1:
         for number, site in enumerate(made):
             connection.execute(
-                "update public.sites set timezone = %s where site_id = %s", [site.timezones[1], f"site-{number}"]
+                "update public.sites set timezone = %s, domains = %s where site_id = %s",
+                [site.timezones[1], site.domains[1], f"site-{number}"],
             )
     # every other site lies within the overlap of the next run
     rows = [
@@ -179,8 +198,11 @@ def _check(server: EmbeddedPostgres, folder: Path, made: list[Site], name: str) 
             with connection.transaction(), connection.cursor() as cursor:
                 cursor.executemany(
                     "insert into public.sites (site_id, name, domains, timezone, public_key)"
-                    " values (%s, 'Site', '{shop.ru}', %s, %s)",
-                    [(f"site-{number}", site.timezones[0], f"key-{number}") for number, site in enumerate(made)],
+                    " values (%s, 'Site', %s, %s, %s)",
+                    [
+                        (f"site-{number}", site.domains[0], site.timezones[0], f"key-{number}")
+                        for number, site in enumerate(made)
+                    ],
                 )
             _deliver(connection, made, 0)
         builds.run(url)

@@ -1,22 +1,24 @@
-"""Persons against connected components worked out again in plain Python."""
+"""Persons against connected components worked out again in plain Python; what too many share joins nobody."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 
 from tests.dbt.conftest import Models
+from tests.dbt.events import BOUND, CROWDED_SITE
 from tests.dbt.recomputed import prepare
 
 
-def test_shared_addresses_join_visitors(models: Models) -> None:
-    holders: dict[tuple[str, str], set[str]] = defaultdict(set)
+def test_shared_identifiers_join_visitors(models: Models) -> None:
+    holders: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for event in prepare(models.rows("select * from public.events")):
-        address = event["payload"].get("identity", {}).get("email_sha256")
-        if address:
-            holders[event["site_id"], address].add(event["user"])
+        for kind, value in (event["payload"] or {}).get("identity", {}).items():
+            holders[event["site_id"], kind, value].add(event["user"])
 
     person: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for (site, _), users in holders.items():
+    for (site, _, _), users in holders.items():
+        if len(users) > BOUND:
+            continue
         joined = {(site, user) for user in users}
         for visitor in list(joined):
             joined |= person.get(visitor, set())
@@ -34,3 +36,38 @@ def test_shared_addresses_join_visitors(models: Models) -> None:
     }
     assert modelled == {visitor: expected(visitor) for visitor in modelled}
     assert sum(user != who for (_, user), who in modelled.items()) > 5
+
+
+def test_what_too_many_visitors_share_joins_none(models: Models) -> None:
+    joined = models.rows(
+        "select regexp_replace(user_id, ' [0-9]+$', '') as visitors, count(distinct person_id)::int as persons"
+        f" from marts.sessions where site_id = '{CROWDED_SITE}' group by 1"
+    )
+    few, many = BOUND, BOUND + 1
+    assert {row["visitors"]: row["persons"] for row in joined} == {
+        f"external {few}": 1,
+        f"external {many}": many,
+        f"email {few}": 1,
+        f"email {many}": many,
+        # orders and forms tell who bought and wrote, not who somebody is; one of the visitors is the webhook
+        **{f"{kind} {visitors}": visitors - 1 for kind in ("order", "transaction") for visitors in (few, many)},
+    }
+
+
+def test_an_order_number_of_too_many_visitors_is_none(models: Models) -> None:
+    found = models.rows(
+        "select coalesce(order_id, transaction_id) as identifier, event_count::int,"
+        f" is_confirmed_by_webhook as confirmed from marts.conversions where site_id = '{CROWDED_SITE}' and coalesce(order_id, transaction_id) is not null"
+        " order by 1, 2 desc"
+    )
+    few, many = BOUND, BOUND + 1
+    one = [{"event_count": 2 * (few - 1) + 1, "confirmed": True}]
+    # each visitor's own is still one, however often it was reported; the webhook knows no visitor
+    many_of_them = [*[{"event_count": 2, "confirmed": False}] * (many - 1), {"event_count": 1, "confirmed": True}]
+    expected = [
+        {"identifier": f"{kind} {visitors}", **row}
+        for kind in ("order", "transaction")
+        for visitors, rows in ((few, one), (many, many_of_them))
+        for row in rows
+    ]
+    assert found == expected

@@ -11,13 +11,8 @@
 {%- set links = as_last_built('int_visitor_links') %}
 {%- set few_share_it -%}
 (
-                not links.is_identity or {{ var('identifier_visitor_bound') }} >= (
-                    select count(*) from (
-                        select from {{ links }} as sharing
-                        where sharing.site_id = links.site_id and sharing.link = links.link
-                        limit {{ var('identifier_visitor_bound') }} + 1
-                    ) as few
-                )
+                links.link like 'event:%'
+                or {{ visitors_who_share(links, 'links.site_id', 'links.link') }} <= {{ var('identifier_visitor_bound') }}
             )
 {%- endset %}
 

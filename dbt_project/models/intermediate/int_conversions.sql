@@ -27,19 +27,41 @@ goals as (
 
 ),
 
+linked as (
+
+    select
+        named.*,
+        {{ visitors_who_share(ref('int_visitor_links'), 'named.site_id', 'named.order_link') }} as order_visitors,
+        {{ visitors_who_share(ref('int_visitor_links'), 'named.site_id', 'named.transaction_link') }}
+            as transaction_visitors
+    from (
+        select
+            *,
+            case when event_type = 'purchase' then 'order:' || order_id end as order_link,
+            'transaction:' || transaction_id as transaction_link
+        from events
+        where event_type in (select goals.event_type from goals)
+    ) as named
+
+),
+
 matched as (
 
     select
         events.*,
         goals.goal_id,
         goals.goal_name,
-        -- What the browser and the webhook both know of one conversion
+        -- What the browser and the webhook both know of one conversion. What too many share is known of a visitor only.
         coalesce(
-            case when events.event_type = 'purchase' then 'order:' || events.order_id end,
-            'transaction:' || events.transaction_id,
+            case when events.order_visitors <= {{ var('identifier_visitor_bound') }} then events.order_link end,
+            case
+                when events.transaction_visitors <= {{ var('identifier_visitor_bound') }} then events.transaction_link
+            end,
+            events.order_link || ' ' || events.user_id,
+            events.transaction_link || ' ' || events.user_id,
             'event:' || events.event_id
         ) as conversion_key
-    from events
+    from linked as events
     inner join goals
         on
             events.event_type = goals.event_type

@@ -3,16 +3,11 @@
 {%- set identities -%}
     select links.site_id, links.user_id, links.link
     from {{ ref('int_visitor_links') }} as links
-    cross join lateral (
-        select count(*) as visitors from (
-            select from {{ ref('int_visitor_links') }} as sharing
-            where sharing.site_id = links.site_id and sharing.link = links.link
-            limit {{ var('identifier_visitor_bound') }} + 1
-        ) as few
-    ) as shared
     where
         links.is_identity
-        and shared.visitors between 2 and {{ var('identifier_visitor_bound') }}
+        and links.is_counted
+        and {{ visitors_who_share(ref('int_visitor_links'), 'links.site_id', 'links.link') }}
+        between 2 and {{ var('identifier_visitor_bound') }}
         and {{ of_affected_visitors() | replace('(site_id, user_id)', '(links.site_id, links.user_id)') }}
 {%- endset %}
 
