@@ -1,0 +1,66 @@
+"""A real log's sessions, by the models and by pandas from the log's lines, compared row for row and column by column.
+
+`python -m bench.access_log [FILE]` imports a log in Apache's combined format into an embedded Postgres of its own and
+builds the models; without FILE, the log that the demo brings. Differing rows are printed, and make it exit with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.dbt.access_log import differing, modelled_sessions, read_page_views, recompute_sessions
+from tests.dbt.dbt_project import run_dbt
+from warehouse import migrations
+from warehouse.database import connect
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.events.imports import import_file
+from warehouse.settings import PROJECT_ROOT
+from warehouse.sites import add_site
+
+SAMPLE_LOG = PROJECT_ROOT / "demo" / "data" / "semicomplete-access.log.gz"
+NO_TESTS = ("unit_test", "test")
+SITE, KEY = "blog", "key"
+
+
+def main() -> int:
+    """Compare and print; the number of differing rows decides."""
+    parser = argparse.ArgumentParser(prog="python -m bench.access_log", description=__doc__)
+    parser.add_argument("file", type=Path, nargs="?", default=SAMPLE_LOG, help="the log, packed with gzip or not")
+    parser.add_argument("--domain", default="semicomplete.com", help="of the site that the log is of")
+    parser.add_argument("--timezone", default="America/Los_Angeles", help="in which its days are cut")
+    options = parser.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="bench-access-log-") as folder:
+        server = EmbeddedPostgres(Path(folder) / "data", password=secrets.token_hex(8))
+        server.start(55500)
+        try:
+            server.ensure_database("log")
+            url = server.url("log")
+            migrations.migrate(url)
+            add_site(url, SITE, [options.domain], options.timezone)
+            result = import_file(url, options.file, site_id=SITE, format="access-log", hash_key=KEY)
+            run_dbt(url, Path(folder) / "dbt", "build", "--select", "+sessions", "--exclude-resource-types", *NO_TESTS)
+            with connect(url) as connection:
+                modelled = modelled_sessions(connection, SITE)
+        finally:
+            server.remove()
+    views = read_page_views(options.file, SITE, [options.domain], KEY)
+    expected = recompute_sessions(views, options.timezone)
+    others = differing(modelled, expected)
+    console.print(f"{result.lines:,} lines, {result.imported:,} page views, {result.bots:,} of them by crawlers")
+    console.print(f"{len(modelled):,} sessions of {modelled['user_id'].nunique():,} visitors by the models")
+    console.print(f"{len(expected):,} sessions of {expected['user_id'].nunique():,} visitors by pandas")
+    console.print(f"{len(modelled.columns) + 1} columns compared, {others.index.nunique():,} rows differ")
+    if len(others):
+        console.print(others.head(20).to_string())
+    return int(len(others) > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,201 @@
+"""Sessions of an access log worked out by pandas from its lines: nothing of the models, the database or the import.
+
+Shared with the platform on purpose are only the names of things: what counts as a file, who is a crawler, how a visitor
+and an event are called, and the lists of the seeds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+from uuid import UUID, uuid5
+
+import pandas as pd
+import psycopg
+
+from tests.dbt.dbt_project import PROJECT
+from warehouse.events.access_log import STATIC_EXTENSIONS
+from warehouse.events.enrichment import parse_user_agent
+from warehouse.events.ids import uuid_of
+
+LINE = r'^(\S+) .*?\[(.*?)\] "(\S+) (\S+)[^"]*" (\d+) \S+ "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)'
+UTM = ["utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"]
+IDLE = pd.Timedelta(minutes=30)
+
+
+@cache
+def _seed(name: str) -> pd.DataFrame:
+    return pd.read_csv(PROJECT / "seeds" / f"{name}.csv", keep_default_na=False)
+
+
+def _unescaped(text: str) -> str:
+    r"""Apache writes quotes as \" and what is not ASCII as \xhh."""
+    if "\\" not in text:
+        return text
+    return text.encode().decode("unicode_escape").encode("latin-1").decode(errors="replace")
+
+
+def _host(url: str) -> str | None:
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return None
+    return host.removeprefix("www.") if host else None
+
+
+def _texts(values: Iterable[str | None]) -> pd.Series:
+    """With None, and not NaN, for what is not there."""
+    return pd.Series([value or None for value in values], dtype=object)
+
+
+def _under(host: str, domains: list[str]) -> bool:
+    return any(f".{host}".endswith(f".{domain}") for domain in domains)
+
+
+def read_page_views(path: Path, site: str, domains: list[str], hash_key: str) -> pd.DataFrame:
+    """People's page views of a log in Apache's combined format, in the order in which they happened."""
+    text = path.read_bytes()
+    raw = pd.Series((gzip.decompress(text) if path.suffix == ".gz" else text).splitlines())
+    log = raw.str.decode("utf-8", "replace").str.extract(LINE)
+    log.columns = pd.Index(["address", "at", "method", "target", "status", "referrer", "agent"])
+    log["raw"] = raw
+    extension = log["target"].str.extract(r"^[^?#]*\.([^./?#]+)(?:[?#]|$)")[0].str.lower()
+    log = log[log["status"].isin(["200", "203", "304"]) & (log["method"] == "GET") & ~extension.isin(STATIC_EXTENSIONS)]
+    log = log.reset_index(drop=True)
+
+    # a line that stands in the log twice is two requests: among its like it is number 0, 1, …
+    copies = log.groupby("raw").cumcount()
+    views = pd.DataFrame(
+        {
+            "site_id": site,
+            "event_id": [
+                uuid_of("line", site, str(copy).encode(), line) for line, copy in zip(log["raw"], copies, strict=True)
+            ],
+            "at": pd.to_datetime(log["at"], format="%d/%b/%Y:%H:%M:%S %z", utc=True),
+            "path": [unquote(urlsplit(target).path) or "/" for target in log["target"].map(_unescaped)],
+        }
+    )
+    campaigns = [dict(reversed(parse_qsl(urlsplit(target).query))) for target in log["target"].map(_unescaped)]
+    for name in UTM:
+        views[name] = _texts(campaign.get(name, "").strip() for campaign in campaigns)
+
+    agents = ["" if agent == "-" else agent for agent in log["agent"].map(_unescaped)]
+    names = ["\0".join((site, address, agent)) for address, agent in zip(log["address"], agents, strict=True)]
+    views["user_id"] = [hmac.digest(hash_key.encode(), name.encode(), "sha256").hex()[:32] for name in names]
+    said = [parse_user_agent(agent) for agent in agents]
+    for name in ("device_type", "browser", "os"):
+        views[name] = [getattr(agent, name) or "unknown" for agent in said]
+
+    own = [*domains, *_seed("referrer_exclusions")["domain"]]
+    hosts = [_host(_unescaped(referrer)) for referrer in log["referrer"]]
+    views["referrer_domain"] = _texts(None if not host or _under(host, own) else host for host in hosts)
+    is_bot = [agent.is_bot or not named for agent, named in zip(said, agents, strict=True)]
+    return views[~pd.Series(is_bot, index=views.index)].sort_values(["at", "event_id"], kind="stable")
+
+
+def _number_sessions(history: pd.DataFrame) -> pd.Series:
+    """One visitor's sessions: 30 idle minutes end one, so does another campaign or another external referrer."""
+    numbers: list[int] = []
+    number, campaign, referrer, last = 0, None, None, None
+    for view in history.itertuples():
+        values = tuple(getattr(view, name) for name in UTM)
+        named = values if any(values) else None
+        other_source = (named and named != campaign) or (view.referrer_domain and view.referrer_domain != referrer)
+        if last is None or view.at - last > IDLE or other_source:
+            number, campaign, referrer = number + 1, named, view.referrer_domain
+        last = view.at
+        numbers.append(number)
+    return pd.Series(numbers, index=history.index)
+
+
+def _channel(session: Any) -> str:
+    """GA4's default channel groups for what a log can tell: a referrer, or the campaign of the page's address."""
+    source, medium, campaign = ((getattr(session, name) or "").lower() or None for name in UTM[:3])
+    tagged = bool(source or medium or campaign)
+    source = source or session.referrer_domain
+    if source is None and not tagged:
+        return "Direct"
+    kinds = _seed("channel_sources").set_index("source")["category"]
+    kind = kinds.get(source)
+    if kind is None and source:
+        labels = source.split(".")
+        parents = [".".join(labels[first:]) for first in range(1, len(labels))]
+        kind = next((kinds[parent] for parent in parents if parent in kinds.index), None)
+        kind = None if kind == "search" else kind
+    if re.fullmatch(r"(.*cp.*|ppc|retargeting|paid.*)", medium or ""):
+        paid = {"shopping": "Paid Shopping", "search": "Paid Search", "social": "Paid Social", "video": "Paid Video"}
+        return paid.get(kind or "", "Paid Other")
+    by_kind = {"shopping": "Organic Shopping", "social": "Organic Social", "video": "Organic Video"}
+    by_kind |= {"search": "Organic Search", "email": "Email"}
+    by_medium = {"organic": "Organic Search", "referral": "Referral", "email": "Email", "social": "Organic Social"}
+    by_medium |= {"affiliate": "Affiliates", "audio": "Audio", "sms": "SMS"}
+    channel = by_kind.get(kind or "") or by_medium.get(medium or "")
+    return channel or ("Unassigned" if tagged else "Referral")
+
+
+def recompute_sessions(views: pd.DataFrame, timezone: str) -> pd.DataFrame:
+    """What `marts.sessions` should hold, every column, by `session_id`."""
+    views = views.assign(
+        number=views.groupby("user_id", group_keys=False)[views.columns.tolist()].apply(_number_sessions)
+    )
+    by_session = views.groupby(["user_id", "number"], sort=False)
+    # the first row whole: GroupBy.first() would skip what is missing in it
+    first = by_session.head(1).set_index(["user_id", "number"])
+    sessions = first.drop(columns=["at", "path"]).assign(
+        started_at=first["at"],
+        ended_at=by_session["at"].max(),
+        event_count=by_session.size(),
+        page_views=by_session.size(),
+        landing_page=first["path"],
+        exit_page=by_session.tail(1).set_index(["user_id", "number"])["path"],
+    )
+    sessions = sessions.reset_index().drop(columns="number")
+    # events without a session of their own: named by the visitor and the first event
+    sessions["session_id"] = [
+        uuid5(UUID(hashlib.md5(f"{row.site_id}\x1f{row.user_id}".encode()).hexdigest()), str(row.event_id))
+        for row in sessions.itertuples()
+    ]
+    sessions = sessions.drop(columns="event_id").sort_values(["started_at", "session_id"])
+    sessions["duration_seconds"] = (sessions["ended_at"] - sessions["started_at"]).dt.total_seconds()
+    sessions["is_new_visitor"] = ~sessions.duplicated("user_id")
+    sessions["is_bounce"] = sessions["page_views"] < 2
+    sessions["channel"] = [_channel(row) for row in sessions.itertuples()]
+    sessions["session_date"] = sessions["started_at"].dt.tz_convert(timezone).dt.date
+    # a log tells of no attention, no conversion and no other device of the visitor
+    sessions = sessions.assign(
+        client_session_id=None, person_id=sessions["user_id"], engaged_seconds=0, conversion_count=0, revenue=0
+    )
+    return sessions.set_index("session_id").sort_index()
+
+
+def modelled_sessions(connection: psycopg.Connection, site: str) -> pd.DataFrame:
+    """What `marts.sessions` holds of a site, by `session_id`."""
+    with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
+        cursor.execute("select * from marts.sessions where site_id = %s", [site])
+        assert cursor.description
+        rows = pd.DataFrame(cursor.fetchall(), columns=[column.name for column in cursor.description], dtype=object)
+    return rows.set_index("session_id").sort_index()
+
+
+def differing(modelled: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
+    """Rows that are not the same in every column, or are on one side only."""
+    assert set(modelled.columns) == set(expected.columns)
+    both = modelled.index.intersection(expected.index)
+    left, right = (frame.loc[both, modelled.columns].astype(object) for frame in (modelled, expected))
+    same = (left == right) | (left.isna() & right.isna())
+    lonely = modelled.index.symmetric_difference(expected.index)
+    return pd.concat(
+        [
+            left[~same.all(axis=1)].assign(side="modelled"),
+            right[~same.all(axis=1)].assign(side="expected"),
+            modelled.loc[modelled.index.intersection(lonely)].assign(side="modelled only"),
+            expected.loc[expected.index.intersection(lonely)].assign(side="expected only"),
+        ]
+    )
