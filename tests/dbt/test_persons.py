@@ -57,7 +57,8 @@ def test_what_too_many_visitors_share_joins_none(models: Models) -> None:
 def test_an_order_number_of_too_many_visitors_is_none(models: Models) -> None:
     found = models.rows(
         "select coalesce(order_id, transaction_id) as identifier, event_count::int,"
-        f" is_confirmed_by_webhook as confirmed from marts.conversions where site_id = '{CROWDED_SITE}' and coalesce(order_id, transaction_id) is not null"
+        " is_confirmed_by_webhook as confirmed from marts.conversions"
+        f" where site_id = '{CROWDED_SITE}' and coalesce(order_id, transaction_id) is not null"
         " order by 1, 2 desc"
     )
     few, many = BOUND, BOUND + 1
