@@ -16,14 +16,14 @@ from orchestration.defs.propensity import steps
 from warehouse import propensity
 from warehouse.database import connect
 
-NEW_A_DAY = 108
-AGES = (4, 8, 12, 16, 26)
+NEW_A_DAY = 60
+AGES = (5, 12, 26)
 QUIET = replace(
     USUAL,
-    rho=tuple(0.3 * rate for rate in USUAL.rho),
-    b=(*USUAL.b[:4], USUAL.b[4] - 0.55, USUAL.b[5] - 0.55),
+    rho=tuple(0.7 * rate for rate in USUAL.rho),
+    b=(*USUAL.b[:4], USUAL.b[4] - 1.4, USUAL.b[5] - 1.4),
 )
-"""Few come back and few convert: with so many new visitors a day, about 200 come on a day and 2 % of them convert."""
+"""With so many new visitors a day about 200 come, counting those who return, and 2 % of them convert."""
 
 
 def run(say: Say) -> dict[str, Any]:

@@ -2,7 +2,7 @@ create table ml.model_versions (
     site_id text not null,
     target text not null,
     version text not null,
-    decision text not null check (decision in ('promoted', 'kept', 'refused')),
+    decision text not null check (decision in ('promoted', 'kept', 'refused', 'rolled_back')),
     is_champion boolean not null default false,
     reason text not null,
     algorithm text,
@@ -13,13 +13,16 @@ create table ml.model_versions (
     libraries jsonb not null default '{}',
     trained_from timestamptz,
     trained_to timestamptz,
+    history jsonb not null default '[]',
     created_at timestamptz not null default now(),
     primary key (site_id, target, version),
     check (not is_champion or artifact is not null)
 );
 comment on table ml.model_versions is 'Every model that was trained, with the decision about it and the reason.';
 comment on column ml.model_versions.decision is
-'promoted: became the champion; kept: the former one stays; refused: no grounds for scores.';
+'promoted: became the champion; kept: the former one stays; refused: no grounds for scores; '
+'rolled_back: a person took it out of use.';
+comment on column ml.model_versions.history is 'Every decision about this version, oldest first: at, decision, reason.';
 comment on column ml.model_versions.artifact is 'The fitted scikit-learn pipeline, saved with skops.';
 create unique index model_versions_champion on ml.model_versions (site_id, target) where is_champion;
 

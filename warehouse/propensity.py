@@ -20,7 +20,7 @@ from warehouse.queries import read_query
 SQL = Path(__file__).parent / "sql"
 SCORE_COLUMNS = ("site_id", "user_id", "target", "as_of", "score", "decile", "band", "reasons", "model_version")
 
-Decision = Literal["promoted", "kept", "refused"]
+Decision = Literal["promoted", "kept", "refused", "rolled_back"]
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,8 @@ def record_version(
 ) -> None:
     """Record a decision about a model; a promoted one becomes the champion in the same transaction.
 
-    The same version again renews its record: training is repeatable.
+    The same version again renews its record, since training is repeatable; a decision that is another than the last
+    one joins its history.
     """
     with connection.transaction():
         if decision == "promoted":
@@ -215,16 +216,22 @@ def record_version(
             """
             insert into ml.model_versions as v (
                 site_id, target, version, decision, is_champion, reason, algorithm, artifact, artifact_sha256,
-                features, metrics, libraries, trained_from, trained_to
-            ) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                features, metrics, libraries, trained_from, trained_to, history
+            ) values (
+                %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+                jsonb_build_array(jsonb_build_object('at', now(), 'decision', %s::text, 'reason', %s::text))
+            )
             on conflict (site_id, target, version) do update set
                 decision = excluded.decision, is_champion = v.is_champion or excluded.is_champion,
-                reason = excluded.reason, metrics = excluded.metrics, created_at = now()
+                reason = excluded.reason, metrics = excluded.metrics, created_at = now(),
+                history = v.history || case
+                    when (v.history -> -1) - 'at' = (excluded.history -> -1) - 'at' then '[]' else excluded.history
+                end
             """,
             [
                 site_id, target, version, decision, decision == "promoted", reason, algorithm, artifact,
                 artifact_sha256, _json(features or []), _json(metrics or {}), _json(libraries or {}),
-                trained_from, trained_to,
+                trained_from, trained_to, decision, reason,
             ],
         )  # fmt: skip
 

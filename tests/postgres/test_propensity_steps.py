@@ -11,6 +11,7 @@ import pytest
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target, load_targets
 from orchestration.defs.propensity import steps
 from tests.unit.ml_world import visitors
+from warehouse import model_versions
 from warehouse.database import connect
 
 CONVERSION = load_targets()["conversion_7d"]
@@ -68,10 +69,30 @@ def test_a_model_is_trained_described_and_scores_today(connection: psycopg.Conne
     store(connection, world(page_views_28d=4.0))
     changed = train(connection, CONVERSION, tmp_path).decided
     assert changed.drifted
-    told = connection.execute(
-        "select metrics -> 'drift' -> 0 ->> 'column' from ml.model_versions order by created_at desc limit 1"
-    ).fetchone()
-    assert told == ("page_views_28d",)
+    told = connection.execute("select metrics -> 'drift' from ml.model_versions order by created_at desc").fetchone()
+    assert told is not None
+    assert [one["column"] for one in told[0]][:2] == ["score", "page_views_28d"]
+
+
+def test_a_model_that_was_rolled_back_stays_out_until_another_is_learned(
+    connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    frame = world()
+    newest = frame.loc[frame["as_of"] < TODAY, "as_of"].max()
+    store(connection, frame[frame["as_of"] < newest - timedelta(days=14)])
+    first = train(connection, CONVERSION, tmp_path).decided
+    store(connection, frame)
+    second = train(connection, CONVERSION, tmp_path).decided
+    assert (first.decision, second.decision) == ("promoted", "promoted")
+    assert first.version
+    done = model_versions.roll_back(connection, "shop", CONVERSION.name, first.version, "complaints")
+    assert done.former == second.version
+    again = train(connection, CONVERSION, tmp_path).decided
+    assert (again.version, again.decision) == (second.version, "kept")
+    assert "was rolled back" in again.reason
+    scored = steps.score(connection, "shop", CONVERSION)
+    assert scored is not None
+    assert scored.model_version == first.version
 
 
 def test_too_few_examples_are_an_answer_in_words(connection: psycopg.Connection, tmp_path: Path) -> None:

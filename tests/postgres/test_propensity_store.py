@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
+import psycopg
 import pytest
 
-from warehouse import propensity
+from warehouse import model_versions, propensity
 from warehouse.database import connect
 from warehouse.errors import UserError
+from warehouse.propensity import Decision
 
 AS_OF = datetime(2026, 11, 2, tzinfo=UTC)
 
@@ -65,6 +67,55 @@ def test_training_again_on_the_same_data_keeps_the_champion(database_url: str) -
         champion = propensity.champion(connection, "s", "t")
         assert champion is not None
         assert champion.reason == "kept"
+
+
+def decide(connection: psycopg.Connection, version: str, decision: Decision, reason: str = "because") -> None:
+    propensity.record_version(
+        connection, site_id="s", target="t", version=version, decision=decision, reason=reason, artifact=b"m"
+    )
+
+
+def test_every_decision_is_kept_with_its_reason(database_url: str) -> None:
+    with connect(database_url) as connection:
+        for decision, reason in (("promoted", "first"), ("kept", "no newer week"), ("kept", "no newer week")):
+            decide(connection, "v1", decision, reason)
+        decide(connection, "v2", "promoted", "better")
+        found = model_versions.decisions(connection, "s")
+    assert [(one.version, one.in_use, one.decision, one.reason) for one in found] == [
+        ("v2", True, "promoted", "better"),
+        ("v1", False, "kept", "no newer week"),
+        ("v1", False, "promoted", "first"),
+    ]
+
+
+def test_a_former_model_comes_back_and_the_record_says_why(database_url: str) -> None:
+    with connect(database_url) as connection:
+        for version, decision in (("v1", "promoted"), ("v2", "promoted"), ("v3", "kept"), ("v4", "promoted")):
+            decide(connection, version, decision)
+        former = model_versions.version_to_go_back_to(connection, "s", "t", None)
+        assert former == "v2"
+        model_versions.roll_back(connection, "s", "t", former, "odd scores")
+        champion = propensity.champion(connection, "s", "t")
+        assert champion is not None
+        assert champion.version == "v2"
+        assert model_versions.was_rolled_back(connection, "s", "t", "v4")
+        assert not model_versions.was_rolled_back(connection, "s", "t", "v2")
+        newest = model_versions.decisions(connection, "s")[:2]
+        assert {(one.version, one.decision) for one in newest} == {("v4", "rolled_back"), ("v2", "promoted")}
+        assert all("odd scores" in one.reason for one in newest)
+        assert model_versions.version_to_go_back_to(connection, "s", "t", "v3") == "v3"
+        for version in ("v2", "unheard of"):
+            with pytest.raises(UserError, match="no other model of t called"):
+                model_versions.version_to_go_back_to(connection, "s", "t", version)
+
+
+def test_without_a_former_model_there_is_no_way_back(database_url: str) -> None:
+    with connect(database_url) as connection:
+        with pytest.raises(UserError, match="no model of t in use"):
+            model_versions.version_to_go_back_to(connection, "s", "t", None)
+        decide(connection, "v1", "promoted")
+        with pytest.raises(UserError, match="has had no other model"):
+            model_versions.version_to_go_back_to(connection, "s", "t", None)
 
 
 def test_frames_keep_types_nulls_and_order(database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""`tilda materialize`, `tilda scores`."""
+"""`tilda materialize`, `tilda scores`, `tilda models`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import click
 
 from tilda import console, score_files
 from tilda.materialize import materialize as run_materialize
-from warehouse import scores
+from warehouse import model_versions, scores
 from warehouse.database import connect, running_database
+from warehouse.errors import UserError
 from warehouse.settings import load_settings
 
 
@@ -82,4 +83,52 @@ def export(
         console.err.print(f"{count:,} written to {output}.", markup=False)
 
 
-COMMANDS = (materialize, scores_)
+@click.group("models")
+def models_() -> None:
+    """Which model scores, and what was decided of it and of others."""
+
+
+@models_.command("list")
+@click.option("--site", "site_id", metavar="SITE", required=True, help="The site.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def list_(site_id: str, *, as_json: bool) -> None:
+    """List every decision about a site's models with its reason, the newest first."""
+    with running_database(load_settings()) as url, connect(url) as connection:
+        found = model_versions.decisions(connection, site_id)
+    if as_json:
+        console.print_json(found)
+        return
+    headings = ["decided", "target", "model", "", "decision", "reason"]
+    rows = [
+        (f"{one.at:%Y-%m-%d %H:%M}", one.target, one.version, "in use" if one.in_use else "", one.decision, one.reason)
+        for one in found
+    ]
+    console.print_table("", headings, rows)
+
+
+@models_.command("rollback")
+@click.option("--site", "site_id", metavar="SITE", required=True, help="The site.")
+@click.option("--target", default="conversion_7d", show_default=True, help="What is predicted.")
+@click.option("--to", "version", metavar="MODEL", help="The model to go back to; default: the one promoted before.")
+@click.option("--reason", required=True, help="Why; it is kept with the decision.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def rollback(site_id: str, target: str, version: str | None, reason: str, *, as_json: bool) -> None:
+    """Let a former model score again. The one taken back stays out until a model knows newer weeks."""
+    from ml import artifacts  # noqa: PLC0415 - pandas and scikit-learn take seconds to load
+    from warehouse import propensity  # noqa: PLC0415
+
+    with running_database(load_settings()) as url, connect(url) as connection:
+        former = model_versions.version_to_go_back_to(connection, site_id, target, version)
+        try:
+            artifacts.loads(propensity.artifact(connection, site_id, target, former))
+        except artifacts.ArtifactError as error:
+            raise UserError(f"{former} cannot score any more: {error}", "Choose another with --to.") from error
+        done = model_versions.roll_back(connection, site_id, target, former, reason)
+    if as_json:
+        console.print_json(done)
+        return
+    console.out.print(f"{done.version} is in use in place of {done.former}.", markup=False)
+    console.out.print("""Score with it now: tilda materialize 'key:"ml/propensity_scores"+'""", markup=False)
+
+
+COMMANDS = (materialize, scores_, models_)

@@ -17,6 +17,7 @@ from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target
 from ml.model import Propensity
 from orchestration.defs.propensity.watching import Watched, watch, write_page
 from warehouse import propensity
+from warehouse.model_versions import was_rolled_back
 from warehouse.propensity import Decision, Reached
 from warehouse.queries import read_query
 
@@ -142,6 +143,8 @@ def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_p
     except TrainingError as error:
         return _refuse(connection, site_id, target, str(error), champion=champion, watched=watched)
     decision = gate.decide(model, champion, frame, horizon=target.horizon, drift=watched.drifted)
+    if decision.action == "promote" and was_rolled_back(connection, site_id, target.name, model.version):
+        decision = gate.Decision("keep", "This very model was rolled back; one that knows newer weeks may take over.")
     page = report.page(model, frame, label=target.label, drift=watched.drift, realised=watched.realised)
     path = write_page(pages, site_id, target, page)
     reason = f"{grounds.message} {decision.reason}"

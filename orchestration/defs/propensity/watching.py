@@ -17,6 +17,7 @@ from ml.monitoring import Drift, Realised
 from warehouse import propensity
 
 SHOWN = 12
+SCORED = 50_000
 NEWEST = pd.Timedelta(weeks=4)
 
 
@@ -62,6 +63,8 @@ def watch(
     found: Sequence[Drift] = ()
     if not learned.empty and not today.empty:
         found = monitoring.drift(learned, today, numeric=champion.numeric, categorical=champion.categorical)
+        then, now = (champion.predict(rows.head(SCORED)) for rows in (learned.sample(frac=1, random_state=0), today))
+        found = [monitoring.score_drift(then, now), *found]
     scores = propensity.past_scores(connection, site_id, target.name)
     kept = monitoring.realised(scores, frame, label=target.label) if len(scores) else []
     return Watched(found, kept)
