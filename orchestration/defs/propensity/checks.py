@@ -42,7 +42,7 @@ def mean_score_is_near_the_base_rate(warehouse: Warehouse) -> dg.AssetCheckResul
 
 @dg.asset_check(asset=propensity_model)
 def visitors_behave_as_the_model_learned(warehouse: Warehouse) -> dg.AssetCheckResult:
-    """Neither features nor scores have drifted since the champion's training, and its newest known scores kept their word."""
+    """Neither features nor scores have drifted since the training, and the newest known scores kept their word."""
     with warehouse.connect() as connection:
         rows = connection.execute(read_query(SQL, "newest_drift")).fetchall()
     told = [f"{site_id}, {target}: {_what_changed(drift, realised)}" for site_id, target, drift, realised in rows]
