@@ -23,6 +23,7 @@ SITES: dict[str, tuple[str, list[str]]] = HOSTILE_SITES | {
     LOG_SITE: ("America/Los_Angeles", ["semicomplete.com"]),
     CROWDED_SITE: ("UTC", ["shop.ru"]),
 }
+WRONG_CLOCK = "wrong clock"
 # The variable `identifier_visitor_bound` of the project.
 BOUND = 25
 # Over a month's end, and over the end of summer time in New York on 1 November.
@@ -75,7 +76,7 @@ def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
             source = "webhook" if event_type in ("form_submit", "purchase") and rng.random() < 0.3 else "api"
             campaign = rng.choice(CAMPAIGNS)
             delay = timedelta(seconds=rng.choice([0.2, 3, 59, 7_200, 90_000, 900_000]))
-            skew = timedelta(seconds=rng.choice([0, 0, 0, 30, -30, 5_000, -5_000]))
+            skew = timedelta(seconds=rng.choice([0, 0, 0, 30, -30, 5_000, -5_000, -200_000, 80_000]))
             event = {
                 "event_id": _uuid(rng),
                 "site_id": site,
@@ -146,6 +147,11 @@ def crowded_events() -> list[dict[str, Any]]:
                         "payload": body,
                     }
                 )
+    # seen at BEGIN with a clock three days behind, sent two days later
+    seen = {"created_at": BEGIN - timedelta(days=3), "client_created_at": BEGIN - timedelta(days=3)}
+    sent = {"sent_at": BEGIN - timedelta(days=1), "received_at": BEGIN + timedelta(days=2)}
+    what = {"event_id": _uuid(rng), "session_id": _uuid(rng), "user_id": WRONG_CLOCK, "event_type": "page_view"}
+    events.append(events[0] | seen | sent | what)
     return events
 
 

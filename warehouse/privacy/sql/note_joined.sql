@@ -1,4 +1,21 @@
--- Visitors who share a session, an order or an identity with a person who is erased.
+-- Asks the models for what the person's rows leave behind: the days on which they count, which may be others than those
+-- of created_at (the models correct clocks), and the visitors who share a session, an order or an identity with them.
+with zone as materialized (
+    -- a name that Postgres does not know counts as UTC, as in stg_sites
+    select coalesce((select z.name from pg_timezone_names as z where z.name = s.timezone), 'UTC') as name
+    from public.sites as s
+    where s.site_id = %(site)s
+),
+
+days as (
+    insert into ops.rebuild_days (site_id, event_date)
+    select distinct e.site_id, (e.occurred_at at time zone zone.name)::date
+    from intermediate.int_events_sessionised as e
+    cross join zone
+    where e.site_id = %(site)s and e.user_id = any(%(ids)s)
+    on conflict do nothing
+)
+
 insert into ops.visitors_to_rebuild (site_id, user_id)
 select distinct others.site_id, others.user_id
 from intermediate.int_visitor_links as theirs
