@@ -198,6 +198,10 @@ class EmbeddedPostgres:
             "effective_cache_size": f"{max(256, memory // 2)}MB",
             "work_mem": f"{max(8, min(memory // 256, 64))}MB",
             "maintenance_work_mem": f"{max(64, min(memory // 24, 1024))}MB",
+            # Nothing replicates from here, and backups are dumps. A table that is made and filled in one transaction,
+            # as a full build does, then goes to disk once and not to the log as well.
+            "wal_level": "minimal",
+            "max_wal_senders": "0",
             "max_wal_size": "4GB",
             "checkpoint_timeout": "15min",
             "random_page_cost": "1.1",

@@ -1,4 +1,5 @@
-select landing_page, count(*) as sessions, avg(is_bounce::int) as bounce_rate, sum(conversion_count) as conversions
-from marts.sessions
-where site_id = %(site)s and session_date between %(first)s and %(last)s
-group by landing_page order by sessions desc limit 100
+select page_path, sum(entrances) as sessions, sum(bounces) / nullif(sum(entrances), 0) as bounce_rate,
+    sum(entrance_conversions) as conversions
+from marts.daily_pages
+where site_id = %(site)s and date between %(first)s and %(last)s
+group by page_path order by sessions desc limit 100

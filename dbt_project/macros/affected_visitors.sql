@@ -17,9 +17,15 @@
             delete from ops.rebuild_days returning site_id, event_date
         )
         insert into ops.days_to_rebuild (model, site_id, day)
-        select daily.model, erased.site_id, erased.event_date
+        select distinct daily.model, erased.site_id, changed.day
         from erased
-        cross join unnest(array['daily_metrics', 'daily_totals', 'funnel_daily']) as daily (model);
+        cross join unnest(array['{{ daily_models() | join("', '") }}']) as daily (model)
+        -- the day, and the week and the month that it lies in, which are known by their first days
+        cross join lateral unnest(array[
+            erased.event_date,
+            date_trunc('week', erased.event_date)::date,
+            date_trunc('month', erased.event_date)::date
+        ]) as changed (day);
         with sites as (
             select site_id, md5(concat_ws(chr(31), timezone, domains::text)) as settings from {{ sites }}
         ),
@@ -39,6 +45,12 @@
             from {{ as_last_built('int_events_sessionised') }} as events
             where events.site_id in (select site_id from removed union all select site_id from changed)
             on conflict do nothing;
+            -- who is set apart has no rows
+            delete from ops.visitors_to_rebuild as asked
+            using {{ as_last_built('int_quarantine') }} as quarantine
+            where
+                asked.site_id = quarantine.site_id and asked.user_id = quarantine.user_id
+                and quarantine.reason = 'visitor';
         {% else %}
             select from changed;
         {% endif %}

@@ -1,7 +1,8 @@
 {#
     CTEs up to `acquired`: where the session starts of `relation` came from. Needs the CTE `channel_sources` beside it.
 
-    GA4's default channel groups as published (support.google.com/analytics/answer/9756891), in its order. A session
+    GA4's default channel groups as published (support.google.com/analytics/answer/9756891), in its order, with the AI
+    assistants that it has set apart since May 2026 (their list is not published; the seed has ours). A session
     without UTM takes its source from the click id that advertising networks add, else from the external referrer.
     Sources are looked up once each, not once a session.
 #}
@@ -70,6 +71,11 @@ case
                 then 'Organic Social'
             when {{ category }} = 'video' or {{ medium }} ~ '^(.*video.*)$' then 'Organic Video'
             when {{ category }} = 'search' or {{ medium }} = 'organic' then 'Organic Search'
+            -- GA4 gives the medium 'ai-assistant' to referrers of its own list; links in answers often name a source only
+            when
+                {{ medium }} = 'ai-assistant'
+                or {{ category }} = 'assistant' and coalesce({{ medium }}, 'referral') in ('referral', '(none)', '(not set)')
+                then 'AI Assistant'
             when {{ medium }} in ('referral', 'app', 'link') then 'Referral'
             when
                 {{ category }} = 'email'

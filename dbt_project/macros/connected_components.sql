@@ -8,7 +8,7 @@
 {% macro create_connected_components() %}
 {% if execute %}
 -- one maker at a time: two dbt processes that replace a function at once fail
-select pg_advisory_xact_lock(hashtextextended('tilda.session_functions', 0));
+select pg_advisory_xact_lock(hashtextextended('tilda.dbt_functions', 0));
 create schema if not exists intermediate;
 
 create or replace function intermediate.connected_components(links text)

@@ -104,6 +104,15 @@
     {%- endif -%}
 {%- endmacro %}
 
+{# Names of the models that are built by day. #}
+{% macro daily_models() %}
+    {%- set names = [] -%}
+    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.meta.built_by == 'day' -%}
+        {%- do names.append(node.name) -%}
+    {%- endfor -%}
+    {{ return(names | sort) }}
+{% endmacro %}
+
 {# Names of the incremental models that `node` reads, through views. #}
 {% macro incremental_parents(node) %}
     {%- set names = [] -%}
@@ -184,7 +193,10 @@
     {% if days %}with changed as ({% endif %}
     insert into {{ target }} ({{ columns | join(', ') }})
     select {{ columns | join(', ') }} from {{ temp }} as new
-    where not exists (select from {{ target }} as old where {{ is_same }})
+    where not exists (
+        select from {{ target }} as old
+        where {{ is_same }}{% if options.built_by == 'day' %} and {{ of_changed_days(arg_dict.unique_key[1]) }}{% endif %}
+    )
     {% if days %}returning site_id, {{ days.column }} as day) {{ note_days(days) }}{% endif %}
 {% endmacro %}
 

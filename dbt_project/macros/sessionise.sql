@@ -50,15 +50,16 @@ case
 {#
     CTEs up to `sessionised`: the rules of sessions applied to the events of `relation`, each visitor and client session
     for itself (a new tab is a client session of its own; `also_by` names a further column that keeps histories apart).
-    Adds
+    Gives the columns `keep` and
 
     session_start_id: the event that began the session; null before the first activity;
     is_session_start: whether it is this one;
+    session_started_at: when it happened;
     page_view_sequence: page views so far within visitor and client session.
 
     What is no activity (page_leave, web_vitals, webhooks) neither starts nor extends a session.
 #}
-{% macro sessionised(relation, also_by=none) %}
+{% macro sessionised(relation, keep, also_by=none) %}
 keyed as (
 
     select
@@ -99,13 +100,28 @@ stated as (
 
 ),
 
-sessionised as (
+begun as (
 
     select
         *,
         session_state[1]::uuid as session_start_id,
         coalesce(session_state[1]::uuid = event_id, false) as is_session_start
     from stated
+
+),
+
+sessionised as (
+
+    select
+        {{ keep | join(',\n        ') }},
+        session_start_id,
+        is_session_start,
+        page_view_sequence,
+        max(occurred_at) filter (where is_session_start) over (
+            partition by visitor_session order by occurred_at, event_rank, event_id
+            rows between unbounded preceding and current row
+        ) as session_started_at
+    from begun
 
 )
 {% endmacro %}

@@ -40,6 +40,41 @@ def test_funnel_of_a_day_adds_up_to_the_funnel(models: Models) -> None:
     assert steps == [(funnel, step) for funnel in ("lead", "shop") for step in (1, 2, 3)]
 
 
+def test_days_of_pages_add_up_to_views_and_sessions(models: Models) -> None:
+    (pages,) = models.rows(
+        "select sum(page_views)::int as views, sum(exits)::int as exits, sum(engaged_seconds) as engaged_seconds,"
+        " sum(scroll_percent_sum)::int as scroll, sum(entrances)::int as entrances, sum(bounces)::int as bounces,"
+        " sum(entrance_revenue) as revenue from marts.daily_pages"
+    )
+    (views,) = models.rows(
+        "select count(*) as views, count(*) filter (where is_exit) as exits, sum(engaged_seconds) as engaged_seconds,"
+        " sum(max_scroll_percent)::int as scroll from marts.page_views"
+    )
+    (landed,) = models.rows(
+        "select count(*) as entrances, count(*) filter (where is_bounce) as bounces, sum(revenue) as revenue"
+        " from marts.sessions where page_views > 0"
+    )
+    assert views["scroll"] > 0
+    assert landed["revenue"] > 0
+    assert pages == views | landed
+
+
+def test_days_of_acquisition_add_up_to_sessions(models: Models) -> None:
+    sums = "sum(page_views)::int as page_views, sum(engaged_seconds) as engaged_seconds, sum(revenue) as revenue"
+    daily = models.rows(
+        "select referrer_domain, utm_campaign, sum(sessions)::int as sessions, sum(new_visitors)::int as new_visitors,"
+        f" sum(conversions)::int as conversions, {sums} from marts.daily_acquisition group by 1, 2 order by 1, 2"
+    )
+    sessions = models.rows(
+        "select coalesce(referrer_domain, '(none)') as referrer_domain,"
+        " coalesce(utm_campaign, '(none)') as utm_campaign, count(*) as sessions,"
+        " count(*) filter (where is_new_visitor) as new_visitors, sum(conversion_count)::int as conversions,"
+        f" {sums} from marts.sessions group by 1, 2 order by 1, 2"
+    )
+    assert len(sessions) > 3
+    assert daily == sessions
+
+
 def test_an_analyst_reads_marts_and_nothing_else(models: Models) -> None:
     connection = models.connection
     with connection.transaction(force_rollback=True):

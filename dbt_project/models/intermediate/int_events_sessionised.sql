@@ -108,31 +108,61 @@ crowded as (
 
 ),
 
--- An event can stand under two created_at when its sender changed the time on a resend: the first to arrive counts.
-numbered as materialized (
+orderly as not materialized (
 
-    select
-        *,
-        row_number() over (same_event order by received_at, created_at) as copy_number,
-        count(*) over (same_event) as copy_count
-    from copies
+    select * from copies
     where
         not exists (
             select from crowded
             where crowded.site_id = copies.site_id and crowded.user_id = copies.user_id
         )
-    window same_event as (partition by event_id, site_id)
+
+),
+
+repeated as (
+
+    select
+        site_id,
+        event_id,
+        count(*)::integer as copy_count
+    from orderly
+    group by site_id, event_id
+    having count(*) > 1
+
+),
+
+-- An event can stand under two created_at when its sender changed the time on a resend: the first to arrive counts.
+numbered as materialized (
+
+    select
+        orderly.site_id,
+        orderly.event_id,
+        orderly.created_at,
+        repeated.copy_count,
+        row_number() over (
+            partition by orderly.event_id, orderly.site_id order by orderly.received_at, orderly.created_at
+        ) as copy_number
+    from orderly
+    inner join repeated on orderly.site_id = repeated.site_id and orderly.event_id = repeated.event_id
 
 ),
 
 deduplicated as (
 
-    select * from numbered
-    where copy_number = 1
+    select * from orderly
+    where
+        not exists (
+            select from numbered
+            where
+                numbered.site_id = orderly.site_id
+                and numbered.event_id = orderly.event_id
+                and numbered.created_at = orderly.created_at
+                and numbered.copy_number > 1
+        )
 
 ),
 
-{{ external_referrers('deduplicated') }},
+{{ external_referrers('copies') }},
 
 prepared as (
 
@@ -148,7 +178,10 @@ prepared as (
 
 ),
 
-{{ sessionised('prepared') }},
+{{ sessionised('prepared', keep=[
+    'site_id', 'event_id', 'created_at', 'user_id', 'client_session_id', 'source', 'occurred_at', 'event_rank',
+    'is_activity', 'referrer_domain',
+]) }},
 
 -- A webhook that knows a visitor but no session belongs to the session in which the visitor was active just before.
 webhooks as (
@@ -158,12 +191,13 @@ webhooks as (
 
 ),
 
-webhook_sessions as (
+webhook_sessions as materialized (
 
     select distinct on (webhooks.site_id, webhooks.event_id)
         webhooks.site_id,
         webhooks.event_id,
-        active.session_start_id
+        active.session_start_id,
+        active.session_started_at
     from webhooks
     inner join sessionised as active
         on
@@ -179,18 +213,38 @@ webhook_sessions as (
 
 ),
 
-attached as (
+attached as not materialized (
 
     select
-        sessionised.*,
-        case
-            when sessionised.source <> 'webhook' or sessionised.client_session_id is not null
-                then sessionised.session_start_id
-            else webhook_sessions.session_start_id
-        end as belongs_to
+        sessionised.site_id,
+        sessionised.event_id,
+        sessionised.created_at,
+        sessionised.occurred_at,
+        sessionised.is_activity,
+        sessionised.is_session_start,
+        sessionised.page_view_sequence,
+        sessionised.referrer_domain,
+        case when is_lone_webhook then webhook_sessions.session_start_id else sessionised.session_start_id end
+            as belongs_to,
+        case when is_lone_webhook then webhook_sessions.session_started_at else sessionised.session_started_at end
+            as session_started_at
     from sessionised
+    cross join lateral (
+        select sessionised.source = 'webhook' and sessionised.client_session_id is null as is_lone_webhook
+    ) as kind
     left join webhook_sessions
         on sessionised.site_id = webhook_sessions.site_id and sessionised.event_id = webhook_sessions.event_id
+
+),
+
+-- Nobody is at work for so long without half an hour's rest.
+endless as (
+
+    select distinct
+        site_id,
+        belongs_to
+    from attached
+    where is_activity and occurred_at > session_started_at + interval '{{ var("session_hours_bound") }} hours'
 
 ),
 
@@ -202,31 +256,9 @@ beginnings as (
         event_id,
         client_session_id,
         event_rank,
-        occurred_at as session_started_at
+        session_started_at
     from sessionised
     where is_session_start
-
-),
-
-timed_events as (
-
-    select
-        attached.*,
-        beginnings.session_started_at
-    from attached
-    left join beginnings
-        on attached.belongs_to = beginnings.event_id and attached.site_id = beginnings.site_id
-
-),
-
--- Nobody is at work for so long without half an hour's rest.
-endless as (
-
-    select distinct
-        site_id,
-        belongs_to
-    from timed_events
-    where is_activity and occurred_at > session_started_at + interval '{{ var("session_hours_bound") }} hours'
 
 ),
 
@@ -257,30 +289,18 @@ starts as (
 placed as (
 
     select
-        timed_events.site_id,
-        timed_events.event_id,
-        timed_events.created_at,
-        timed_events.belongs_to,
-        timed_events.is_session_start,
-        timed_events.page_view_sequence,
-        timed_events.referrer_domain,
-        timed_events.session_started_at,
+        attached.site_id,
+        attached.event_id,
+        attached.created_at,
+        attached.belongs_to,
+        attached.is_session_start,
+        attached.page_view_sequence,
+        attached.referrer_domain,
+        attached.session_started_at,
         starts.session_id,
-        timed_events.belongs_to is not null and starts.session_id is null as is_endless
-    from timed_events
-    left join starts on timed_events.belongs_to = starts.session_start_id and timed_events.site_id = starts.site_id
-
-),
-
-repeated as (
-
-    select
-        event_id,
-        created_at,
-        site_id,
-        copy_count::integer as copy_count
-    from numbered
-    where copy_count > 1
+        attached.belongs_to is not null and starts.session_id is null as is_endless
+    from attached
+    left join starts on attached.belongs_to = starts.session_start_id and attached.site_id = starts.site_id
 
 ),
 
@@ -299,7 +319,7 @@ final as (
             when placed.is_endless then 'session'
         end as quarantine,
         placed.event_id is not null and not placed.is_endless as is_counted,
-        repeated.copy_count
+        numbered.copy_count
     from events
     left join placed
         on
@@ -307,11 +327,11 @@ final as (
             and events.created_at = placed.created_at
             and events.site_id = placed.site_id
     left join crowded on events.site_id = crowded.site_id and events.user_id = crowded.user_id
-    left join repeated
+    left join numbered
         on
-            events.event_id = repeated.event_id
-            and events.created_at = repeated.created_at
-            and events.site_id = repeated.site_id
+            events.event_id = numbered.event_id
+            and events.created_at = numbered.created_at
+            and events.site_id = numbered.site_id
 
 )
 

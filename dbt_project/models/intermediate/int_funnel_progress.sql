@@ -4,29 +4,30 @@
     meta={'notes_days': {'column': 'entry_date', 'models': ['funnel_daily']}},
 ) }}
 
-with recursive
+with
 
-funnel_events as not materialized (
+events as (
 
-    select * from {{ ref('int_funnel_events') }}
+    select * from {{ ref('int_events') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
 funnels as (
 
     select
-        funnel_id,
-        funnel_name,
-        window_hours * interval '1 hour' as time_window,
-        step_order = 'strict' as is_strict
+        *,
+        first_value(window_hours) over funnel * interval '1 hour' as time_window,
+        first_value(step_order) over funnel = 'strict' as is_strict
     from {{ ref('funnels') }}
-    where step = 1
+    window funnel as (partition by funnel_id order by step)
 
 ),
 
 starts as (
 
     select * from {{ ref('int_session_starts') }}
+    where {{ of_affected_visitors() }}
 
 ),
 
@@ -36,95 +37,80 @@ sites as (
 
 ),
 
--- A visitor enters with the first event of step 1, and again with the first one after the window has closed.
-entries as (
+matched as (
 
-    select * from (
-        select distinct on (funnel_events.site_id, funnel_events.funnel_id, funnel_events.user_id)
-            funnel_events.site_id,
-            funnel_events.funnel_id,
-            funnel_events.user_id,
-            funnel_events.event_id as entry_id,
-            funnel_events.session_id,
-            funnel_events.occurred_at as entered_at,
-            funnel_events.event_rank,
-            funnel_events.place
-        from funnel_events
-        where funnel_events.step = 1 and {{ of_affected_visitors() }}
-        order by
-            funnel_events.site_id, funnel_events.funnel_id, funnel_events.user_id,
-            funnel_events.occurred_at, funnel_events.event_rank, funnel_events.event_id
-    ) as first_entries
-    union all
     select
-        entries.site_id,
-        entries.funnel_id,
-        entries.user_id,
-        reentry.event_id as entry_id,
-        reentry.session_id,
-        reentry.occurred_at as entered_at,
-        reentry.event_rank,
-        reentry.place
-    from entries
-    inner join funnels on entries.funnel_id = funnels.funnel_id
-    cross join lateral (
-        select funnel_events.* from funnel_events
-        where
-            funnel_events.site_id = entries.site_id
-            and funnel_events.funnel_id = entries.funnel_id
-            and funnel_events.step = 1
-            and funnel_events.user_id = entries.user_id
-            and funnel_events.occurred_at > entries.entered_at + funnels.time_window
-        order by funnel_events.occurred_at, funnel_events.event_rank, funnel_events.event_id
-        limit 1
-    ) as reentry
+        events.site_id,
+        events.user_id,
+        events.event_id,
+        events.session_id,
+        events.occurred_at,
+        events.event_rank,
+        funnels.funnel_id,
+        funnels.step,
+        funnels.time_window,
+        funnels.is_strict,
+        -- one short key is quicker to sort by than three texts
+        md5(concat_ws(chr(31), events.site_id, funnels.funnel_id, events.user_id))::uuid as visitor_funnel
+    from events
+    inner join funnels
+        on
+            events.event_type = funnels.event_type
+            and (funnels.site_id is null or events.site_id = funnels.site_id)
+            and (funnels.page_path is null or events.page_path like funnels.page_path)
 
 ),
 
--- From each step the earliest event that takes the next one.
+-- An event that could take several steps takes one: the furthest comes first, and the one before it is not taken yet.
+ordered as (
+
+    select
+        *,
+        row_number() over (
+            partition by visitor_funnel order by occurred_at, event_rank, event_id, step desc
+        ) as ordinal,
+        -- where order is strict: the place of an event among those that take any step
+        dense_rank() over (partition by visitor_funnel order by occurred_at, event_rank, event_id) as place
+    from matched
+
+),
+
+stated as (
+
+    select
+        *,
+        intermediate.funnel_state(ordinal, occurred_at, step, place, time_window, is_strict) over (
+            partition by visitor_funnel order by occurred_at, event_rank, event_id, step desc
+            rows between unbounded preceding and current row
+        ) as funnel_state
+    from ordered
+
+),
+
+taken as (
+
+    select
+        *,
+        funnel_state[1] as entry_ordinal
+    from stated
+    where funnel_state[5] = ordinal
+
+),
+
 progress as (
 
     select
         site_id,
         funnel_id,
+        step,
         user_id,
-        entry_id,
-        entered_at,
-        1 as step,
-        entry_id as event_id,
-        entered_at as reached_at,
-        event_rank,
-        place
-    from entries
-    union all
-    select
-        progress.site_id,
-        progress.funnel_id,
-        progress.user_id,
-        progress.entry_id,
-        progress.entered_at,
-        next_step.step,
-        next_step.event_id,
-        next_step.occurred_at as reached_at,
-        next_step.event_rank,
-        next_step.place
-    from progress
-    inner join funnels on progress.funnel_id = funnels.funnel_id
-    cross join lateral (
-        select funnel_events.* from funnel_events
-        where
-            funnel_events.site_id = progress.site_id
-            and funnel_events.funnel_id = progress.funnel_id
-            and funnel_events.step = progress.step + 1
-            and funnel_events.user_id = progress.user_id
-            and funnel_events.occurred_at >= progress.reached_at
-            and funnel_events.occurred_at <= progress.entered_at + funnels.time_window
-            and (funnel_events.occurred_at, funnel_events.event_rank, funnel_events.event_id)
-            > (progress.reached_at, progress.event_rank, progress.event_id)
-            and (not funnels.is_strict or funnel_events.place = progress.place + 1)
-        order by funnel_events.occurred_at, funnel_events.event_rank, funnel_events.event_id
-        limit 1
-    ) as next_step
+        occurred_at as reached_at,
+        first_value(event_id) over entry as entry_id,
+        first_value(session_id) over entry as session_id,
+        first_value(occurred_at) over entry as entered_at,
+        extract(epoch from lead(occurred_at) over entry - occurred_at)::double precision as seconds_to_next
+    from taken
+    window entry as (partition by visitor_funnel, entry_ordinal order by step)
 
 ),
 
@@ -138,19 +124,12 @@ final as (
         progress.user_id,
         progress.entered_at,
         progress.reached_at,
-        extract(epoch from lead(progress.reached_at) over (
-            partition by progress.site_id, progress.funnel_id, progress.entry_id order by progress.step
-        ) - progress.reached_at)::double precision as seconds_to_next,
+        progress.seconds_to_next,
         (progress.entered_at at time zone coalesce(sites.timezone, 'UTC'))::date as entry_date,
         coalesce(starts.channel, 'Unassigned') as channel,
         coalesce(starts.device_type, 'unknown') as device_type
     from progress
-    inner join entries
-        on
-            progress.site_id = entries.site_id
-            and progress.funnel_id = entries.funnel_id
-            and progress.entry_id = entries.entry_id
-    left join starts on entries.site_id = starts.site_id and entries.session_id = starts.session_id
+    left join starts on progress.site_id = starts.site_id and progress.session_id = starts.session_id
     left join sites on progress.site_id = sites.site_id
 
 )

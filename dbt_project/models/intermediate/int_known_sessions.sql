@@ -87,7 +87,10 @@ known_events as (
 
 ),
 
-{{ sessionised('known_events', also_by='as_of') }},
+{{ sessionised('known_events', also_by='as_of', keep=[
+    'site_id', 'user_id', 'as_of', 'event_id', 'occurred_at', 'referrer_domain', 'utm_source', 'utm_medium',
+    'utm_campaign', 'utm_term', 'utm_content', 'click_id_source', 'device_type', 'browser', 'os',
+]) }},
 
 known_starts as (
 

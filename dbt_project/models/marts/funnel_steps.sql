@@ -1,4 +1,8 @@
-{{ config(materialized='table', indexes=[{'columns': ['site_id', 'funnel_id', 'step'], 'unique': true}]) }}
+{{ config(
+    materialized='table',
+    tags=['daily'],
+    indexes=[{'columns': ['site_id', 'funnel_id', 'step'], 'unique': true}],
+) }}
 
 with
 

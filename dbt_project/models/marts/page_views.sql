@@ -3,10 +3,11 @@
     indexes=[
         {'columns': ['site_id', 'event_id'], 'unique': true},
         {'columns': ['site_id', 'view_date']},
+        {'columns': ['site_id', 'left(page_path, 200)', 'view_date']},
         {'columns': ['site_id', 'session_id']},
         {'columns': ['site_id', 'user_id']},
     ],
-    meta={'notes_days': {'column': 'view_date', 'models': ['daily_metrics', 'daily_totals']}},
+    meta={'notes_days': {'column': 'view_date', 'models': ['daily_metrics', 'daily_totals', 'daily_pages']}},
 ) }}
 
 with
@@ -130,4 +131,6 @@ joined as (
 
 )
 
+-- days lie together, as they are asked for
 select * from joined
+order by site_id, viewed_at

@@ -5,30 +5,19 @@
 
 with
 
-sessions as not materialized (
+retention as (
 
-    select * from {{ ref('sessions') }}
-
-),
-
--- Visitors are of the period in which they were first seen
-periods as (
-
-    select
-        sessions.site_id,
-        spans.period,
-        sessions.user_id,
-        date_trunc(spans.period, sessions.session_date)::date as period_start,
-        min(date_trunc(spans.period, sessions.session_date)::date) over (
-            partition by sessions.site_id, spans.period, sessions.user_id
-        ) as cohort_start,
-        sessions.revenue
-    from sessions
-    cross join (values ('week'), ('month')) as spans (period)
+    select * from {{ ref('int_retention') }}
 
 ),
 
-aged as (
+daily_totals as (
+
+    select * from {{ ref('daily_totals') }}
+
+),
+
+returned as (
 
     select
         *,
@@ -38,21 +27,7 @@ aged as (
                 (extract(year from period_start) - extract(year from cohort_start)) * 12
                 + extract(month from period_start) - extract(month from cohort_start)
         end::integer as periods_later
-    from periods
-
-),
-
-returned as (
-
-    select
-        site_id,
-        period,
-        cohort_start,
-        periods_later,
-        count(distinct user_id) as visitors,
-        sum(revenue) as revenue
-    from aged
-    group by 1, 2, 3, 4
+    from retention
 
 ),
 
@@ -72,8 +47,9 @@ newest as (
 
     select
         site_id,
-        max(session_date) as newest_date
-    from sessions
+        max(date) as newest_date
+    from daily_totals
+    where sessions > 0
     group by 1
 
 ),

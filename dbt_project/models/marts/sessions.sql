@@ -5,7 +5,10 @@
         {'columns': ['site_id', 'session_date']},
         {'columns': ['site_id', 'user_id']},
     ],
-    meta={'notes_days': {'column': 'session_date', 'models': ['daily_metrics', 'daily_totals']}},
+    meta={'notes_days': {
+        'column': 'session_date',
+        'models': ['daily_metrics', 'daily_totals', 'daily_pages', 'daily_acquisition'],
+    }},
 ) }}
 
 with
@@ -164,4 +167,6 @@ joined as (
 
 )
 
+-- days lie together, as they are asked for
 select * from joined
+order by site_id, started_at

@@ -1,16 +1,19 @@
 {#
-    Two functions that plain SQL lacks, made before each run.
+    Three functions that plain SQL lacks, made before each run.
 
     session_state: what starts a session is compared with the session in progress, not with the row before, so the rule
     needs a state. A window aggregate carries it through the events of a visitor in one pass.
 
+    funnel_state: so do funnels. The next step is looked for from where the entry in progress has got, and a new entry
+    begins with the first event of step 1 after the window of the one before. Its rows are pairs of event and step.
+
     uuid_v5: RFC 9562 name-based ids need SHA-1, and Postgres without contrib has none. The name is at most 39 bytes
     here, so that namespace and name fill one block of the hash.
 #}
-{% macro create_session_functions() %}
+{% macro create_window_functions() %}
 {% if execute %}
 -- one maker at a time: two dbt processes that replace a function at once fail
-select pg_advisory_xact_lock(hashtextextended('tilda.session_functions', 0));
+select pg_advisory_xact_lock(hashtextextended('tilda.dbt_functions', 0));
 create schema if not exists intermediate;
 
 create or replace function intermediate.next_session_state(
@@ -29,6 +32,33 @@ $body$;
 
 create or replace aggregate intermediate.session_state(uuid, boolean, text, text) (
     sfunc = intermediate.next_session_state, stype = text [], parallel = safe
+);
+
+create or replace function intermediate.next_funnel_state(
+    state bigint [], ordinal bigint, moment timestamptz, step integer, place bigint, time_window interval,
+    is_strict boolean
+) returns bigint []
+language plpgsql immutable parallel safe
+as $body$
+declare
+    -- in microseconds, and exact: window lengths are whole hours
+    at constant bigint := extract(epoch from moment) * 1000000;
+    length constant bigint := extract(epoch from time_window) * 1000000;
+begin
+    -- state: the row that entered, when; the step that was reached, its place; the row that reached it
+    if state is null or at > state[2] + length then
+        if step = 1 then
+            return array[ordinal, at, step, place, ordinal];
+        end if;
+    elsif step = state[3] + 1 and (not is_strict or place = state[4] + 1) then
+        return array[state[1], state[2], step, place, ordinal];
+    end if;
+    return state;
+end
+$body$;
+
+create or replace aggregate intermediate.funnel_state(bigint, timestamptz, integer, bigint, interval, boolean) (
+    sfunc = intermediate.next_funnel_state, stype = bigint [], parallel = safe
 );
 
 create or replace function intermediate.uuid_v5(namespace uuid, name text) returns uuid

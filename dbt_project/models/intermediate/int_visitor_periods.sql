@@ -1,0 +1,40 @@
+{{ config(
+    unique_key=['site_id', 'user_id', 'period', 'period_start'],
+    indexes=[{'columns': ['site_id', 'user_id']}, {'columns': ['site_id', 'period_start']}],
+    meta={'notes_days': {'column': 'period_start', 'models': ['int_retention']}},
+) }}
+
+with
+
+sessions as (
+
+    select * from {{ ref('sessions') }}
+    where {{ of_affected_visitors() }}
+
+),
+
+visits as (
+
+    select
+        sessions.site_id,
+        sessions.user_id,
+        spans.period,
+        date_trunc(spans.period, sessions.session_date)::date as period_start,
+        sum(sessions.revenue) as revenue
+    from sessions
+    cross join (values ('week'), ('month')) as spans (period)
+    group by 1, 2, 3, 4
+
+),
+
+-- Visitors are of the period in which they were first seen.
+final as (
+
+    select
+        *,
+        min(period_start) over (partition by site_id, user_id, period) as cohort_start
+    from visits
+
+)
+
+select * from final
