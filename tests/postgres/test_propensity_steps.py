@@ -1,17 +1,20 @@
 """What the daily run does with a site's features: counts, trains, decides, watches, describes, scores."""
 
 import io
+import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target, load_targets
 from orchestration.defs.propensity import steps
 from tests.unit.ml_world import visitors
-from warehouse import model_versions
+from tilda.cli import cli
 from warehouse.database import connect
 
 CONVERSION = load_targets()["conversion_7d"]
@@ -75,24 +78,30 @@ def test_a_model_is_trained_described_and_scores_today(connection: psycopg.Conne
 
 
 def test_a_model_that_was_rolled_back_stays_out_until_another_is_learned(
-    connection: psycopg.Connection, tmp_path: Path
+    connection: psycopg.Connection, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
     frame = world()
     newest = frame.loc[frame["as_of"] < TODAY, "as_of"].max()
     store(connection, frame[frame["as_of"] < newest - timedelta(days=14)])
-    first = train(connection, CONVERSION, tmp_path).decided
+    first = train(connection, CONVERSION, tmp_path, least=200).decided
     store(connection, frame)
-    second = train(connection, CONVERSION, tmp_path).decided
+    second = train(connection, CONVERSION, tmp_path, least=200).decided
     assert (first.decision, second.decision) == ("promoted", "promoted")
     assert first.version
-    done = model_versions.roll_back(connection, "shop", CONVERSION.name, first.version, "complaints")
-    assert done.former == second.version
-    again = train(connection, CONVERSION, tmp_path).decided
+    command = ["models", "rollback", "--site", "shop", "--reason", "complaints", "--json"]
+    done = json.loads(CliRunner().invoke(cli, command, standalone_mode=False).stdout)
+    assert (done["version"], done["former"]) == (first.version, second.version)
+    again = train(connection, CONVERSION, tmp_path, least=200).decided
     assert (again.version, again.decision) == (second.version, "kept")
     assert "was rolled back" in again.reason
     scored = steps.score(connection, "shop", CONVERSION)
     assert scored is not None
     assert scored.model_version == first.version
+    told = CliRunner().invoke(cli, ["models", "list", "--site", "shop"]).stdout
+    assert re.search(rf"{second.version} +rolled_back +complaints", told)
+    assert re.search(rf"{first.version} +in use +promoted", told)
 
 
 def test_too_few_examples_are_an_answer_in_words(connection: psycopg.Connection, tmp_path: Path) -> None:
