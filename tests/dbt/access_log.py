@@ -133,7 +133,7 @@ def _channel(session: Any) -> str:
         paid = {"shopping": "Paid Shopping", "search": "Paid Search", "social": "Paid Social", "video": "Paid Video"}
         return paid.get(kind or "", "Paid Other")
     by_kind = {"shopping": "Organic Shopping", "social": "Organic Social", "video": "Organic Video"}
-    by_kind |= {"search": "Organic Search", "email": "Email"}
+    by_kind |= {"search": "Organic Search", "assistant": "AI Assistant", "email": "Email"}
     by_medium = {"organic": "Organic Search", "referral": "Referral", "email": "Email", "social": "Organic Social"}
     by_medium |= {"affiliate": "Affiliates", "audio": "Audio", "sms": "SMS"}
     channel = by_kind.get(kind or "") or by_medium.get(medium or "")
