@@ -25,7 +25,8 @@ class Feature:
     """One column: its name, its words for a marketer, and how its values are written.
 
     ``words`` is a template for a value, ``{}``, with ``{s}`` for the plural; ``absent`` is said of a null.
-    ``theme`` groups columns that say nearly the same, so that reasons do not repeat themselves.
+    ``theme`` groups columns that say nearly the same, so that reasons do not repeat themselves. A value that ``grows``
+    rises by itself as a site gets older, whatever its visitors do.
     """
 
     name: str
@@ -34,11 +35,12 @@ class Feature:
     theme: str
     words: str
     absent: str = ""
+    grows: bool = False
 
 
 NUMERIC: tuple[Feature, ...] = (
     Feature("days_since_last_event", "days since the last visit", "days", "recency", "last seen {} ago"),
-    Feature("days_since_first_event", "days since the first visit", "days", "age", "first seen {} ago"),
+    Feature("days_since_first_event", "days since the first visit", "days", "age", "first seen {} ago", grows=True),
     Feature(
         "days_since_last_add_to_cart",
         "days since the last add to cart",
@@ -76,8 +78,8 @@ NUMERIC: tuple[Feature, ...] = (
     Feature("add_to_carts_7d", "cart adds in 7 days", "count", "cart", "{} cart add{s} in 7 days"),
     Feature("add_to_carts_28d", "cart adds in 28 days", "count", "cart", "{} cart add{s} in 28 days"),
     Feature("purchases_28d", "purchases in 28 days", "count", "purchases", "{} purchase{s} in 28 days"),
-    Feature("conversions_total", "conversions so far", "count", "conversions", "{} conversion{s} so far"),
-    Feature("revenue_total", "revenue so far", "money", "purchases", "{} spent so far"),
+    Feature("conversions_total", "conversions so far", "count", "conversions", "{} conversion{s} so far", grows=True),
+    Feature("revenue_total", "revenue so far", "money", "purchases", "{} spent so far", grows=True),
     Feature(
         "days_since_last_conversion",
         "days since the last conversion",

@@ -92,8 +92,13 @@ def score_drift(before: np.ndarray, now: np.ndarray) -> Drift:
 
 
 def has_drifted(found: Sequence[Drift], *, moved: int = 3) -> bool:
-    """Whether any column changed, or at least ``moved`` of them moved."""
-    return any(one.changed for one in found) or sum(one.moved for one in found) >= moved
+    """Whether any column changed, or at least ``moved`` of them moved.
+
+    What grows with a site's age by itself gives no alarm: on a site of some months the days since a first visit
+    exceed every limit from one month to the next.
+    """
+    telling = [one for one in found if not describe(one.column).grows]
+    return any(one.changed for one in telling) or sum(one.moved for one in telling) >= moved
 
 
 def realised(scores: pd.DataFrame, outcomes: pd.DataFrame, *, label: str) -> list[Realised]:

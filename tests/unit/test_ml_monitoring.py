@@ -33,6 +33,18 @@ def test_a_changed_column_is_found_and_named() -> None:
     assert found[0].label in {"last channel", "sessions in 7 days", "last campaign"}
 
 
+def test_a_site_that_only_gets_older_raises_no_alarm() -> None:
+    older = visitors(3_000, seed=3)
+    older = older.assign(
+        days_since_first_event=older["days_since_first_event"] + 60,
+        conversions_total=older["conversions_total"] + 3,
+        revenue_total=older["revenue_total"] * 3 + 100,
+    )
+    found = drift(table(), older)
+    assert [one.changed for one in found[:3]] == [True] * 3
+    assert not monitoring.has_drifted(found)
+
+
 def test_the_index_of_two_bins_by_hand() -> None:
     before, now = pd.DataFrame({"c": ["a"] * 500 + ["b"] * 500}), pd.DataFrame({"c": ["a"] * 800 + ["b"] * 200})
     (found,) = monitoring.drift(before, now, numeric=[], categorical=["c"])
