@@ -23,8 +23,13 @@
     {% if flags.FULL_REFRESH or not execute or config.get('materialized') != 'incremental' %}
         {{ return(flags.FULL_REFRESH) }}
     {% endif %}
-    {% set stored = run_query("select input_hash from ops.watermarks where model = '" ~ this.identifier ~ "'") %}
-    {{ return(stored.rows | length == 0 or stored.rows[0][0] != input_hash()) }}
+    {#- the list reads models as the last build left them: without one of these it is none -#}
+    {% set needed = [this.identifier] + config.get('meta', {}).get('reads_as_last_built', []) %}
+    {% set stored = run_query(
+        "select count(*) from ops.watermarks where input_hash = '" ~ input_hash() ~ "' and model in ('"
+        ~ needed | join("', '") ~ "')"
+    ) %}
+    {{ return(stored.rows[0][0] < needed | length) }}
 {% endmacro %}
 
 {#

@@ -3,6 +3,9 @@
     indexes=[{'columns': ['site_id', 'user_id'], 'unique': true}],
     pre_hook="{{ prepare_list() }}",
     post_hook="{{ finish_list() }}",
+    meta={'reads_as_last_built': [
+        'int_events_sessionised', 'int_session_starts', 'int_visitor_links', 'int_quarantine'
+    ]},
 ) }}
 
 {%- if is_partial() %}
