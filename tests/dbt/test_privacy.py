@@ -24,8 +24,11 @@ from warehouse.settings import Settings
 # here, or in warehouse.privacy.places.
 IMPERSONAL = {
     "intermediate.int_cutoffs",
+    "intermediate.int_retention",
     "intermediate.time_spine_daily",
+    "marts.daily_acquisition",
     "marts.daily_metrics",
+    "marts.daily_pages",
     "marts.daily_totals",
     "marts.funnel_daily",
     "marts.funnel_steps",
