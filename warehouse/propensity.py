@@ -118,6 +118,19 @@ def past_scores(connection: psycopg.Connection, site_id: str, target: str) -> pd
     )
 
 
+def scores_of(
+    connection: psycopg.Connection, site_id: str, target: str, since: datetime, until: datetime
+) -> pd.DataFrame:
+    """`site_id`, `user_id`, `as_of`, `score`, `band` of a target's scores with `since` <= `as_of` <= `until`."""
+    return _frame(
+        connection,
+        sql.SQL(
+            "select site_id, user_id, as_of, score, band from ml.propensity_scores"
+            " where site_id = {} and target = {} and as_of between {} and {}"
+        ).format(sql.Literal(site_id), sql.Literal(target), sql.Literal(since), sql.Literal(until)),
+    )
+
+
 def _frame(connection: psycopg.Connection, query: sql.Composed) -> pd.DataFrame:
     """A query's rows, read by COPY, which is several times faster than row by row."""
     columns = connection.execute(sql.SQL("select * from ({}) as q limit 0").format(query)).description or []

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,9 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target, load_targets
-from orchestration.defs.propensity import steps
-from tests.unit.ml_world import visitors
+from orchestration.defs.propensity import steps, watching
+from orchestration.defs.propensity.checks import visitors_behave_as_the_model_learned
+from orchestration.lib.warehouse import Warehouse
+from tests.unit.ml_world import trained, visitors
 from tilda.cli import cli
+from warehouse import propensity
 from warehouse.database import connect
 
 CONVERSION = load_targets()["conversion_7d"]
@@ -102,6 +106,36 @@ def test_a_model_that_was_rolled_back_stays_out_until_another_is_learned(
     told = CliRunner().invoke(cli, ["models", "list", "--site", "shop"]).stdout
     assert re.search(rf"{second.version} +rolled_back +complaints", told)
     assert re.search(rf"{first.version} +in use +promoted", told)
+
+
+def test_scores_that_do_not_come_true_are_noticed_before_their_outcomes_are_final(
+    connection: psycopg.Connection, database_url: str, tmp_path: Path
+) -> None:
+    frame = world()
+    store(connection, frame)
+    version = train(connection, CONVERSION, tmp_path, least=200).decided.version
+    today = frame[frame["as_of"] == TODAY]
+    champion = replace(trained(), data_until=TODAY - timedelta(days=14))
+    came = int((today["days_since_last_conversion"] < 7).sum())
+    assert 0 < came < len(today)
+    for factor, alarm in ((1.0, False), (3.0, True)):
+        a_week_ago = today[["site_id", "user_id"]].assign(
+            as_of=TODAY - timedelta(days=7), target=CONVERSION.name, score=min(factor * came / len(today), 1.0),
+            decile=5, band="warm", reasons=[[]] * len(today), model_version=version,
+        )  # fmt: skip
+        propensity.write_scores(connection, a_week_ago)
+        found = watching.watch(connection, "shop", CONVERSION, champion, frame[frame["as_of"] < TODAY])
+        (early,) = found.early
+        assert (early.visitors, early.converted) == (len(today), came)
+        assert early.kept != alarm
+        assert found.drifted == alarm
+        propensity.record_version(
+            connection, site_id="shop", target=CONVERSION.name, version=f"times {factor}", decision="kept",
+            reason="test", metrics=found.as_metrics(),
+        )  # fmt: skip
+        told = visitors_behave_as_the_model_learned(Warehouse(database_url=database_url))
+        assert told.passed != alarm
+        assert (f"and {came} came" in str(told.metadata)) == alarm
 
 
 def test_too_few_examples_are_an_answer_in_words(connection: psycopg.Connection, tmp_path: Path) -> None:

@@ -45,16 +45,18 @@ def visitors_behave_as_the_model_learned(warehouse: Warehouse) -> dg.AssetCheckR
     """Neither features nor scores have drifted since the training, and the newest known scores kept their word."""
     with warehouse.connect() as connection:
         rows = connection.execute(read_query(SQL, "newest_drift")).fetchall()
-    told = [f"{site_id}, {target}: {_what_changed(drift, realised)}" for site_id, target, drift, realised in rows]
+    told = [f"{site_id}, {target}: {_what_changed(drift, outcomes)}" for site_id, target, drift, outcomes in rows]
     return dg.AssetCheckResult(passed=not told, severity=dg.AssetCheckSeverity.WARN, metadata={"drifted": told})
 
 
-def _what_changed(drift: list[dict[str, Any]], realised: list[dict[str, Any]]) -> str:
+def _what_changed(drift: list[dict[str, Any]], outcomes: list[dict[str, Any]]) -> str:
     moved = [f"{one['label']} ({one['psi']:.2f})" for one in drift if one["moved"]]
     parts = [f"moved: {', '.join(moved)}"] if moved else []
-    if realised and not realised[-1]["kept"]:
-        last = realised[-1]
-        parts.append(f"{last['expected']:.0f} were expected on {last['as_of'][:10]} and {last['converted']} came")
+    parts += [
+        f"{one['expected']:.0f} were expected on {one['as_of'][:10]} and {one['converted']} came"
+        for one in outcomes
+        if not one["kept"]
+    ]
     return "; ".join(parts) or "the newest outcomes do not fit the scores"
 
 

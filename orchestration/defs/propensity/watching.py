@@ -18,20 +18,32 @@ from warehouse import propensity
 
 SHOWN = 12
 SCORED = 50_000
+SINCE = {"converted_7d": "days_since_last_conversion", "returned_7d": "days_since_last_event"}
+"""Features of today that tell whether a label came true since a former cut-off, before that label is final."""
+
+NIGHT = pd.Timedelta(hours=2)
+"""Two midnights of a site lie whole days apart but for its summer time."""
+
 NEWEST = pd.Timedelta(weeks=4)
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What was seen; `drifted` is the alarm that both together give."""
+    """What was seen; `drifted` is the alarm that all together give.
+
+    `early` is what came of the scores whose time is over today, while events may still be late: a change of behaviour
+    shows there days before it does in `realised`, which waits for them.
+    """
 
     drift: Sequence[Drift] = ()
     realised: Sequence[Realised] = ()
+    early: Sequence[Realised] = ()
 
     @property
     def drifted(self) -> bool:
         """Whether visitors changed, or newest outcomes broke the promise of the scores."""
-        return monitoring.has_drifted(self.drift) or monitoring.promise_broken(self.realised)
+        broken = monitoring.promise_broken(self.realised) or monitoring.promise_broken(self.early)
+        return broken or monitoring.has_drifted(self.drift)
 
     def as_metrics(self) -> dict[str, Any]:
         """For `ml.model_versions`: figures, no persons."""
@@ -39,6 +51,7 @@ class Watched:
             "drifted": self.drifted,
             "drift": [asdict(one) for one in self.drift[:SHOWN]],
             "realised": [one.as_dict() for one in self.realised],
+            "early": [one.as_dict() for one in self.early],
         }
 
 
@@ -67,7 +80,35 @@ def watch(
         found = [monitoring.score_drift(then, now), *found]
     scores = propensity.past_scores(connection, site_id, target.name)
     kept = monitoring.realised(scores, frame, label=target.label) if len(scores) else []
-    return Watched(found, kept)
+    return Watched(found, kept, _early(connection, site_id, target, today))
+
+
+def _early(connection: psycopg.Connection, site_id: str, target: Target, today: pd.DataFrame) -> Sequence[Realised]:
+    """What came of the scores of a horizon ago, by today's features."""
+    since = SINCE.get(target.label)
+    if today.empty or since is None or target.goals:
+        return []
+    now = today["as_of"].iloc[0]
+    then = now - target.horizon
+    scores = propensity.scores_of(
+        connection, site_id, target.name, (then - NIGHT).to_pydatetime(), (then + NIGHT).to_pydatetime()
+    )
+    return came_of(scores, today, now, label=target.label, since=since)
+
+
+def came_of(
+    scores: pd.DataFrame, today: pd.DataFrame, now: pd.Timestamp, *, label: str, since: str
+) -> Sequence[Realised]:
+    """The promise of `scores` of one former cut-off against the feature `since`, in days, of the rows of `today`.
+
+    Whoever was scored and is no longer among today's visitors has done nothing since.
+    """
+    if scores.empty:
+        return []
+    days = (now - scores["as_of"].iloc[0]) / pd.Timedelta(days=1)
+    reached = today.loc[today[since] < days, "user_id"]
+    outcomes = scores[["site_id", "user_id", "as_of"]].assign(**{label: scores["user_id"].isin(reached)})
+    return monitoring.realised(scores, outcomes, label=label)
 
 
 def write_page(folder: Path, site_id: str, target: Target, page: report.Page) -> Path:

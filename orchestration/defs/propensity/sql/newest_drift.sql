@@ -3,7 +3,8 @@ select
     newest.site_id,
     newest.target,
     newest.metrics -> 'drift' as drift,
-    newest.metrics -> 'realised' as realised
+    -- the newest outcome that is final, and the one before it is
+    jsonb_path_query_array(newest.metrics, '$.realised[last]') || coalesce(newest.metrics -> 'early', '[]') as outcomes
 from (
     select distinct on (site_id, target) *
     from ml.model_versions
