@@ -17,7 +17,7 @@ from warehouse import propensity
 from warehouse.database import connect
 
 NEW_A_DAY = 60
-AGES = (5, 12, 26)
+AGES = (5, 12, 26, 36)
 QUIET = replace(
     USUAL,
     rho=tuple(0.7 * rate for rate in USUAL.rho),
