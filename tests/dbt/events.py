@@ -151,7 +151,7 @@ def crowded_events() -> list[dict[str, Any]]:
     seen = {"created_at": BEGIN - timedelta(days=3), "client_created_at": BEGIN - timedelta(days=3)}
     sent = {"sent_at": BEGIN - timedelta(days=1), "received_at": BEGIN + timedelta(days=2)}
     what = {"event_id": _uuid(rng), "session_id": _uuid(rng), "user_id": WRONG_CLOCK, "event_type": "page_view"}
-    events.append(events[0] | seen | sent | what)
+    events.append(events[0] | seen | sent | what | {"payload": {}})
     return events
 
 

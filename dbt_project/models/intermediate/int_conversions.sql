@@ -51,6 +51,7 @@ matched as (
         events.*,
         goals.goal_id,
         goals.goal_name,
+        goals.minimum_value,
         -- What the browser and the webhook both know of one conversion. What too many share is known of a visitor only.
         coalesce(
             case when events.order_visitors <= {{ var('identifier_visitor_bound') }} then events.order_link end,
@@ -68,7 +69,6 @@ matched as (
             and (goals.site_id is null or events.site_id = goals.site_id)
             and (goals.page_path is null or events.page_path like goals.page_path)
             and (goals.form_id is null or events.form_id = goals.form_id)
-            and (goals.minimum_value is null or events.order_amount >= goals.minimum_value)
 
 ),
 
@@ -98,6 +98,11 @@ merged as (
         count(*) as event_count
     from matched
     group by 1, 2, 3
+    -- of browser and webhook, the amount that counts decides
+    having
+        min(minimum_value) is null
+        or {{ first_value('order_amount', 'order_amount is null, source <> \'webhook\', occurred_at, event_id') }}
+        >= min(minimum_value)
 
 ),
 
