@@ -137,6 +137,14 @@
     {%- if is_partial() -%}
         {#- a merge join on the site alone compares all rows with all -#}
         set local work_mem = '128MB'; set local jit = off; set local enable_mergejoin = off;
+        {%- if this.identifier != 'int_affected_visitors' %}
+        -- few visitors are found by index; many, after an import, by reading whole tables as a full build does
+        select set_config('enable_nestloop', (affected.visitors <= stored.sessions / 10)::text, true)
+        from (select count(*) as visitors from intermediate.int_affected_visitors) as affected
+        cross join (
+            select reltuples as sessions from pg_class where oid = 'intermediate.int_session_starts'::regclass
+        ) as stored;
+        {%- endif %}
     {%- else -%}
         {{ whole_tables() }}
     {%- endif %}
