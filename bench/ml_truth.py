@@ -121,9 +121,11 @@ def compared(y: np.ndarray, p: np.ndarray, truth: np.ndarray, base_rate: float) 
 
     `share` compares expected losses under the truth, in which the chance of what happened to happen is gone; the
     calibration and the deciles are those of what happened. The truth itself has fewer than nine of ten deciles within
-    their 95 % intervals about once in twelve times, by chance: hence `deciles_of_truth` and `mean_error_by_decile`,
-    the error of the mean score of each tenth against its mean true probability, as a share of it.
+    their 95 % intervals about once in twelve times, by chance. Hence `deciles_of_truth`; `deciles_attainable`, the
+    tenths by the model's score in which what came lies within 95 % of what the truth says of the same rows; and
+    `mean_error_by_decile`, the error of the mean score of each tenth against its mean true probability, as a share.
     """
+    tenths = np.array_split(np.argsort(-p, kind="stable"), 10)
 
     def expected_loss(scores: np.ndarray) -> float:
         held = np.clip(scores, 1e-12, 1 - 1e-12)
@@ -144,9 +146,10 @@ def compared(y: np.ndarray, p: np.ndarray, truth: np.ndarray, base_rate: float) 
         "slope_of_truth": best.calibration_slope,
         "deciles_as_expected": sum(one.as_expected for one in model.deciles),
         "deciles_of_truth": sum(one.as_expected for one in best.deciles),
-        "mean_error_by_decile": [
-            float(p[rows].mean() / truth[rows].mean() - 1) for rows in np.array_split(np.argsort(-p, kind="stable"), 10)
-        ],
+        "deciles_attainable": sum(
+            bool(abs((y - truth)[rows].sum()) <= 1.96 * np.sqrt((truth * (1 - truth))[rows].sum())) for rows in tenths
+        ),
+        "mean_error_by_decile": [float(p[rows].mean() / truth[rows].mean() - 1) for rows in tenths],
         "top_lift": model.deciles[0].lift,
         "top_lift_best": best.deciles[0].lift,
     }

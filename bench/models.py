@@ -217,7 +217,7 @@ def _watched_memory(connection: psycopg.Connection) -> Generator[list[float]]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.5):
+        while not over.wait(3):  # reading what each page is shared with takes a while itself
             held = 0
             for process in [postmaster, *postmaster.children()]:
                 try:
