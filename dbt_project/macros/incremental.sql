@@ -192,24 +192,25 @@
         ({% for column in columns %}old.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
         is not distinct from ({% for column in columns %}new.{{ column }}{{ ', ' if not loop.last }}{% endfor %})
     {%- endset -%}
+    {%- set is_in_scope -%}
+        {%- if options.built_by == 'day' -%}
+            {{ of_changed_days(arg_dict.unique_key[1]) }}
+        {%- else -%}
+            {{ of_affected_visitors('person_id' if options.built_by == 'person' else 'user_id') }}
+        {%- endif -%}
+    {%- endset -%}
     analyze {{ temp }};
     {% if days %}with changed as ({% endif %}
     delete from {{ target }} as old
     where
-        {% if options.built_by == 'day' -%}
-            {{ of_changed_days(arg_dict.unique_key[1]) }}
-        {%- else -%}
-            {{ of_affected_visitors('person_id' if options.built_by == 'person' else 'user_id') }}
-        {%- endif %}
+        {{ is_in_scope }}
         and not exists (select from {{ temp }} as new where {{ is_same }})
     {% if days %}returning site_id, {{ days.column }} as day) {{ note_days(days) }}{% endif %};
     {% if days %}with changed as ({% endif %}
     insert into {{ target }} ({{ columns | join(', ') }})
     select {{ columns | join(', ') }} from {{ temp }} as new
-    where not exists (
-        select from {{ target }} as old
-        where {{ is_same }}{% if options.built_by == 'day' %} and {{ of_changed_days(arg_dict.unique_key[1]) }}{% endif %}
-    )
+    -- the condition that bounds what is read of the table; without it a key that has no index costs a look at all rows
+    where not exists (select from {{ target }} as old where {{ is_in_scope }} and {{ is_same }})
     {% if days %}returning site_id, {{ days.column }} as day) {{ note_days(days) }}{% endif %}
 {% endmacro %}
 
