@@ -105,4 +105,6 @@ credited as (
 
 )
 
+-- days lie together, as they are asked for
 select * from credited
+order by site_id, converted_at
