@@ -107,4 +107,4 @@ credited as (
 
 -- days lie together, as they are asked for
 select * from credited
-order by site_id, converted_at
+order by site_id, converted_at -- noqa: AM06

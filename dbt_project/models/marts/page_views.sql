@@ -133,4 +133,4 @@ joined as (
 
 -- days lie together, as they are asked for
 select * from joined
-order by site_id, viewed_at
+order by site_id, viewed_at -- noqa: AM06

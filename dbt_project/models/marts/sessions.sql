@@ -169,4 +169,4 @@ joined as (
 
 -- days lie together, as they are asked for
 select * from joined
-order by site_id, started_at
+order by site_id, started_at -- noqa: AM06
