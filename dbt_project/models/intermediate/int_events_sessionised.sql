@@ -224,14 +224,17 @@ attached as not materialized (
         sessionised.is_session_start,
         sessionised.page_view_sequence,
         sessionised.referrer_domain,
-        case when is_lone_webhook then webhook_sessions.session_start_id else sessionised.session_start_id end
-            as belongs_to,
-        case when is_lone_webhook then webhook_sessions.session_started_at else sessionised.session_started_at end
-            as session_started_at
+        case
+            when sessionised.source = 'webhook' and sessionised.client_session_id is null
+                then webhook_sessions.session_start_id
+            else sessionised.session_start_id
+        end as belongs_to,
+        case
+            when sessionised.source = 'webhook' and sessionised.client_session_id is null
+                then webhook_sessions.session_started_at
+            else sessionised.session_started_at
+        end as session_started_at
     from sessionised
-    cross join lateral (
-        select sessionised.source = 'webhook' and sessionised.client_session_id is null as is_lone_webhook
-    ) as kind
     left join webhook_sessions
         on sessionised.site_id = webhook_sessions.site_id and sessionised.event_id = webhook_sessions.event_id
 

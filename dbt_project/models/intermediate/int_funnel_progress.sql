@@ -67,7 +67,7 @@ ordered as (
     select
         *,
         row_number() over (
-            partition by visitor_funnel order by occurred_at, event_rank, event_id, step desc
+            partition by visitor_funnel order by occurred_at asc, event_rank asc, event_id asc, step desc
         ) as ordinal,
         -- where order is strict: the place of an event among those that take any step
         dense_rank() over (partition by visitor_funnel order by occurred_at, event_rank, event_id) as place
@@ -80,7 +80,7 @@ stated as (
     select
         *,
         intermediate.funnel_state(ordinal, occurred_at, step, place, time_window, is_strict) over (
-            partition by visitor_funnel order by occurred_at, event_rank, event_id, step desc
+            partition by visitor_funnel order by occurred_at asc, event_rank asc, event_id asc, step desc
             rows between unbounded preceding and current row
         ) as funnel_state
     from ordered

@@ -58,9 +58,9 @@ joined as (
 
     select
         ---------- keys
-        site_id,
-        date,
-        page_path,
+        coalesce(viewed.site_id, landed.site_id) as site_id,
+        coalesce(viewed.date, landed.date) as date, -- noqa: RF04
+        coalesce(viewed.page_path, landed.page_path) as page_path,
 
         ---------- views
         coalesce(viewed.page_views, 0) as page_views,
@@ -78,7 +78,11 @@ joined as (
         coalesce(landed.entrance_conversions, 0) as entrance_conversions,
         coalesce(landed.entrance_revenue, 0)::numeric(18, 2) as entrance_revenue
     from viewed
-    full join landed using (site_id, date, page_path)
+    full join landed
+        on
+            viewed.site_id = landed.site_id
+            and viewed.date = landed.date
+            and viewed.page_path = landed.page_path
 
 )
 
