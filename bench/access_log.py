@@ -14,16 +14,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from demo.bring_in import SAMPLE_LOG
 from tests.dbt.access_log import differing, modelled_sessions, read_page_views, recompute_sessions
 from tests.dbt.dbt_project import run_dbt
 from warehouse import migrations
 from warehouse.database import connect
 from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.events.imports import import_file
-from warehouse.settings import PROJECT_ROOT
 from warehouse.sites import add_site
 
-SAMPLE_LOG = PROJECT_ROOT / "demo" / "data" / "semicomplete-access.log.gz"
 NO_TESTS = ("unit_test", "test")
 SITE, KEY = "blog", "key"
 

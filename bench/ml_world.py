@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -21,7 +18,7 @@ from demo.simulation import Simulation
 from demo.writers import write_events
 from ml.features import Target, load_targets
 from orchestration.defs.propensity import steps
-from orchestration.lib.dbt import PROJECT_DIR, dbt_environment
+from tests.dbt.dbt_project import run_dbt
 from warehouse import migrations, propensity
 from warehouse.database import connect
 from warehouse.embedded_postgres import EmbeddedPostgres
@@ -58,13 +55,7 @@ class World:
         target = self.folder / "dbt"
         arguments = ["build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test"]
         arguments += ["--full-refresh"] if fresh else []
-        command = [str(Path(sys.executable).parent / "dbt"), *arguments, "--quiet", "--project-dir", str(PROJECT_DIR)]
-        command += ["--profiles-dir", str(PROJECT_DIR), "--target-path", str(target), "--log-path", str(target)]
-        done = subprocess.run(
-            command, env=os.environ | dbt_environment(self.url), capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"dbt failed:\n{done.stdout}{done.stderr}")
+        run_dbt(self.url, target, *arguments)
         return time.monotonic() - started
 
     def examples(self, site_id: str, target: Target = TARGET) -> pd.DataFrame:

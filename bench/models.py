@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import secrets
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -31,7 +28,7 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from orchestration.lib.dbt import PROJECT_DIR, dbt_environment
+from tests.dbt.dbt_project import run_dbt
 from warehouse import migrations
 from warehouse.database import connect
 from warehouse.embedded_postgres import EmbeddedPostgres
@@ -161,18 +158,8 @@ def _store(connection: psycopg.Connection, events: int, console: Console) -> Non
 
 def _build(connection: psycopg.Connection, url: str, target: Path, arguments: list[str]) -> Build:
     before = _written(connection)
-    command = [Path(sys.executable).parent / "dbt", arguments[0], "--quiet", "--project-dir", PROJECT_DIR]
-    command += ["--profiles-dir", PROJECT_DIR, "--target-path", target, "--log-path", target, *arguments[1:]]
     with _watched_memory(connection) as most:
-        done = subprocess.run(
-            [os.fspath(part) for part in command],
-            env=os.environ | dbt_environment(url),
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-    if done.returncode != 0:
-        raise RuntimeError(f"dbt failed:\n{done.stdout}{done.stderr}")
+        run_dbt(url, target, *arguments)
     results: dict[str, Any] = json.loads((target / "run_results.json").read_text())
     after = _written(connection)
     return Build(

@@ -57,9 +57,9 @@ def decisions(connection: psycopg.Connection, site_id: str) -> list[Decided]:
 def was_rolled_back(connection: psycopg.Connection, site_id: str, target: str, version: str) -> bool:
     """Whether a person once took this version out of use."""
     row = connection.execute(
-        'select history @> \'[{"decision": "rolled_back"}]\' from ml.model_versions'
+        "select history @> jsonb_build_array(jsonb_build_object('decision', %s::text)) from ml.model_versions"
         " where site_id = %s and target = %s and version = %s",
-        [site_id, target, version],
+        [ROLLED_BACK, site_id, target, version],
     ).fetchone()
     return row is not None and row[0]
 
@@ -83,13 +83,11 @@ def version_to_go_back_to(connection: psycopg.Connection, site_id: str, target: 
     remedy = f"See: tilda models list --site {site_id}"
     others = {name: promoted for name, in_use, promoted in rows if not in_use}
     if len(others) == len(rows):
-        raise UserError(f"{site_id} has no model of {target} in use.", "Train one: tilda materialize 'group:ml'")
+        raise _none_in_use(site_id, target)
     if version is None:
         version = next((name for name, promoted in others.items() if promoted is not None), None)
         if version is None:
-            raise UserError(
-                f"{site_id} has had no other model of {target}.", f"See: tilda models list --site {site_id}"
-            )
+            raise UserError(f"{site_id} has had no other model of {target}.", remedy)
     elif version not in others:
         raise UserError(f"{site_id} has no other model of {target} called {version}.", remedy)
     return version
@@ -106,7 +104,7 @@ def roll_back(connection: psycopg.Connection, site_id: str, target: str, version
             [site_id, target],
         ).fetchone()
         if row is None:
-            raise UserError(f"{site_id} has no model of {target} in use.", "Train one: tilda materialize 'group:ml'")
+            raise _none_in_use(site_id, target)
         former = str(row[0])
         for name, in_use, decision, why in (
             (former, False, ROLLED_BACK, reason),
@@ -119,3 +117,7 @@ def roll_back(connection: psycopg.Connection, site_id: str, target: str, version
                 [in_use, decision, why, decision, why, site_id, target, name],
             )
     return RolledBack(site_id, target, version, former)
+
+
+def _none_in_use(site_id: str, target: str) -> UserError:
+    return UserError(f"{site_id} has no model of {target} in use.", "Train one: tilda materialize 'group:ml'")

@@ -13,7 +13,7 @@ PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 
 
 def run_dbt(url: str, target: Path, *arguments: str, project: Path = PROJECT) -> str:
-    """Run one dbt command; returns what it printed and fails the test with it when dbt does."""
+    """Run one dbt command; returns what it printed. An AssertionError holds that when dbt fails."""
     environment = os.environ | dbt_environment(url) | {"DBT_MACROS_HASH": macros_hash(project)}
     command = [Path(sys.executable).parent / "dbt", arguments[0], "--project-dir", project, "--profiles-dir", project]
     command += ["--target-path", target, "--log-path", target / "logs", "--quiet", *arguments[1:]]
