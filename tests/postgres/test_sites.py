@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from psycopg import sql
 
-from ingest_api.sites import ONLY_SITE
+from ingest_api.public.sites import ONLY_SITE
 from warehouse.database import connect
 from warehouse.errors import UserError
 from warehouse.sites import add_site, get_site, list_sites, snippet

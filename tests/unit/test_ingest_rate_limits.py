@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from ingest_api import rate_limits
 from ingest_api.problems import ProblemError
-from ingest_api.rate_limits import RateLimits
+from ingest_api.public import rate_limits
+from ingest_api.public.rate_limits import RateLimits
 from warehouse.errors import UserError
 
 

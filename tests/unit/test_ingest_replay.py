@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ingest_api import durability
-from ingest_api.durability import Durability
-from ingest_api.postgres import Connection
-from ingest_api.sites import PostgresAwayError, Site
+from ingest_api.public.sinks import fallback as durability
+from ingest_api.public.sinks.fallback import Durability
+from ingest_api.public.sinks.postgres import Connection
+from ingest_api.public.sites import PostgresAwayError, Site
 from warehouse.events.schema import Row
 from warehouse.events.spool import Spool
 

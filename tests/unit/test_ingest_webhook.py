@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
-from ingest_api.webhook import make_event
+from ingest_api.public.tilda_webhook import make_event
 from warehouse.events.schema import Limits
 from warehouse.events.validation import parse_event
 

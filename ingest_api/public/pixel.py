@@ -11,8 +11,8 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from ingest_api.intake import Intake
 from ingest_api.problems import ProblemError
+from ingest_api.public.pipeline import Intake
 from warehouse.events.validation import InvalidEventError, parse_event, reject
 
 SOURCE = "pixel"

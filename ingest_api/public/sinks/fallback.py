@@ -12,9 +12,9 @@ from typing import TypeVar
 from uuid import UUID
 
 from ingest_api.metrics import AWAY, REPLAYED, SPOOL_BYTES, SPOOL_ROWS
-from ingest_api.postgres import Connection
 from ingest_api.problems import unavailable
-from ingest_api.sites import PostgresAwayError, Site
+from ingest_api.public.sinks.postgres import Connection
+from ingest_api.public.sites import PostgresAwayError, Site
 from warehouse.events.schema import Row
 from warehouse.events.spool import Depth, Spool, SpoolError
 

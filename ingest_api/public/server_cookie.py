@@ -11,7 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 
 from starlette.types import Scope
 
-from ingest_api.sites import Site
+from ingest_api.public.sites import Site
 
 NAME = "analytics_user_id"
 YEAR_SECONDS = 31_536_000

@@ -8,7 +8,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from ingest_api import metrics
-from ingest_api.durability import Durability
+from ingest_api.public.sinks.fallback import Durability
 from warehouse.events.spool import SpoolError
 
 

@@ -15,10 +15,10 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from ingest_api.intake import Intake, Sender
 from ingest_api.problems import ProblemError
-from ingest_api.requests import read_body
-from ingest_api.sites import Site
+from ingest_api.public.pipeline import Intake, Sender
+from ingest_api.public.requests import read_body
+from ingest_api.public.sites import Site
 
 # Values keep their text: it is checked once, by whoever stores it.
 Fields = dict[str, msgspec.Raw]

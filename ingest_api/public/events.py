@@ -11,11 +11,11 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import Response
 
-from ingest_api.group_commit import Outcome
-from ingest_api.intake import Intake
 from ingest_api.problems import ProblemError
-from ingest_api.requests import read_body, require_media_type
-from ingest_api.server_cookie import set_cookie
+from ingest_api.public.pipeline import Intake
+from ingest_api.public.requests import read_body, require_media_type
+from ingest_api.public.server_cookie import set_cookie
+from ingest_api.public.sinks.group_commit import Outcome
 from warehouse.events.schema import Row
 from warehouse.events.validation import Batch, BatchError, parse_batch
 

@@ -10,14 +10,14 @@ from http import HTTPStatus
 
 from starlette.types import Scope
 
-from ingest_api.client_address import TrustedProxies
-from ingest_api.edge import FOREIGN_ORIGIN
-from ingest_api.group_commit import GroupCommit, Outcome
 from ingest_api.metrics import ACCEPTED, DUPLICATES, RECEIVED, REJECTED, SPOOLED
 from ingest_api.problems import ProblemError
-from ingest_api.rate_limits import RateLimits
-from ingest_api.requests import is_foreign, public_key
-from ingest_api.sites import Site, Sites
+from ingest_api.public.client_address import TrustedProxies
+from ingest_api.public.middleware import FOREIGN_ORIGIN
+from ingest_api.public.rate_limits import RateLimits
+from ingest_api.public.requests import is_foreign, public_key
+from ingest_api.public.sinks.group_commit import GroupCommit, Outcome
+from ingest_api.public.sites import Site, Sites
 from warehouse.events.enrichment import make_refusal, make_row
 from warehouse.events.schema import Event, Limits, Rejection, Row
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.types import Receive
 
 from ingest_api.problems import ProblemError
-from ingest_api.sites import Site
+from ingest_api.public.sites import Site
 
 READ_SECONDS = 30
 """A body that takes longer is given up: slow senders must not hold connections."""

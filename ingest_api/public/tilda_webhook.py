@@ -22,11 +22,11 @@ from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 from starlette.types import Scope
 
-from ingest_api.intake import Headers, Intake, Sender
 from ingest_api.problems import ProblemError
-from ingest_api.requests import read_body, require_media_type
-from ingest_api.server_cookie import read_cookie
-from ingest_api.sites import ONLY_SITE, Site
+from ingest_api.public.pipeline import Headers, Intake, Sender
+from ingest_api.public.requests import read_body, require_media_type
+from ingest_api.public.server_cookie import read_cookie
+from ingest_api.public.sites import ONLY_SITE, Site
 from warehouse.events.validation import InvalidEventError, parse_event, reject
 
 SOURCE = "webhook"

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import msgspec
 
-from ingest_api.intake import Intake, Sender
-from ingest_api.postgres import Connection, RefusedError
-from ingest_api.postgrest import Fields, PostgrestError, Table
 from ingest_api.problems import unavailable
-from ingest_api.sites import PostgresAwayError, Site
+from ingest_api.public.adapters.postgrest import Fields, PostgrestError, Table
+from ingest_api.public.pipeline import Intake, Sender
+from ingest_api.public.sinks.postgres import Connection, RefusedError
+from ingest_api.public.sites import PostgresAwayError, Site
 from warehouse.events.schema import Event, Row
 from warehouse.events.validation import InvalidEventError, parse_event
 

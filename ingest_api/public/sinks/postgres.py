@@ -13,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 
-from ingest_api.sites import PostgresAwayError, Site
+from ingest_api.public.sites import PostgresAwayError, Site
 from warehouse.database import connect
 from warehouse.errors import UserError
 from warehouse.events.landing import DATA_ERRORS, land, retry_deadlocks

@@ -1,6 +1,6 @@
 """The public application: it faces the internet and can do one thing in the database, land events.
 
-Run by `python -m ingest_api`, or by `uvicorn ingest_api.app:create_app --factory --no-proxy-headers`.
+Run by `python -m ingest_api`, or by `uvicorn ingest_api.public.app:create_app --factory --no-proxy-headers`.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from ingest_api import documentation, logs, problems
-from ingest_api.client_address import TrustedProxies
-from ingest_api.collector_script import MODULES, SCRIPT, ScriptEndpoint
-from ingest_api.durability import Durability
-from ingest_api.edge import Edge
-from ingest_api.events_endpoint import EventsEndpoint
-from ingest_api.group_commit import GroupCommit
-from ingest_api.intake import Intake
-from ingest_api.pixel import PixelEndpoint
-from ingest_api.postgres import Connection
-from ingest_api.rate_limits import RateLimits
-from ingest_api.sites import Sites
-from ingest_api.status import StatusEndpoints
-from ingest_api.supabase import EventsTable, ProfilesTable
-from ingest_api.webhook import WebhookEndpoint
+from ingest_api import logs, problems
+from ingest_api.public import openapi
+from ingest_api.public.adapters.supabase import EventsTable, ProfilesTable
+from ingest_api.public.client_address import TrustedProxies
+from ingest_api.public.collector_script import MODULES, SCRIPT, ScriptEndpoint
+from ingest_api.public.events import EventsEndpoint
+from ingest_api.public.health import StatusEndpoints
+from ingest_api.public.middleware import Edge
+from ingest_api.public.pipeline import Intake
+from ingest_api.public.pixel import PixelEndpoint
+from ingest_api.public.rate_limits import RateLimits
+from ingest_api.public.sinks.fallback import Durability
+from ingest_api.public.sinks.group_commit import GroupCommit
+from ingest_api.public.sinks.postgres import Connection
+from ingest_api.public.sites import Sites
+from ingest_api.public.tilda_webhook import WebhookEndpoint
 from warehouse.errors import UserError
 from warehouse.events.schema import Limits
 from warehouse.settings import Settings, load_settings
@@ -130,16 +131,16 @@ def _add_routes(app: FastAPI, service: _Service, settings: Settings) -> None:
     folder = settings.collector_path.rpartition("/")[0]
     status = StatusEndpoints(service.durability)
     routes: list[tuple[str, str, Callable[[Request], Awaitable[Response]], dict[str, Any]]] = [
-        ("POST", settings.events_path, EventsEndpoint(intake), documentation.EVENTS),
-        ("GET", settings.collector_path, ScriptEndpoint(SCRIPT), documentation.COLLECTOR),
-        *(("GET", f"{folder}/{name}", ScriptEndpoint(name), documentation.COLLECTOR_MODULE) for name in MODULES),
-        ("GET", settings.pixel_path, PixelEndpoint(intake), documentation.PIXEL),
-        ("POST", "/api/webhooks/tilda", WebhookEndpoint(intake, settings.tilda_webhook_token), documentation.WEBHOOK),
-        *(("POST", f"/rest/v1/{table.name}", table, documentation.SUPABASE[table.name]) for table in tables),
-        *(("GET", f"/rest/v1/{table.name}", table.read, documentation.SUPABASE_READ) for table in tables),
-        ("GET", "/health", status.health, documentation.HEALTH),
-        ("GET", "/ready", status.ready, documentation.READY),
-        ("GET", "/metrics", status.metrics, documentation.METRICS),
+        ("POST", settings.events_path, EventsEndpoint(intake), openapi.EVENTS),
+        ("GET", settings.collector_path, ScriptEndpoint(SCRIPT), openapi.COLLECTOR),
+        *(("GET", f"{folder}/{name}", ScriptEndpoint(name), openapi.COLLECTOR_MODULE) for name in MODULES),
+        ("GET", settings.pixel_path, PixelEndpoint(intake), openapi.PIXEL),
+        ("POST", "/api/webhooks/tilda", WebhookEndpoint(intake, settings.tilda_webhook_token), openapi.WEBHOOK),
+        *(("POST", f"/rest/v1/{table.name}", table, openapi.SUPABASE[table.name]) for table in tables),
+        *(("GET", f"/rest/v1/{table.name}", table.read, openapi.SUPABASE_READ) for table in tables),
+        ("GET", "/health", status.health, openapi.HEALTH),
+        ("GET", "/ready", status.ready, openapi.READY),
+        ("GET", "/metrics", status.metrics, openapi.METRICS),
     ]
     for method, path, endpoint, description in routes:
         app.add_api_route(path, endpoint, methods=[method], **description)

@@ -1,0 +1,1 @@
+"""The public application: it faces the internet; its database login can only land events."""

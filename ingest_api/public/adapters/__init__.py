@@ -1,0 +1,1 @@
+"""Parsers for the clients of other platforms."""
