@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.prepared import prepared
+from tests.batches import read_batch
 from tests.ingest_server import IngestServer
 from warehouse.database import INGEST_LOGIN, connect, replace_in_url
 from warehouse.embedded_postgres import free_port
@@ -38,7 +39,6 @@ from warehouse.errors import UserError
 from warehouse.events.enrichment import make_row
 from warehouse.events.landing import LAND
 from warehouse.events.schema import Limits, Row
-from warehouse.events.validation import parse_batch
 
 AGENT = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
@@ -119,14 +119,19 @@ def sample_events(count: int) -> bytes:
 
 def sample_rows(count: int) -> list[Row]:
     """The rows that the API would make of them."""
-    batch = parse_batch(sample_events(count), Limits(max_events=count))
-    rows = [
-        make_row(event, site_id="shop", source="api", address="127.0.0.1", user_agent=AGENT) for event in batch.events
-    ]
     now = datetime.now(UTC)
-    for row in rows:
-        row.sent_at, row.arrived_at = batch.sent_at, now
-    return rows
+    return [
+        make_row(
+            event,
+            site_id="shop",
+            source="api",
+            address="127.0.0.1",
+            user_agent=AGENT,
+            sent_at=now,
+            arrived_at=now,
+        )
+        for event in read_batch(sample_events(count), Limits(max_events=count)).events
+    ]
 
 
 def direct(server: IngestServer, seconds: float) -> tuple[float, float]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from pathlib import Path
 
 import uvicorn
 
-from ingest_api import metrics
+from ingest_api.public.http_protocol import BoundedHttpProtocol
 from warehouse.errors import UserError
 from warehouse.settings import load_settings
 
@@ -23,11 +25,11 @@ def main(arguments: list[str]) -> int:
             print(f"There is no application {which!r}: say {' or '.join(_APPLICATIONS)}.", file=sys.stderr)
             return 2
         settings = load_settings()
-        # uvicorn raises the signal once more after its graceful stop; an orderly end is no death by signal.
+        # uvicorn raises the signal again after its graceful stop; the exit code shall say that it stopped in order.
         signal.signal(signal.SIGTERM, lambda *_: None)
         public = which == "public"
-        if public and settings.ingest_workers > 1:
-            metrics.prepare(settings.data_dir / "metrics")
+        if public:
+            _share_metrics(settings.metrics_folder)
         uvicorn.run(
             _APPLICATIONS[which],
             factory=True,
@@ -35,12 +37,12 @@ def main(arguments: list[str]) -> int:
             port=settings.ingest_port if public else settings.private_port,
             workers=settings.ingest_workers if public else 1,
             loop="uvloop",
-            http="httptools",
+            http=BoundedHttpProtocol,
             ws="none",
             access_log=False,
             log_level="warning",
             server_header=False,
-            # uvicorn would believe forwarded headers of 127.0.0.1; TRUSTED_PROXIES decides, in client_address.
+            # TRUSTED_PROXIES decides whose forwarded headers count (client_address), not uvicorn.
             proxy_headers=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=25,
@@ -49,6 +51,14 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _share_metrics(folder: Path) -> None:
+    """Empty the folder in which the workers share their counters, before prometheus_client is imported."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in folder.glob("*.db"):
+        file.unlink(missing_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 if __name__ == "__main__":

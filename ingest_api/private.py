@@ -10,8 +10,9 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, Header
+from fastapi.responses import Response
 
-from ingest_api import logs, privacy, problems, propensity
+from ingest_api import logs, metrics_page, privacy, problems, propensity
 from ingest_api.problems import ProblemError, documented
 from warehouse.errors import UserError
 from warehouse.settings import load_settings
@@ -80,5 +81,10 @@ def create_private_app() -> FastAPI:
     def health() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
         """The process lives."""
         return {"status": "ok"}
+
+    @app.get("/metrics", response_class=Response)
+    def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
+        """Counters and gauges of the public application, for Prometheus."""
+        return Response(metrics_page.exposition(settings.metrics_folder), media_type=metrics_page.MEDIA_TYPE)
 
     return app

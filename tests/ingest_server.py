@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import httpx
 
+from ingest_api.metrics_page import exposition
 from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect, replace_in_url
 from warehouse.embedded_postgres import free_port
 from warehouse.secret_store import Secrets
@@ -125,6 +126,11 @@ class IngestServer:
     def send(self, *events: dict[str, Any], **options: Any) -> httpx.Response:
         """Send a batch as an array."""
         return httpx.post(self.events_url, json=list(events), timeout=60, **options)
+
+    def metrics(self) -> dict[str, float]:
+        """Counters and gauges by name and labels, as the private application shows them."""
+        lines = exposition(self.folder / "data" / "metrics").decode().splitlines()
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of a query as the owner."""

@@ -41,7 +41,7 @@ class Settings(BaseSettings):
     private_port: Port = 8701
     dagster_port: Port = 3000
     dashboard_port: Port = 8702
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/8", "::1")
 
     rate_limit_per_ip: str = "500/5 minutes"
     rate_limit_per_site: str = "100000/5 minutes"
@@ -95,6 +95,11 @@ class Settings(BaseSettings):
     def spool_folder(self) -> Path:
         """Where events wait while Postgres is away."""
         return self.spool_dir or self.data_dir / "spool"
+
+    @property
+    def metrics_folder(self) -> Path:
+        """Where the public API's workers share their counters; the private API shows them."""
+        return self.data_dir / "metrics"
 
     @property
     def cold_storage(self) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from warehouse.errors import UserError
+
+NONE = "none"
+"""In place of proxies: no `X-Forwarded-For` counts, not even from this machine."""
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -20,14 +23,17 @@ class TrustedProxies:
         UserError: One is neither.
     """
 
-    def __init__(self, proxies: Iterable[str]) -> None:
+    def __init__(self, proxies: Sequence[str]) -> None:
         self._networks: list[_Network] = []
+        if tuple(proxies) == (NONE,):
+            return
         for proxy in proxies:
             try:
                 self._networks.append(ipaddress.ip_network(proxy, strict=False))
             except ValueError as error:
                 raise UserError(
-                    f"TRUSTED_PROXIES names {proxy!r}, which is no address.", "Give addresses or networks."
+                    f"TRUSTED_PROXIES names {proxy!r}, which is not an address.",
+                    "Give addresses or networks separated by commas, or none.",
                 ) from error
 
     def client(self, peer: str | None, forwarded: Iterable[bytes]) -> str | None:
@@ -35,10 +41,10 @@ class TrustedProxies:
 
         Args:
             peer: Who opened the connection.
-            forwarded: Every `X-Forwarded-For` header of the request, in order. Each proxy appends to the right; what
-                stands left of the newest untrusted hop is whatever that one claimed.
+            forwarded: Every `X-Forwarded-For` header of the request, in order. Each proxy appends to the right; an
+                untrusted hop may have invented everything to its left.
         """
-        if peer is None or not self._networks or not self._is_trusted(peer):
+        if peer is None or not self.trusts(peer):
             return peer
         hops = [hop.strip() for header in forwarded for hop in header.decode("latin-1").split(",")]
         nearest = peer
@@ -47,11 +53,12 @@ class TrustedProxies:
             if address is None:
                 return nearest
             nearest = address
-            if not self._is_trusted(address):
+            if not self.trusts(address):
                 break
         return nearest
 
-    def _is_trusted(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Return True if an address is one of the proxies."""
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
@@ -62,7 +69,7 @@ class TrustedProxies:
 
 
 def _without_port(hop: str) -> str | None:
-    """`1.2.3.4:80` and `[::1]:80` without brackets and port; None for what is no address."""
+    """`1.2.3.4:80` and `[::1]:80` without brackets and port; None if it is not an address."""
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]
     elif hop.count(":") == 1:

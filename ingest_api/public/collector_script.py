@@ -33,7 +33,8 @@ class _Script:
 class ScriptEndpoint:
     """One script, read again when its file changes.
 
-    With `?v=` and its present version (the ETag without quotes) browsers keep it for a year, else for an hour.
+    With `?v=` and its present version (the first 16 characters of the ETag) browsers keep it for a year, else for an
+    hour. Each encoding has an ETag of its own, as RFC 9110 requires.
     """
 
     def __init__(self, name: str, folder: Path = FOLDER) -> None:
@@ -41,9 +42,10 @@ class ScriptEndpoint:
         self._script: _Script | None = None
 
     async def __call__(self, request: Request) -> Response:
-        """The script in the best encoding that the browser takes; 304 when it has it."""
+        """The script in the best encoding that the browser takes; 304 when the browser has it already."""
         script = self._read()
-        etag = f'"{script.version}"'
+        encoding = _best_encoding(request.headers.get("accept-encoding", ""))
+        etag = f'"{script.version}"' if encoding == "identity" else f'"{script.version}-{encoding}"'
         seconds = VERSIONED_CACHE_SECONDS if request.query_params.get("v") == script.version else CACHE_SECONDS
         lasting = ", immutable" if seconds == VERSIONED_CACHE_SECONDS else ""
         headers = {
@@ -56,7 +58,6 @@ class ScriptEndpoint:
         known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
         if etag in known or "*" in known:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        encoding = _best_encoding(request.headers.get("accept-encoding", ""))
         if encoding != "identity":
             headers["Content-Encoding"] = encoding
         return Response(script.bodies[encoding], headers=headers, media_type="text/javascript")

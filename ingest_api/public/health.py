@@ -1,44 +1,55 @@
-"""What operators ask: does it live, can it take events, how much passed."""
+"""`/health` and `/ready`: does the process run, and can it take events."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
-from ingest_api import metrics
-from ingest_api.public.sinks.fallback import Durability
+from ingest_api.public.operator_warnings import OperatorWarnings
+from ingest_api.public.sinks.fallback import FallbackSink
+from ingest_api.public.sinks.spool import SpoolSink
 from warehouse.events.spool import SpoolError
 
 
-class StatusEndpoints:
-    """`/health`, `/ready`, `/metrics`."""
+class HealthEndpoints:
+    """Answers monitors and load balancers."""
 
-    def __init__(self, durability: Durability) -> None:
-        self._durability = durability
+    def __init__(self, sink: FallbackSink, spool: SpoolSink, warnings: OperatorWarnings) -> None:
+        self._sink = sink
+        self._spool = spool
+        self._warnings = warnings
 
     async def health(self, _: Request) -> Response:
-        """The process lives."""
+        """The process runs."""
         return JSONResponse({"status": "ok"})
 
     async def ready(self, _: Request) -> Response:
-        """Events can be taken: the database is reachable, or the spool has room."""
-        durability = self._durability
-        reachable = await durability.is_reachable()
-        try:
-            depth = await durability.measure()
-        except SpoolError:
-            spool, spool_works = None, False
+        """Events can be taken: Postgres stores them, or cannot be reached while the spool has room."""
+        await self._sink.check()
+        spool, spool_works = await self._measure_spool()
+        warnings = self._warnings.sentences()
+        refusal = self._sink.refusal
+        if refusal is not None:
+            database, ready = "refuses", False
+            warnings.insert(
+                0,
+                f"Postgres refuses to store events ({refusal.sqlstate or 'login failed'}); the ingest API's log has its"
+                " message. `tilda migrate` and `tilda db logins` correct tables and logins.",
+            )
+        elif self._sink.is_away:
+            database, ready = "away", spool_works
         else:
-            spool_works = durability.spool_works
-            spool = {"rows": depth.rows, "bytes": depth.size, "takes_events": spool_works}
-        ready = reachable or spool_works
-        return JSONResponse(
-            {"ready": ready, "database": "reachable" if reachable else "away", "spool": spool},
-            HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE,
-        )
+            database, ready = "reachable", True
+        answer = {"ready": ready, "database": database, "spool": spool, "warnings": warnings}
+        return JSONResponse(answer, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
 
-    async def metrics(self, _: Request) -> Response:
-        """Counters and gauges for Prometheus."""
-        return Response(metrics.exposition(), media_type=metrics.MEDIA_TYPE)
+    async def _measure_spool(self) -> tuple[dict[str, Any] | None, bool]:
+        try:
+            depth = await self._spool.measure()
+        except SpoolError:
+            return None, False
+        works = self._spool.takes_rows
+        return {"rows": depth.rows, "bytes": depth.size, "takes_events": works}, works

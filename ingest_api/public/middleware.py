@@ -1,7 +1,7 @@
-"""The outermost layer of the public application: CORS, request ids, and an answer to every failure.
+"""The outermost layer of the public application: CORS, request ids, bounds of headers, an answer to every failure.
 
-It stands outside everything else, so that the answers of the framework and of errors carry the same headers: a page
-that cannot read a 429 or a 503 never learns when to come back, and its queue never empties.
+It wraps everything else, so that answers of the framework and of errors carry the same headers: a page that cannot read
+a 429 or a 503 does not learn when to retry, and its queue never empties.
 """
 
 from __future__ import annotations
@@ -10,20 +10,29 @@ import itertools
 import logging
 import re
 import secrets
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ingest_api.metrics import ANSWERS
-from ingest_api.problems import REQUEST_ID, internal_error
+from ingest_api.problems import REQUEST_ID, ProblemError, internal_error
+from ingest_api.public.client_address import TrustedProxies
+from ingest_api.public.metrics import ANSWERS
+from ingest_api.public.operator_warnings import OperatorWarnings
+from ingest_api.public.requests import ClientGoneError
+from ingest_api.public.sites import MAX_ORIGIN_BYTES
 
+MAX_HEADER_BYTES = 8_192
+"""Names and values of all headers of a request together, as nginx and Apache bound them by default."""
 FOREIGN_ORIGIN = "tilda.foreign_origin"
-"""Set in the scope when the request's origin is none of its site's: the answer then names no allowed origin."""
+"""Key of the ASGI scope, set when the page's origin does not belong to the site: the answer allows no origin."""
+CLIENT_GONE = 499
+"""nginx's status for a client that closed the connection before the answer; only counted, never sent."""
 
 _log = logging.getLogger(__name__)
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _EXPOSED = (b"access-control-expose-headers", b"Retry-After, X-Request-Id, Location, Content-Range")
-_METHODS = (b"access-control-allow-methods", b"GET, POST, OPTIONS")
+_METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 _MAX_AGE = (b"access-control-max-age", b"86400")
 # Only for collectors that let the server keep the visitor's id in a cookie; answers hold nothing that is secret.
 _CREDENTIALS = (b"access-control-allow-credentials", b"true")
@@ -33,11 +42,19 @@ _DEFAULT_HEADERS = b"apikey, authorization, content-type, prefer, x-client-info,
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}")
 
 
-class Edge:
-    """ASGI middleware. Wrap the finished application in it, not `add_middleware`: nothing may stand outside."""
+class OuterMiddleware:
+    """ASGI middleware. Wrap the finished application in it, not `add_middleware`: nothing may be outside of it.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: The application.
+        proxies: Peers whose `X-Forwarded-Proto` counts.
+        warnings: Counts the answers.
+    """
+
+    def __init__(self, app: ASGIApp, proxies: TrustedProxies, warnings: OperatorWarnings) -> None:
         self._app = app
+        self._proxies = proxies
+        self._warnings = warnings
         self._prefix = secrets.token_hex(4)
         self._numbers = itertools.count(1)
 
@@ -48,11 +65,9 @@ class Edge:
             return
         headers = dict(scope["headers"])
         origin = headers.get(b"origin")
-        asked_id = headers.get(b"x-request-id")
-        if asked_id is not None and _SAFE_ID.fullmatch(asked_id):
-            request_id = asked_id
-        else:
-            request_id = f"{self._prefix}-{next(self._numbers):x}".encode()
+        if origin is not None and len(origin) > MAX_ORIGIN_BYTES:
+            origin = None  # no browser sends one; it is not repeated in the answer
+        request_id = self._request_id(headers.get(b"x-request-id"))
         scope[REQUEST_ID] = request_id.decode()
         status = 0
 
@@ -66,16 +81,50 @@ class Edge:
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await _answer_preflight(headers.get(b"access-control-request-headers"), send_with_headers)
             return
+        self._set_scheme(scope, headers.get(b"x-forwarded-proto"))
         try:
-            await self._app(scope, receive, send_with_headers)
-        except Exception:  # noqa: BLE001 - its page must be able to read the answer to every request
+            if _size(scope["headers"]) > MAX_HEADER_BYTES:
+                await _headers_too_large().response()(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
+        except ClientGoneError:
+            status = CLIENT_GONE
+        except Exception:  # noqa: BLE001 - logged, and answered below
             _log.exception("request failed", extra={"request_id": scope[REQUEST_ID], "path": scope["path"]})
-            if not status:
+            if not status:  # a page must be able to read the answer to every request
                 await internal_error(scope[REQUEST_ID]).response()(scope, receive, send_with_headers)
+        self._count(scope, status)
+
+    def _request_id(self, asked: bytes | None) -> bytes:
+        """The sender's id for this request if it is safe to log, else one of our own."""
+        if asked is not None and _SAFE_ID.fullmatch(asked):
+            return asked
+        return f"{self._prefix}-{next(self._numbers):x}".encode()
+
+    def _count(self, scope: Scope, status: int) -> None:
         ANSWERS.labels(status).inc()
+        self._warnings.answered(status)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             details = {"request_id": scope[REQUEST_ID], "path": scope["path"], "status": status}
             _log.warning("request not served", extra=details)
+
+    def _set_scheme(self, scope: Scope, forwarded: bytes | None) -> None:
+        """Take the scheme that the visitor used from a trusted proxy, so that redirects keep https."""
+        client: tuple[str, int] | None = scope["client"]
+        if forwarded in {b"http", b"https"} and client is not None and self._proxies.trusts(client[0]):
+            scope["scheme"] = forwarded.decode()
+
+
+def _size(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    return sum([len(name) + len(value) for name, value in headers])
+
+
+def _headers_too_large() -> ProblemError:
+    return ProblemError(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "headers_too_large",
+        f"The headers of a request hold at most {MAX_HEADER_BYTES:,} bytes together.",
+    )
 
 
 def _cors(scope: Scope, origin: bytes | None) -> list[tuple[bytes, bytes]]:
@@ -86,7 +135,7 @@ def _cors(scope: Scope, origin: bytes | None) -> list[tuple[bytes, bytes]]:
 
 
 async def _answer_preflight(asked: bytes | None, send: Send) -> None:
-    """A preflight does not carry the site's key as a rule, so the request itself is what is checked for its origin."""
+    """Answer a preflight. It seldom carries the site's key, so the request that follows is checked for its origin."""
     allowed = asked if asked is not None and _HEADER_NAMES.fullmatch(asked) else _DEFAULT_HEADERS
     headers = [_METHODS, (b"access-control-allow-headers", allowed), _MAX_AGE, (b"content-length", b"0")]
     await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": headers})

@@ -27,6 +27,7 @@ _SCHEMAS, _COMPONENTS = msgspec.json.schema_components([Event], ref_template="#/
 _EVENT = _COMPONENTS["Event"]
 _BATCH: dict[str, Any] = {
     "oneOf": [
+        _EVENT,
         {"type": "array", "items": _EVENT, "maxItems": 500},
         {
             "type": "object",
@@ -44,13 +45,13 @@ _BATCH: dict[str, Any] = {
 }
 _ACCEPTED: dict[str, Any] = {
     "type": "object",
-    "required": ["rejected"],
+    "required": ["rejected", "ignored"],
     "properties": {
         "accepted": {"type": "integer", "description": "Events stored now."},
         "duplicates": {"type": "integer", "description": "Events that were stored before."},
         "spooled": {
             "type": "integer",
-            "description": "In place of the other two while the database is away: events on the local disk.",
+            "description": "In place of the other two while the database cannot be reached: events on the local disk.",
         },
         "rejected": {
             "type": "array",
@@ -64,6 +65,11 @@ _ACCEPTED: dict[str, Any] = {
                     "detail": {"type": "string"},
                 },
             },
+        },
+        "ignored": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Names of fields that nothing reads, at most 20.",
         },
     },
 }
@@ -81,8 +87,9 @@ EVENTS: dict[str, Any] = {
     "status_code": 202,
     "summary": "Send a batch of events",
     "description": (
-        "Takes an array of events, or `{sent_at, events}`. The answer 202 means durable. A bad event never spoils its "
-        "batch: it is named in `rejected` and kept with its reason. A resend of the same `event_id` is stored once."
+        "Takes an event, an array of events, or `{sent_at, events}`, plain or with `Content-Encoding: gzip`. The "
+        "answer 202 means durable. A bad event never spoils its batch: it is named in `rejected` and kept with its "
+        "reason. A resend of the same `event_id` is stored once."
     ),
     "responses": documented(400, 401, 403, 408, 413, 415, 429, 500, 503)
     | {
@@ -91,7 +98,7 @@ EVENTS: dict[str, Any] = {
             "content": {
                 "application/json": {
                     "schema": _ACCEPTED,
-                    "example": {"accepted": 1, "duplicates": 0, "rejected": []},
+                    "example": {"accepted": 1, "duplicates": 0, "rejected": [], "ignored": []},
                 }
             },
         }
@@ -145,12 +152,14 @@ PIXEL: dict[str, Any] = {
 WEBHOOK: dict[str, Any] = {
     "summary": "Tilda's webhook for forms and orders",
     "description": "A form becomes `form_submit`, an order `purchase`; repeated calls are told by `tranid`. The address"
-    " is `/api/webhooks/tilda?token=…`, and `&key=` with the site's public key where there are several sites.",
+    " is `/api/webhooks/tilda?token=…`, and `&key=` with the site's public key where there are several sites. The token"
+    " may also be the header `token` or a field of the form.",
     "responses": documented(400, 401, 403, 404, 413, 415, 503)
     | {200: {"description": "Durable, or a test call", "content": {"text/plain": {"example": "ok"}}}},
     "openapi_extra": {
         "parameters": [
-            {"name": "token", "in": "query", "required": True, "schema": {"type": "string"}},
+            {"name": "token", "in": "query", "schema": {"type": "string"}},
+            {"name": "token", "in": "header", "schema": {"type": "string"}},
             *_KEYS,
         ],
         "requestBody": {
@@ -246,8 +255,8 @@ def _insert(table: str, description: str, schema: dict[str, Any], example: objec
 
 _COMPLETES = (
     "Atomic, as PostgREST inserts, whether an insert or an upsert. A known row is completed where it is empty, never"
-    " changed; the answer does not tell it from a new one. While the database is away: 503, since only events are kept"
-    " on the local disk."
+    " changed; the answer does not tell it from a new one. While the database cannot be reached: 503, since only events"
+    " are kept on the local disk."
 )
 SUPABASE: dict[str, dict[str, Any]] = {
     "events": _insert(
@@ -274,11 +283,15 @@ _READY_EXAMPLE = {
     "ready": True,
     "database": "reachable",
     "spool": {"rows": 0, "bytes": 0, "takes_events": True},
+    "warnings": [],
 }
 
 READY: dict[str, Any] = {
     "summary": "Events can be taken",
-    "description": "Ready while the database is reachable, or is away and the spool takes events.",
+    "description": (
+        "Ready while the database stores events, or cannot be reached (`away`) and the spool takes them. `refuses`: a "
+        "login, a right or a table is wrong. `warnings` are sentences for the operator."
+    ),
     "responses": {
         200: {"description": "They can", "content": {"application/json": {"example": _READY_EXAMPLE}}},
         503: {
@@ -289,14 +302,10 @@ READY: dict[str, Any] = {
                         "ready": False,
                         "database": "away",
                         "spool": {"rows": 910_000, "bytes": 1_073_741_824, "takes_events": False},
+                        "warnings": [],
                     }
                 }
             },
         },
     },
-}
-
-METRICS: dict[str, Any] = {
-    "summary": "Counters and gauges for Prometheus",
-    "responses": {200: {"description": "Text format", "content": {"text/plain": {"schema": {"type": "string"}}}}},
 }

@@ -1,4 +1,4 @@
-"""`GET /api/pixel.gif`: events of visitors without scripts and of e-mails. The answer is a GIF, whatever happens."""
+"""`GET /api/pixel.gif`: events of visitors without scripts and of e-mails. The answer is always a GIF."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from ingest_api.problems import ProblemError
-from ingest_api.public.pipeline import Intake
-from warehouse.events.validation import InvalidEventError, parse_event, reject
+from ingest_api.public.pipeline import Envelope, Pipeline
 
 SOURCE = "pixel"
 FIELDS = ("event_type", "page_url", "page_title", "referrer", "user_id", "session_id", "event_id")
@@ -28,33 +27,25 @@ _HEADERS = {
 class PixelEndpoint:
     """Records a `page_view` (or `event_type`) with the fields of the query; the page is the referring one."""
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
 
     async def __call__(self, request: Request) -> Response:
-        """Answer the GIF after the event is durable, or at once when it is not taken."""
+        """Answer the GIF after the event is durable, or at once when it is not taken. HEAD records nothing."""
         # Global Privacy Control and Do-Not-Track mean no.
-        if request.headers.get("sec-gpc") != "1" and request.headers.get("dnt") != "1":
-            with contextlib.suppress(ProblemError):  # an image that is missing would be seen
+        is_refused = request.headers.get("sec-gpc") == "1" or request.headers.get("dnt") == "1"
+        if request.method == "GET" and not is_refused:
+            with contextlib.suppress(ProblemError):  # visitors would see a missing image
                 await self._record(request)
         return Response(_GIF, headers=_HEADERS, media_type="image/gif")
 
     async def _record(self, request: Request) -> None:
-        intake, scope = self._intake, request.scope
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        site = await intake.site(scope, headers)
-        sender = intake.sender(scope, headers)
-        await intake.admit(site, sender, 1)
-        arrived_at = datetime.now(UTC)
+        scope = request.scope
+        sender = await self._pipeline.authenticate(scope, dict(scope["headers"]))
         query = request.query_params
         event: dict[str, object] = {"event_type": "page_view", "page_url": request.headers.get("referer")}
         if not query.get("event_id"):
-            # Nobody can send this one again, so the server's clock may stand for the sender's, which there is not.
-            event |= {"event_id": str(uuid4()), "created_at": arrived_at}
+            # No sender can resend this event, so the server's clock stands for the sender's, which is not known.
+            event |= {"event_id": str(uuid4()), "created_at": datetime.now(UTC)}
         event.update({name: query[name] for name in FIELDS if query.get(name)})
-        raw = msgspec.json.encode(event)
-        try:
-            row = intake.row(parse_event(raw, intake.limits), site, sender, SOURCE, arrived_at)
-        except InvalidEventError as refusal:
-            row = intake.refusal(reject(0, raw, refusal), site, SOURCE, arrived_at)
-        await intake.store([row], SOURCE)
+        await self._pipeline.receive(sender, Envelope(SOURCE, [msgspec.json.encode(event)]))

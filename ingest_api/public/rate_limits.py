@@ -1,11 +1,12 @@
 """Bounds on the events of one address and of one site, counted by the `limits` library.
 
-Counts are kept in this process, or in Redis when several machines share them. Redis that fails lets requests pass: a
-limiter must not be what loses events.
+Counts are kept in this process, or in Redis when several machines share them. While Redis fails or is slow, each
+process counts by itself: a rate limiter must neither lose events nor hold requests.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import math
@@ -25,6 +26,10 @@ from warehouse.errors import UserError
 
 OFF = "off"
 MAX_COUNTERS = 200_000
+REDIS_SECONDS = 0.25
+"""A request waits no longer than this for Redis."""
+REDIS_PAUSE_SECONDS = 10.0
+"""After a failure of Redis the process counts by itself for this long before it asks Redis again."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +50,7 @@ class LocalStorage(Storage, SlidingWindowCounterSupport):
 
     @property
     def base_exceptions(self) -> tuple[type[Exception], ...]:
-        """Nothing fails here."""
+        """Memory does not fail."""
         return ()
 
     async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
@@ -68,7 +73,7 @@ class LocalStorage(Storage, SlidingWindowCounterSupport):
         return previous, left if previous else 0.0, current, left + expiry
 
     async def clear_sliding_window(self, key: str, expiry: int) -> None:  # noqa: ARG002
-        """Forget a counter."""
+        """Remove a counter."""
         self._counters.pop(key, None)
 
     def _read(self, key: str, expiry: int, now: float) -> tuple[int, int, int]:
@@ -100,9 +105,9 @@ class RateLimits:
     def __init__(self, per_address: str, per_site: str, storage_url: str | None = None) -> None:
         self._per_address = _parse("RATE_LIMIT_PER_IP", per_address)
         self._per_site = _parse("RATE_LIMIT_PER_SITE", per_site)
-        storage = _storage(storage_url)
-        self._windows = cast("SlidingWindowCounterSupport", storage)
-        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._local = _Counters(LocalStorage())
+        self._shared = None if storage_url is None else _Counters(_redis(storage_url))
+        self._shared_again_at = 0.0
 
     async def take(self, *, address: str | None, site_id: str, events: int) -> None:
         """Count the events of one request.
@@ -118,12 +123,8 @@ class RateLimits:
     async def _take(self, bound: RateLimitItem, what: str, who: str, events: int) -> None:
         # A cost above the bound would never pass, and its sender would retry for ever.
         cost = min(max(events, 1), bound.amount)
-        try:
-            if await self._limiter.hit(bound, what, who, cost=cost):
-                return
-            windows = await self._windows.get_sliding_window(bound.key_for(what, who), bound.get_expiry())
-        except StorageError as error:
-            _log.error("rate limits cannot be counted", extra={"error": str(error)})
+        windows = await self._hit(bound, what, who, cost)
+        if windows is None:
             return
         wait = _seconds_until(cost, bound, windows)
         raise ProblemError(
@@ -133,9 +134,37 @@ class RateLimits:
             retry_after=wait,
         )
 
+    async def _hit(self, bound: RateLimitItem, what: str, who: str, cost: int) -> _Windows | None:
+        """Count `cost`; None if it is within the bound, else the windows that tell how long to wait."""
+        if self._shared is not None and time.monotonic() >= self._shared_again_at:
+            try:
+                async with asyncio.timeout(REDIS_SECONDS):
+                    return await self._shared.hit(bound, what, who, cost)
+            except (StorageError, TimeoutError) as error:
+                self._shared_again_at = time.monotonic() + REDIS_PAUSE_SECONDS
+                reason = {"error": str(error) or type(error).__name__}
+                _log.error("Redis does not count rate limits; this process counts by itself", extra=reason)
+        return await self._local.hit(bound, what, who, cost)
 
-def _seconds_until(cost: int, bound: RateLimitItem, windows: tuple[int, float, int, float]) -> int:
-    """How long until `cost` fits: first the former window's weight falls, then the current one becomes the former."""
+
+_Windows = tuple[int, float, int, float]
+
+
+class _Counters:
+    """One storage of counts with the library's limiter over it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._windows = cast("SlidingWindowCounterSupport", storage)
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
+
+    async def hit(self, bound: RateLimitItem, what: str, who: str, cost: int) -> _Windows | None:
+        if await self._limiter.hit(bound, what, who, cost=cost):
+            return None
+        return await self._windows.get_sliding_window(bound.key_for(what, who), bound.get_expiry())
+
+
+def _seconds_until(cost: int, bound: RateLimitItem, windows: _Windows) -> int:
+    """Seconds until `cost` fits: the previous window loses weight, then the current window takes its place."""
     previous, previous_left, current, current_left = windows
     window = bound.get_expiry()
     room = bound.amount - cost
@@ -165,10 +194,13 @@ def _parse(name: str, text: str) -> RateLimitItem | None:
         raise UserError(f"{name} is {text!r}, which is no bound.", "Write it like 500/5 minutes, or off.") from error
 
 
-def _storage(url: str | None) -> Storage:
-    if url is None:
-        return LocalStorage()
+def _redis(url: str) -> Storage:
+    options: dict[str, float | str | bool] = {
+        "socket_timeout": REDIS_SECONDS,
+        "socket_connect_timeout": REDIS_SECONDS,
+    }
     try:
-        return cast("Storage", storage_from_string(f"async+{url}", wrap_exceptions=True, implementation="redispy"))
+        storage = storage_from_string(f"async+{url}", wrap_exceptions=True, implementation="redispy", **options)
+        return cast("Storage", storage)
     except (ConfigurationError, ValueError) as error:
         raise UserError("RATE_LIMIT_STORAGE_URL cannot be used.", "Write it like redis://host:6379/0.") from error

@@ -1,21 +1,21 @@
-"""What the endpoints read from a request: its key, its body within bounds, where it comes from."""
+"""What the endpoints read from a request: its key, and its body within bounds."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.types import Receive
 
 from ingest_api.problems import ProblemError
-from ingest_api.public.sites import Site
 
 READ_SECONDS = 30
-"""A body that takes longer is given up: slow senders must not hold connections."""
+"""A body that takes longer is answered 408: slow senders must not hold connections."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -25,17 +25,28 @@ class ClientGoneError(Exception):
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], most: int) -> bytes:
-    """Read a body of at most `most` bytes; what exceeds them is never held.
+    """Read a body of at most `most` bytes, packed with gzip or not; the bound holds for both sizes.
 
     Raises:
-        ProblemError: It is larger (413), encoded (415) or too slow (408).
-        ClientGoneError: Nobody waits for an answer.
+        ProblemError: It is larger (413), in an encoding that is not known (415), damaged (400) or too slow (408).
+        ClientGoneError: The sender closed the connection.
     """
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding not in {b"identity", b"gzip", b"x-gzip", b""}:
+        raise ProblemError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_encoding",
+            "Send the body plain or with Content-Encoding: gzip.",
+            headers={"Accept-Encoding": "gzip"},
+        )
     length = headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > most:
         raise _too_large(most)
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "encoded_body", "Send the body without Content-Encoding.")
+    body = await _read(receive, most)
+    return body if encoding in {b"identity", b""} else _unpack(body, most)
+
+
+async def _read(receive: Receive, most: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     try:
@@ -57,6 +68,28 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], most: int)
         ) from None
 
 
+def _unpack(body: bytes, most: int) -> bytes:
+    """Unpack gzip of one or several members, never more than `most` bytes."""
+    unpacked = bytearray()
+    try:
+        while body:
+            member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            unpacked += member.decompress(body, most + 1 - len(unpacked))
+            if len(unpacked) > most:
+                raise _too_large(most)
+            if not member.eof:
+                raise _damaged("it ends too early")
+            body = member.unused_data
+    except zlib.error as error:
+        raise _damaged(str(error)) from None
+    return bytes(unpacked)
+
+
+def _damaged(reason: str) -> ProblemError:
+    detail = f"The body cannot be unpacked as gzip: {reason}."
+    return ProblemError(HTTPStatus.BAD_REQUEST, "invalid_gzip", detail)
+
+
 def _too_large(most: int) -> ProblemError:
     return ProblemError(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request_too_large", f"A request holds at most {most:,} bytes; send less."
@@ -64,7 +97,7 @@ def _too_large(most: int) -> ProblemError:
 
 
 def require_media_type(headers: Mapping[bytes, bytes], *allowed: bytes) -> None:
-    """Refuse what a browser form or an encoder of another kind would send.
+    """Refuse a media type that the endpoint does not read; a request without one passes.
 
     Raises:
         ProblemError: 415.
@@ -99,21 +132,3 @@ def public_key(query: bytes, headers: Mapping[bytes, bytes]) -> str:
             headers={"WWW-Authenticate": "apikey"},
         )
     return key
-
-
-def is_foreign(origin: bytes | None, site: Site) -> bool:
-    """Whether a browser sent this from a page that is none of the site's.
-
-    A domain covers its subdomains; a site without domains takes any. Requests without an origin come from servers,
-    which could claim any: the key alone counts.
-    """
-    return origin is not None and bool(site.domains) and not _matches(origin, site.domains)
-
-
-@lru_cache(maxsize=4096)
-def _matches(origin: bytes, domains: tuple[str, ...]) -> bool:
-    try:
-        host = (urlsplit(origin.decode("latin-1")).hostname or "").rstrip(".").lower()
-    except ValueError:
-        return False
-    return any(host == domain or host.endswith(f".{domain}") for domain in domains)

@@ -1,118 +1,203 @@
-"""The sites that public keys name, remembered for a while, and for as long as Postgres is away."""
+"""The registered sites: one snapshot in memory, refreshed from Postgres, kept on disk for a start without it."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TypeVar
+from urllib.parse import urlsplit
+
+import psycopg
 
 from ingest_api.problems import ProblemError, unavailable
+from ingest_api.public.database import PostgresError
+from warehouse.events.spool import SpoolError
 
-FRESH_SECONDS = 30.0
-"""How long a change of a site's domains, or its removal, may take to be noticed."""
-UNKNOWN_SECONDS = 5.0
-"""How soon a new site's key is noticed after it was refused."""
-MAX_KNOWN = 10_000
-MAX_UNKNOWN = 10_000
-MAX_WAITING = 200
+REFRESH_SECONDS = 30.0
+"""How long a change of a site's domains, or the removal of a site, may take to be noticed."""
+UNKNOWN_KEY_SECONDS = 0.1
+"""Shortest time between two refreshes that unknown keys cause: a new site works at once, and a sender of random keys
+causes ten queries a second at most."""
+MAX_WAITING = 500
+"""Requests with unknown keys that may wait for a refresh."""
+MAX_ORIGIN_BYTES = 255
+MAX_ORIGINS = 100
+"""Origins remembered for each site."""
 
-ONLY_SITE = "the only site"
-"""In place of a key: the site, when the database holds one alone. No request's key holds a space."""
-
-_Value = TypeVar("_Value")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A site as the API needs it. `domains` are host names in lower case; each covers its subdomains."""
+    """A site as the API needs it.
 
-    site_id: str
-    domains: tuple[str, ...]
-
-
-class PostgresAwayError(Exception):
-    """Postgres does not answer now."""
-
-
-class Sites:
-    """Finds sites by key.
-
-    Args:
-        ask: Asks Postgres; None for an unknown key.
-
-    Raises:
-        PostgresAwayError: From `ask`.
+    Attributes:
+        site_id: Its id.
+        public_key: The key that names it in requests.
+        domains: Host names in lower case without `www.`; each covers its subdomains. None: any page may send.
     """
 
-    def __init__(self, ask: Callable[[str], Coroutine[None, None, Site | None]]) -> None:
-        self._ask = ask
-        self._known: OrderedDict[str, tuple[Site, float]] = OrderedDict()
-        self._unknown: OrderedDict[str, float] = OrderedDict()
-        self._asking: dict[str, asyncio.Task[Site | None]] = {}
+    site_id: str
+    public_key: str
+    domains: tuple[str, ...]
+    _allowed: dict[bytes, bool] = field(default_factory=dict, compare=False, repr=False)
 
-    async def find(self, key: str) -> Site:
-        """The site of a key. One that is known is answered at once, and asked again in the background when old.
+    def allows(self, origin: bytes | None) -> bool:
+        """Return True if a page of this origin may send events.
+
+        A request without an origin comes from a server, which could claim any: there the key alone counts.
+        """
+        if origin is None or not self.domains:
+            return True
+        known = self._allowed.get(origin)
+        if known is None:
+            known = _is_covered(origin, self.domains)
+            if len(origin) <= MAX_ORIGIN_BYTES and len(self._allowed) < MAX_ORIGINS:
+                self._allowed[origin] = known
+        return known
+
+
+def read_sites(connection: psycopg.Connection) -> list[Site]:
+    """Read all sites from Postgres, ordered by id."""
+    rows = connection.execute("select site_id, public_key, domains from public.list_sites()").fetchall()
+    return [Site(site_id, key, tuple(map(_host_name, domains))) for site_id, key, domains in rows]
+
+
+class SiteRegistry:
+    """Finds sites by public key without asking Postgres on the way.
+
+    Args:
+        load: Reads all sites from Postgres.
+        restore: Reads the snapshot that the last process kept on disk.
+        keep: Writes a snapshot to disk.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Awaitable[Sequence[Site]]],
+        restore: Callable[[], Awaitable[Sequence[Site]]],
+        keep: Callable[[Sequence[Site]], Awaitable[None]],
+    ) -> None:
+        self._load = load
+        self._restore = restore
+        self._keep = keep
+        self._by_key: dict[str, Site] = {}
+        self._kept: list[Site] | None = None
+        self._loaded_at = -REFRESH_SECONDS
+        self._is_current = False
+        self._reading = asyncio.Lock()
+        self._next_refresh: asyncio.Task[None] | None = None
+        self._waiting = 0
+        self._timer: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the sites and start refreshing them."""
+        self._kept = list(await self._restore())
+        self._by_key = {site.public_key: site for site in self._kept}
+        await self.refresh()
+        self._timer = asyncio.get_running_loop().create_task(self._refresh_forever())
+
+    async def stop(self) -> None:
+        """Stop refreshing."""
+        tasks = [task for task in (self._timer, self._next_refresh) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def by_key(self, key: str) -> Site:
+        """The site of a public key.
 
         Raises:
-            ProblemError: No site has the key (401), or it cannot be told now (503).
+            ProblemError: No site has the key (401), or Postgres cannot be asked about a key that is not in the
+                snapshot (503).
         """
-        found = self._known.get(key)
-        now = time.monotonic()
-        if found is not None:
-            site, asked_at = found
-            if now - asked_at > FRESH_SECONDS and key not in self._asking:
-                self._known[key] = (site, now)
-                self._start_asking(key)
+        site = self._by_key.get(key)
+        if site is None:
+            await self._refresh_for_unknown_key()
+            site = self._by_key.get(key)
+        if site is not None:
             return site
-        if self._unknown.get(key, 0.0) > now:
-            raise _unknown_key()
-        task = self._asking.get(key)
-        if task is None:
-            if len(self._asking) >= MAX_WAITING:
-                raise unavailable("busy", "Too many unknown keys are being looked up; try again shortly.", 2)
-            task = self._start_asking(key)
+        if not self._is_current:
+            raise unavailable("database_away", "This key is not known yet and the database cannot be asked.", 5)
+        raise ProblemError(
+            HTTPStatus.UNAUTHORIZED,
+            "unknown_key",
+            "No site has this key; `tilda site list` shows the keys.",
+            headers={"WWW-Authenticate": "apikey"},
+        )
+
+    def only_site(self) -> Site | None:
+        """The site, if exactly one is registered."""
+        return next(iter(self._by_key.values())) if len(self._by_key) == 1 else None
+
+    async def refresh(self) -> None:
+        """Read the sites again; a failure keeps the snapshot."""
+        async with self._reading:
+            await self._read()
+
+    async def _refresh_for_unknown_key(self) -> None:
+        """Wait for a refresh that starts after this call; all calls that wait share one."""
+        if self._waiting >= MAX_WAITING:
+            raise unavailable("busy", "Too many unknown keys are being looked up; try again shortly.", 2)
+        if self._next_refresh is None:
+            self._next_refresh = asyncio.get_running_loop().create_task(self._refresh_soon())
+        self._waiting += 1
         try:
-            site = await asyncio.shield(task)
-        except PostgresAwayError:
-            raise unavailable("database_away", "This key is not known yet and the database is away.", 5) from None
-        if site is None:
-            raise _unknown_key()
-        return site
+            await asyncio.shield(self._next_refresh)
+        finally:
+            self._waiting -= 1
 
-    def _start_asking(self, key: str) -> asyncio.Task[Site | None]:
-        task = asyncio.get_running_loop().create_task(self._ask(key))
-        self._asking[key] = task
-        task.add_done_callback(lambda done: self._learn(key, done))
-        return task
+    async def _refresh_soon(self) -> None:
+        await asyncio.sleep(self._loaded_at + UNKNOWN_KEY_SECONDS - time.monotonic())
+        async with self._reading:
+            self._next_refresh = None
+            await self._read()
 
-    def _learn(self, key: str, done: asyncio.Task[Site | None]) -> None:
-        del self._asking[key]
-        if done.cancelled() or done.exception() is not None:
-            return  # what was known stays known while Postgres is away
-        site, now = done.result(), time.monotonic()
-        if site is None:
-            self._known.pop(key, None)
-            self._unknown[key] = now + UNKNOWN_SECONDS
-            _bound(self._unknown, MAX_UNKNOWN)
-        else:
-            self._unknown.pop(key, None)
-            self._known[key] = (site, now)
-            _bound(self._known, MAX_KNOWN)
+    async def _read(self) -> None:
+        try:
+            sites = list(await self._load())
+        except PostgresError:
+            self._is_current = False
+            self._loaded_at = time.monotonic()
+            return
+        self._by_key = {site.public_key: self._by_key_if_same(site) for site in sites}
+        self._is_current = True
+        self._loaded_at = time.monotonic()
+        if sites != self._kept:
+            try:
+                await self._keep(sites)
+                self._kept = sites
+            except SpoolError as error:
+                _log.warning("the list of sites cannot be written to disk", extra={"error": str(error)})
+
+    def _by_key_if_same(self, site: Site) -> Site:
+        """The object that is known already, with the origins that it remembers."""
+        known = self._by_key.get(site.public_key)
+        return known if known is not None and known == site else site
+
+    async def _refresh_forever(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            await self.refresh()
 
 
-def _bound(cache: OrderedDict[str, _Value], most: int) -> None:
-    while len(cache) > most:
-        cache.popitem(last=False)
+def _is_covered(origin: bytes, domains: tuple[str, ...]) -> bool:
+    if len(origin) > MAX_ORIGIN_BYTES:
+        return False
+    try:
+        host = (urlsplit(origin.decode("latin-1")).hostname or "").rstrip(".").lower()
+    except ValueError:
+        return False
+    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
 
 
-def _unknown_key() -> ProblemError:
-    return ProblemError(
-        HTTPStatus.UNAUTHORIZED,
-        "unknown_key",
-        "No site has this key; `tilda site list` shows the keys.",
-        headers={"WWW-Authenticate": "apikey"},
-    )
+def _host_name(domain: str) -> str:
+    """A domain as browsers write it in an origin: lower case, punycode. `www.` is dropped: a domain covers it."""
+    name = domain.strip().rstrip(".").lower().removeprefix("www.")
+    try:
+        return name.encode("idna").decode()
+    except UnicodeError:
+        return name

@@ -1,8 +1,8 @@
 """`POST /api/webhooks/tilda`: forms and orders as Tilda's own servers report them.
 
 The browser's event may be lost or blocked; this one is authoritative. Both carry the transaction (`tranid`), by which
-they count as one conversion. What a visitor typed stays with the owner's CRM: of an e-mail address or a telephone
-number only a hash is kept, and of the other fields their names.
+they count as one conversion. What a visitor typed is not stored: of an e-mail address or a telephone number only a hash
+is kept, and of the other fields their names.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import hashlib
 import hmac
 import math
 import re
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from fastapi import Request
@@ -23,91 +22,113 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.types import Scope
 
 from ingest_api.problems import ProblemError
-from ingest_api.public.pipeline import Headers, Intake, Sender
-from ingest_api.public.requests import read_body, require_media_type
+from ingest_api.public.pipeline import Envelope, Headers, Pipeline, Sender
+from ingest_api.public.requests import public_key, read_body, require_media_type
 from ingest_api.public.server_cookie import read_cookie
-from ingest_api.public.sites import ONLY_SITE, Site
-from warehouse.events.validation import InvalidEventError, parse_event, reject
+from ingest_api.public.sites import Site
 
 SOURCE = "webhook"
-NAMESPACE = UUID("5a0c3f0e-6a53-4f0e-9d0b-7d5b8f6f3c21")
+TOKEN = "token"  # noqa: S105 - the name of the field
 MAX_FIELDS = 2000
 HONEYPOT = "form-spec-comments"
-"""A field that people do not see. Whoever fills it in is flagged as a bot."""
+"""A field that people do not see: a call that fills it in is marked as a bot's."""
 
 _OWN_FIELDS = re.compile(
     r"tranid|formid|formname|cookies|test|token|payment.*|tildaspec-.*|form-spec-comments", re.IGNORECASE
 )
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
-_TILDA = Sender(address=None, user_agent=None, is_service=True)
 
 
 class WebhookEndpoint:
     """Turns a form or an order into one `form_submit` or `purchase`.
 
     Args:
-        intake: The common parts.
-        token: The secret in the webhook's address; without one the endpoint is closed.
+        pipeline: The steps of every event.
+        token: The secret that Tilda sends; without one the endpoint is closed.
     """
 
-    def __init__(self, intake: Intake, token: str | None) -> None:
-        self._intake = intake
+    def __init__(self, pipeline: Pipeline, token: str | None) -> None:
+        self._pipeline = pipeline
         self._token = token
 
     async def __call__(self, request: Request) -> Response:
-        """Answer 200 `ok` after the event is durable. Tilda repeats what is not answered so within five seconds."""
+        """Answer 200 `ok` after the event is durable. Tilda repeats a call that is not answered within five seconds."""
         if self._token is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "webhook_closed", "Set TILDA_WEBHOOK_TOKEN to open the webhook.")
-        if not hmac.compare_digest(request.query_params.get("token", "").encode(), self._token.encode()):
-            detail = "The address needs ?token= with the webhook's token."
-            raise ProblemError(HTTPStatus.UNAUTHORIZED, "wrong_token", detail)
-        intake, scope = self._intake, request.scope
+        scope = request.scope
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        outside = _tokens_outside_the_form(request)
+        if outside and not self._is_token(outside):
+            raise _wrong_token()
         require_media_type(headers, b"application/x-www-form-urlencoded")
-        body = await read_body(request.receive, headers, intake.max_request_bytes)
-        try:
-            fields = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-        except ValueError:
-            raise ProblemError(
-                HTTPStatus.BAD_REQUEST, "invalid_form", "The body is no urlencoded form in UTF-8."
-            ) from None
-        if dict(fields).get("test") == "test":
+        body = await read_body(request.receive, headers, self._pipeline.max_request_bytes)
+        fields = _read_form(body)
+        values = dict(fields)
+        if not outside and not self._is_token([values.get(TOKEN, "")]):
+            raise _wrong_token()
+        if values.get("test") == "test":
             return PlainTextResponse("ok")
         site = await self._site(scope, headers)
-        arrived_at = datetime.now(UTC)
-        raw = msgspec.json.encode(make_event(fields, site.site_id))
-        try:
-            row = intake.row(parse_event(raw, intake.limits), site, _TILDA, SOURCE, arrived_at)
-            row.is_bot = bool(dict(fields).get(HONEYPOT))
-        except InvalidEventError as refusal:
-            row = intake.refusal(reject(0, raw, refusal), site, SOURCE, arrived_at)
-        await intake.store([row], SOURCE)
+        event = make_event(fields, site.site_id, self._token)
+        envelope = Envelope(SOURCE, [msgspec.json.encode(event)], is_bot=bool(values.get(HONEYPOT)))
+        await self._pipeline.receive(Sender(site, None, None, is_exempt=True), envelope)
         return PlainTextResponse("ok")
+
+    def _is_token(self, given: list[str]) -> bool:
+        wanted = (self._token or "").encode()
+        return any(hmac.compare_digest(text.encode(), wanted) for text in given)
 
     async def _site(self, scope: Scope, headers: Headers) -> Site:
         """The site that the address names, or the only one there is: the token has been checked."""
         try:
-            return await self._intake.site(scope, headers)
+            site = await self._pipeline.sites.by_key(public_key(scope["query_string"], headers))
         except ProblemError as problem:
+            only = self._pipeline.sites.only_site()
             if problem.code != "missing_key":
                 raise
-        try:
-            return await self._intake.sites.find(ONLY_SITE)
-        except ProblemError as problem:
-            if problem.code != "unknown_key":
-                raise
-            detail = "There are several sites: name this one, adding &key= with its public key."
-            raise ProblemError(HTTPStatus.UNAUTHORIZED, "missing_key", detail) from None
+            if only is None:
+                detail = "There are several sites: name this one, adding &key= with its public key."
+                raise ProblemError(HTTPStatus.UNAUTHORIZED, "missing_key", detail) from None
+            return only
+        self._pipeline.check_origin(scope, headers, site)
+        return site
 
 
-def make_event(fields: list[tuple[str, str]], site_id: str) -> dict[str, Any]:
-    """The event of a webhook call. Its id follows from the transaction, so that a repeated call is a duplicate.
+def _tokens_outside_the_form(request: Request) -> list[str]:
+    """The token where Tilda's settings can put it besides the form: the address, or a header."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    given = [request.query_params.get(TOKEN), request.headers.get(TOKEN), request.headers.get("x-webhook-token")]
+    return [text for text in (*given, bearer.strip() if scheme.lower() == "bearer" else None) if text]
 
-    It carries no time of its own: when the first call arrived is when it happened.
+
+def _wrong_token() -> ProblemError:
+    detail = "Send the webhook's token as ?token=, as the header token, or as the form's field token."
+    return ProblemError(HTTPStatus.UNAUTHORIZED, "wrong_token", detail)
+
+
+def _read_form(body: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        detail = "The body is not an urlencoded form in UTF-8."
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid_form", detail) from None
+
+
+def make_event(fields: list[tuple[str, str]], site_id: str, secret: str) -> dict[str, Any]:
+    """The event of a webhook call.
+
+    Its id follows from the transaction, so that a repeated call is a duplicate. It is keyed: whoever knows the site's
+    public key and an order's number cannot post an event of this id first. It carries no time of its own: the arrival
+    of the first call is its time.
+
+    Args:
+        fields: Names and values of the form.
+        site_id: The site.
+        secret: The webhook's token.
     """
     values = {name.lower(): value.replace("\x00", "") for name, value in fields}
     transaction = values.get("tranid", "")
-    # Without a transaction number the content must do: a repeated call has the same.
+    # Without a transaction number the content identifies the call: a repeated call has equal content.
     identity = transaction or hashlib.sha256(repr(sorted(fields)).encode(errors="surrogatepass")).hexdigest()
     payload: dict[str, Any] = {
         "form": _without_empty(
@@ -130,12 +151,21 @@ def make_event(fields: list[tuple[str, str]], site_id: str) -> dict[str, Any]:
         payload["order"] = order
     page = values.get("tildaspec-referer") or values.get("referer")
     return {
-        "event_id": str(uuid5(NAMESPACE, f"{site_id}\n{identity}")),
+        "event_id": str(_keyed_uuid(secret, f"{site_id}\n{identity}")),
         "event_type": "form_submit" if order is None else "purchase",
         "user_id": read_cookie(values.get("cookies", "")),
         "page_url": page if page and page.startswith(("http://", "https://")) else None,
         "payload": payload,
     }
+
+
+def _keyed_uuid(secret: str, name: str) -> UUID:
+    """A UUID of version 8 (RFC 9562, custom) made of HMAC-SHA-256."""
+    digest = hmac.new(secret.encode(), name.encode(errors="surrogatepass"), hashlib.sha256).digest()
+    number = int.from_bytes(digest[:16])
+    number = number & ~(0xF << 76) | 8 << 76
+    number = number & ~(0x3 << 62) | 0x2 << 62
+    return UUID(int=number)
 
 
 def _order(fields: list[tuple[str, str]]) -> dict[str, Any] | None:

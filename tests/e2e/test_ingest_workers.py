@@ -38,10 +38,7 @@ def test_writers_that_share_sessions_and_shuffle_their_retries_see_no_deadlock(
         assert sum(duplicates for _, duplicates in answers) == 2 * 60 * 20
         assert server.rows("select sum(event_count) from public.sessions") == [(1200,)]
 
-        lines = httpx.get(f"{server.url}/metrics").text.splitlines()
-        counted = {
-            line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")
-        }
+        counted = server.metrics()
         assert counted["tilda_events_accepted_total"] == 1200  # over all workers
         assert counted["tilda_events_duplicate_total"] == 2400
         assert server.stop() == 0

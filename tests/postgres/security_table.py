@@ -63,10 +63,10 @@ PATTERNS: dict[str, dict[str, set[str]]] = {
 FUNCTIONS: dict[str, set[str]] = {
     "anon": {"ops.is_erased", "ops.site_exists"},
     "authenticated": {"ops.may_read"},
-    INGEST_LOGIN: {"public.land_events", "public.land_profiles", "public.site_for_key"},
+    INGEST_LOGIN: {"public.land_events", "public.land_profiles", "public.site_for_key", "public.list_sites"},
     READER_LOGIN: set(),
     "analyst": set(),
-    "service_role": {"public.land_events", "public.land_profiles", "public.site_for_key"},
+    "service_role": {"public.land_events", "public.land_profiles", "public.site_for_key", "public.list_sites"},
     PRIVACY_LOGIN: {"ops.visitor_hash"},
 }
 

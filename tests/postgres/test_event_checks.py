@@ -17,7 +17,7 @@ from warehouse.database import connect
 from warehouse.events.enrichment import make_refusal, make_row
 from warehouse.events.landing import land
 from warehouse.events.schema import EVENT_TYPES, Limits, Row
-from warehouse.events.validation import BatchError, InvalidEventError, parse_batch, parse_event
+from warehouse.events.validation import BatchError, InvalidEventError, open_envelope, parse_event, parse_events
 
 ID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
 
@@ -127,13 +127,15 @@ def test_what_validation_lets_through_is_stored_and_what_it_refuses_is_kept(data
         @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
         def survive(body: bytes, agent: str | None, address: str | None) -> None:
             try:
-                batch = parse_batch(body, Limits())
+                opened = open_envelope(body, Limits())
             except BatchError:
                 return  # a number beyond all bounds spoils no batch, half a text does
-            rows = [make_row(e, site_id="shop", source="api", address=address, user_agent=agent) for e in batch.events]
+            batch = parse_events(opened.events, Limits())
+            rows = [
+                make_row(e, site_id="shop", source="api", address=address, user_agent=agent, sent_at=opened.sent_at)
+                for e in batch.events
+            ]
             rows += [make_refusal(rejection, site_id="shop", source="api") for rejection in batch.rejected]
-            for row in rows:
-                row.sent_at = batch.sent_at
             before = count(connection, "rejected_events")
             msgspec.json.decode(msgspec.json.encode(rows), type=list[Row])
             land(connection, rows)

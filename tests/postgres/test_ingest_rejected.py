@@ -4,12 +4,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+from tests.batches import read_batch
 from warehouse.database import connect
 from warehouse.events.enrichment import make_refusal
 from warehouse.events.landing import IMPORT, land
 from warehouse.events.rejected import Filter, count_rejected, list_rejected, replay_rejected
 from warehouse.events.schema import Limits, Row
-from warehouse.events.validation import parse_batch
 
 SMALL = Limits(max_payload_bytes=200)
 
@@ -30,7 +30,7 @@ def test_refusals_are_listed_and_replayed_once(database_url: str):
     ]
     batch[1]["created_at"] = arrived.isoformat()
     with connect(database_url) as connection:
-        rejections = parse_batch(json.dumps(batch).encode(), SMALL).rejected
+        rejections = read_batch(json.dumps(batch).encode(), SMALL).rejected
         rows = [make_refusal(rejection, site_id="shop", source="api") for rejection in rejections]
         for row in rows:
             row.arrived_at = arrived

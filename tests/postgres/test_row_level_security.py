@@ -150,7 +150,7 @@ def test_a_stolen_login_of_the_api_can_land_events_and_nothing_else(
     assert len(tables) > 15
     thief = connect(replace_in_url(database_url, user=INGEST_LOGIN, password=secrets.ingest_password))
     assert key is not None
-    assert thief.execute("select site_id from site_for_key(%s)", key).fetchall() == [("shop",)]
+    assert thief.execute("select site_id from list_sites() where public_key = %s", key).fetchall() == [("shop",)]
     assert len(land(thief, [event()])) == 1
     for table in tables:
         for statement in (

@@ -3,10 +3,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from psycopg import sql
 
-from ingest_api.public.sites import ONLY_SITE
-from warehouse.database import connect
 from warehouse.errors import UserError
 from warehouse.sites import add_site, get_site, list_sites, snippet
 
@@ -24,16 +21,6 @@ def test_a_site_is_registered_and_changed_under_the_same_key(database_url: str) 
     assert other.public_key != first.public_key
     assert list_sites(database_url) == [other, third]
     assert get_site(database_url, "blog") == third
-
-
-def test_the_only_site_needs_no_name_until_there_is_another(database_url: str) -> None:
-    only = sql.SQL("select site_id from public.site_for_key({})").format(ONLY_SITE)
-    with connect(database_url) as connection:
-        assert connection.execute(only).fetchall() == []
-        add_site(database_url, "blog", ["a.example"], "UTC")
-        assert connection.execute(only).fetchall() == [("blog",)]
-        add_site(database_url, "shop", ["b.example"], "UTC")
-        assert connection.execute(only).fetchall() == []
 
 
 def test_what_cannot_be_a_site_is_refused_with_the_remedy(database_url: str) -> None:

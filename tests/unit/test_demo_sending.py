@@ -11,10 +11,9 @@ import pytest
 
 from demo.sending import BATCH_EVENTS, CRITICAL, Delivery, Sender
 from demo.simulation import Simulation
+from tests.batches import read_batch
 from warehouse.errors import UserError
 from warehouse.events.enrichment import parse_user_agent
-from warehouse.events.schema import Limits
-from warehouse.events.validation import parse_batch
 
 NOW = datetime(2026, 11, 5, 9, 30, tzinfo=UTC)
 Answer = Callable[[httpx.Request], httpx.Response]
@@ -27,7 +26,7 @@ def recent() -> list[dict[str, Any]]:
 
 
 def accept(request: httpx.Request) -> httpx.Response:
-    batch = parse_batch(request.content, Limits())
+    batch = read_batch(request.content)
     rejected = [{"index": r.index, "event_id": r.event_id, "code": r.code, "detail": r.detail} for r in batch.rejected]
     return httpx.Response(202, json={"accepted": len(batch.events), "duplicates": 0, "rejected": rejected})
 

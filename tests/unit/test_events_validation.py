@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.batches import read_batch
 from tests.event_strategies import as_json, broken, events, values
 from warehouse.events.enrichment import make_refusal, make_row
 from warehouse.events.schema import Limits
-from warehouse.events.validation import BatchError, InvalidEventError, parse_batch, parse_event
+from warehouse.events.validation import BatchError, InvalidEventError, open_envelope, parse_event
 
 LIMITS = Limits()
 ID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
@@ -31,7 +32,7 @@ def code_of(raw: bytes) -> str:
 def check_batch(body: bytes) -> None:
     """Whatever the body holds: it is refused whole, or each element is taken or refused by name, fit to be kept."""
     try:
-        batch = parse_batch(body, LIMITS)
+        batch = read_batch(body, LIMITS)
     except BatchError:
         return
     assert sorted([*batch.indexes, *(rejection.index for rejection in batch.rejected)]) == list(
@@ -66,7 +67,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 
 def test_a_bad_event_never_spoils_its_batch() -> None:
     body = b"[" + b",".join([event(), event(event_type=""), b'{"a":1}', b"7", event(user_id="u")]) + b"]"
-    batch = parse_batch(body, LIMITS)
+    batch = read_batch(body, LIMITS)
     assert batch.indexes == [0, 4]
     assert [(r.index, r.event_id, r.code) for r in batch.rejected] == [
         (1, ID, "invalid_event"),
@@ -82,7 +83,6 @@ def test_a_bad_event_never_spoils_its_batch() -> None:
         b"null",
         b'"x"',
         b"[",
-        b"{}",
         b'{"events":{}}',
         b"[" * 100_000,
         b'{"events":[],"sent_at":"1200-01-01T00:00:00Z"}',
@@ -90,20 +90,20 @@ def test_a_bad_event_never_spoils_its_batch() -> None:
 )
 def test_what_is_no_batch_is_refused_whole(body: bytes) -> None:
     with pytest.raises(BatchError):
-        parse_batch(body, LIMITS)
+        read_batch(body, LIMITS)
 
 
 def test_a_batch_holds_a_bounded_number_of_events() -> None:
-    assert len(parse_batch(as_json([{}] * LIMITS.max_events), LIMITS).rejected) == LIMITS.max_events
+    assert len(read_batch(as_json([{}] * LIMITS.max_events), LIMITS).rejected) == LIMITS.max_events
     with pytest.raises(BatchError) as caught:
-        parse_batch(as_json([{}] * (LIMITS.max_events + 1)), LIMITS)
+        read_batch(as_json([{}] * (LIMITS.max_events + 1)), LIMITS)
     assert caught.value.code == "too_many_events"
 
 
 def test_the_time_of_sending_is_read_with_its_offset() -> None:
-    batch = parse_batch(b'{"sent_at":"2026-11-22T10:00:00+23:59","events":[]}', LIMITS)
-    assert batch.sent_at is not None
-    assert batch.sent_at.isoformat() == "2026-11-21T10:01:00+00:00"
+    opened = open_envelope(b'{"sent_at":"2026-11-22T10:00:00+23:59","events":[]}', LIMITS)
+    assert opened.sent_at is not None
+    assert opened.sent_at.isoformat() == "2026-11-21T10:01:00+00:00"
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,12 @@ def test_what_cannot_be_stored_is_refused_by_name(raw: bytes, code: str) -> None
 )
 @pytest.mark.parametrize("form", [b"[%b]", b' {"sent_at": "2026-11-22T12:00:00Z", "events": [%b] } '])
 def test_what_cannot_be_read_spoils_its_own_event_alone(spoilt: bytes, form: bytes) -> None:
-    batch = parse_batch(form % b" , ".join([event(), spoilt, event(page_title="a,]b")]), LIMITS)
+    body = form % b" , ".join([event(), spoilt, event(page_title="a,]b")])
+    batch = read_batch(body, LIMITS)
     assert batch.indexes == [0, 2]
     assert batch.events[1].page_title == "a,]b"
     assert [rejection.index for rejection in batch.rejected] == [1]
-    assert (batch.sent_at is None) == form.startswith(b"[")
+    assert (open_envelope(body, LIMITS).sent_at is None) == form.startswith(b"[")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +172,7 @@ def test_what_cannot_be_read_spoils_its_own_event_alone(spoilt: bytes, form: byt
 )
 def test_a_body_without_matching_brackets_is_refused_whole(body: bytes) -> None:
     with pytest.raises(BatchError):
-        parse_batch(body, LIMITS)
+        read_batch(body, LIMITS)
 
 
 def test_depth_is_bounded_and_breadth_is_not() -> None:
@@ -209,3 +210,32 @@ def test_each_known_type_carries_what_it_is_about(
     for payload in (None, *bad):
         assert code_of(event(event_type=event_type, payload=payload)) == "invalid_payload"
     assert parse_event(event(event_type=f"my_{event_type}", payload=bad[0]), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("body", "ignored"),
+    [
+        (as_json([json.loads(event()) | {"visit": 1, "color": "red"}, json.loads(event())]), {"visit", "color"}),
+        (as_json({"events": [json.loads(event())], "sent_at": None, "batch": 7}), set()),
+        (as_json(json.loads(event()) | {"utm_source": "x", "sent_at": "2026-11-22T12:00:00Z"}), {"utm_source"}),
+        (as_json([json.loads(event()) | {"x" * 500: 1}]), {"x" * 64}),
+        (as_json([json.loads(event()) | {f"f{n}": 1 for n in range(50)}]), {f"f{n}" for n in range(20)}),
+        (b"[" + event() + b"]", set()),
+    ],
+)
+def test_unknown_fields_of_events_are_named_and_their_events_taken(body: bytes, ignored: set[str]) -> None:
+    batch = read_batch(body, LIMITS)
+    assert not batch.rejected
+    assert batch.ignored == ignored
+
+
+def test_unknown_fields_of_an_envelope_are_named() -> None:
+    assert list(open_envelope(b'{"events":[],"batch":1,"sent_at":null,"x":{}}', LIMITS).ignored) == ["batch", "x"]
+
+
+def test_one_event_alone_is_a_batch_with_its_time_of_sending() -> None:
+    opened = open_envelope(event()[:-1] + b',"sent_at":"2026-11-22T12:00:00+03:00"}', LIMITS)
+    assert opened.sent_at is not None
+    assert opened.sent_at.isoformat() == "2026-11-22T09:00:00+00:00"
+    assert [str(one.event_id) for one in read_batch(event(), LIMITS).events] == [ID]
+    assert read_batch(b'{"event_type":"page_view"}', LIMITS).rejected[0].code == "invalid_event"

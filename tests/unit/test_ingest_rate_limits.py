@@ -1,6 +1,8 @@
 """Rate limits: what passes, what does not, and when it passes again."""
 
 import asyncio
+import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -83,9 +85,31 @@ def test_memory_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch):
     assert take(limits, 1, "10.0.0.0") == 0
 
 
-def test_a_storage_that_fails_lets_events_pass():
-    limits = RateLimits("1/minute", "off", "redis://127.0.0.1:1/0")
-    assert [take(limits, 1) for _ in range(3)] == [0, 0, 0]
+@pytest.fixture
+def silent_redis() -> Iterator[str]:
+    """The address of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+def test_while_redis_fails_or_is_silent_the_process_counts_by_itself(silent_redis: str, is_silent: bool):
+    limits = RateLimits("2/minute", "off", silent_redis if is_silent else "redis://127.0.0.1:1/0")
+
+    async def count() -> list[bool]:
+        passed: list[bool] = []
+        for _ in range(4):
+            try:
+                await limits.take(address="192.0.2.1", site_id="shop", events=1)
+                passed.append(True)
+            except ProblemError:
+                passed.append(False)
+        return passed
+
+    started = time.monotonic()
+    assert asyncio.run(count()) == [True, True, False, False]
+    # One timeout in all; four of them, or redis-py's own of several seconds, would take longer.
+    assert time.monotonic() - started < 4 * rate_limits.REDIS_SECONDS
 
 
 @pytest.mark.parametrize(("per_address", "storage"), [("many", None), ("500", None), ("1/minute", "nonsense://x")])

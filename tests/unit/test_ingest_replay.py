@@ -8,10 +8,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ingest_api.public.sinks import fallback as durability
-from ingest_api.public.sinks.fallback import Durability
-from ingest_api.public.sinks.postgres import Connection
-from ingest_api.public.sites import PostgresAwayError, Site
+from ingest_api.public.database import PostgresError
+from ingest_api.public.sinks import fallback, spool
+from ingest_api.public.sinks.fallback import FallbackSink
+from ingest_api.public.sinks.postgres import PostgresSink
+from ingest_api.public.sinks.spool import SpoolSink
 from warehouse.events.schema import Row
 from warehouse.events.spool import Spool
 
@@ -24,15 +25,15 @@ class Postgres:
         self.refused_batches = refused_batches
         self.batches: list[int] = []
 
-    async def site_for_key(self, _: str) -> Site | None:
+    async def check(self) -> None:
         self.absences -= 1
         if self.absences >= 0:
-            raise PostgresAwayError
+            raise PostgresError(None, "connection refused")
 
     async def land(self, rows: Sequence[Row]) -> set[UUID]:
         self.refused_batches -= 1
         if self.refused_batches >= 0:
-            raise PostgresAwayError
+            raise PostgresError("57014", "canceling statement due to statement timeout")
         self.batches.append(len(rows))
         return set()
 
@@ -41,24 +42,27 @@ class Postgres:
 def test_the_spool_is_drained_in_large_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absences: int, refused: int, fewest: int
 ):
-    monkeypatch.setattr(durability, "FIRST_PAUSE", 0.0001)
-    monkeypatch.setattr(durability, "LONGEST_PAUSE", 0.001)
-    spool = Spool(tmp_path, 2**24)
-    spool.append([Row(site_id="shop", source="api", event_id=uuid4()) for _ in range(10 * durability.REPLAY_ROWS)])
+    monkeypatch.setattr(fallback, "FIRST_PAUSE", 0.0001)
+    monkeypatch.setattr(fallback, "LONGEST_PAUSE", 0.001)
+    waiting = [Row(site_id="shop", source="api", event_id=uuid4()) for _ in range(10 * spool.REPLAY_ROWS)]
+    Spool(tmp_path, 2**24).append(waiting)
     postgres = Postgres(absences, refused)
 
     async def drain() -> None:
-        connection = cast("Connection", postgres)
-        storage = Durability(connection, connection, tmp_path, 2**24)
-        await storage.start()
-        storage.is_away = absences > 0
-        while not postgres.batches or storage.depth.rows:
+        fake = cast("PostgresSink", postgres)
+        disk = SpoolSink(tmp_path, 2**24)
+        await disk.open()
+        sink = FallbackSink(fake, fake, disk)
+        sink.is_away = absences > 0
+        sink.start()
+        while not postgres.batches or disk.depth.rows:
             await asyncio.sleep(0.01)
-        await storage.stop()
+        await sink.stop()
+        await disk.close()
 
     asyncio.run(asyncio.wait_for(drain(), 60))
     assert len(postgres.batches) <= fewest + 2
-    assert sum(postgres.batches) == 10 * durability.REPLAY_ROWS
+    assert sum(postgres.batches) == len(waiting)
 
 
 def test_the_depth_is_told_without_reading_the_spool(tmp_path: Path):

@@ -129,11 +129,12 @@ def test_files_are_readable_by_their_owner_only(tmp_path: Path):
     assert {file.stat().st_mode & 0o077 for file in [folder, *folder.glob(f"{FILE_NAME}*")]} == {0}
 
 
-def test_sites_are_remembered(tmp_path: Path):
-    Spool(tmp_path, MEGABYTE).remember_site("pk", "shop", ("a.example", "b.example"))
-    spool = Spool(tmp_path, MEGABYTE)
-    assert spool.known_site("pk") == ("shop", ("a.example", "b.example"))
-    spool.remember_site("pk", "shop", ())
-    assert spool.known_site("pk") == ("shop", ())
-    spool.forget_site("pk")
-    assert spool.known_site("pk") is None
+def test_the_list_of_sites_is_kept_and_replaced_whole(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 2**20)
+    assert spool.kept_sites() == []
+    spool.keep_sites([("pk_1", "shop", ("shop.example", "xn--80a.ru")), ("pk_2", "blog", ())])
+    spool.close()
+    again = Spool(tmp_path, 2**20)
+    assert again.kept_sites() == [("pk_2", "blog", ()), ("pk_1", "shop", ("shop.example", "xn--80a.ru"))]
+    again.keep_sites([("pk_3", "shop", ())])
+    assert again.kept_sites() == [("pk_3", "shop", ())]

@@ -22,8 +22,11 @@ FORM = {
 }
 
 
+SECRET = "hook-secret"
+
+
 def read(fields: dict[str, str]) -> dict[str, Any]:
-    return make_event(parse_qsl(urlencode(fields), keep_blank_values=True), "shop")
+    return make_event(parse_qsl(urlencode(fields), keep_blank_values=True), "shop", SECRET)
 
 
 def test_a_form_becomes_a_form_submit_without_what_was_typed():
@@ -73,7 +76,10 @@ def test_both_encodings_of_a_payment_give_the_same_purchase(payment: dict[str, s
 def test_repeated_calls_have_one_identity():
     assert read(FORM)["event_id"] == read(FORM | {"Name": "другое"})["event_id"]
     assert read(FORM)["event_id"] != read(FORM | {"tranid": "1234567:7654322"})["event_id"]
-    assert make_event(list(FORM.items()), "shop")["event_id"] != make_event(list(FORM.items()), "other")["event_id"]
+    fields = list(FORM.items())
+    own = make_event(fields, "shop", SECRET)["event_id"]
+    assert own != make_event(fields, "other", SECRET)["event_id"]
+    assert own != make_event(fields, "shop", "another secret")["event_id"], "else a stranger could compute it"
     without = {name: value for name, value in FORM.items() if name != "tranid"}
     assert read(without)["event_id"] == read(without)["event_id"] != read(without | {"Name": "x"})["event_id"]
 

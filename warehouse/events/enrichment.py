@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -133,15 +133,28 @@ def clean(text: str | None, most: int) -> str | None:
     return text[:most].strip() or None
 
 
-def make_row(event: Event, *, site_id: str, source: str, address: str | None, user_agent: str | None) -> Row:
+def make_row(
+    event: Event,
+    *,
+    site_id: str,
+    source: str,
+    address: str | None,
+    user_agent: str | None,
+    is_bot: bool = False,
+    sent_at: datetime | None = None,
+    arrived_at: datetime | None = None,
+) -> Row:
     """Turn a valid event into the row that is landed.
 
     Args:
-        event: What `validation` let through.
+        event: A valid event.
         site_id: The site that the key named.
         source: The path into the platform (column `source`).
         address: The sender's full IP address; only its network is kept.
         user_agent: The sender's user agent, if it is a browser's.
+        is_bot: Mark the event as a bot's, whatever the user agent says.
+        sent_at: The sender's clock at the moment of sending.
+        arrived_at: When the event arrived; None: when the database takes it.
     """
     agent = parse_user_agent(user_agent)
     page = parse_url(event.page_url)
@@ -151,9 +164,11 @@ def make_row(event: Event, *, site_id: str, source: str, address: str | None, us
         event_id=event.event_id,
         event_type=event.event_type,
         client_created_at=event.created_at and event.created_at.astimezone(UTC),  # Postgres knows no offset beyond 16 h
+        sent_at=sent_at,
+        arrived_at=arrived_at,
         session_id=event.session_id,
         user_id=event.user_id,
-        is_bot=agent.is_bot,
+        is_bot=is_bot or agent.is_bot,
         page_url=clean(event.page_url, MAX_URL),
         page_host=page.host,
         page_path=page.path,
@@ -173,11 +188,12 @@ def make_row(event: Event, *, site_id: str, source: str, address: str | None, us
     return row
 
 
-def make_refusal(rejection: Rejection, *, site_id: str, source: str) -> Row:
-    """The row that keeps an event that was refused, with its reason."""
+def make_refusal(rejection: Rejection, *, site_id: str, source: str, arrived_at: datetime | None = None) -> Row:
+    """The row that keeps a rejected event with its reason."""
     return Row(
         site_id=site_id,
         source=source,
+        arrived_at=arrived_at,
         reject_code=rejection.code,
         reject_detail=rejection.detail,
         reject_event_id=rejection.event_id,

@@ -123,26 +123,20 @@ class Spool:
             )
         return Depth(rows, (pages - free) * page_size if rows else 0)
 
-    def remember_site(self, public_key: str, site_id: str, domains: Sequence[str]) -> None:
-        """Keep a site, so that its key is known while Postgres is away, after a restart too."""
-        known = (site_id, " ".join(domains))
-        with _translated():
-            row = self._db.execute("select site_id, domains from sites where public_key = ?", [public_key]).fetchone()
-        if row != known:
-            with self._transaction():
-                self._db.execute("insert or replace into sites values (?, ?, ?)", [public_key, *known])
+    def keep_sites(self, sites: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+        """Replace the kept list of sites (public key, id, domains): their keys are known without Postgres."""
+        with self._transaction():
+            self._db.execute("delete from sites")
+            self._db.executemany(
+                "insert into sites values (?, ?, ?)",
+                ((key, site_id, " ".join(domains)) for key, site_id, domains in sites),
+            )
 
-    def forget_site(self, public_key: str) -> None:
-        """Drop a key that names no site any more."""
-        if self.known_site(public_key) is not None:
-            with self._transaction():
-                self._db.execute("delete from sites where public_key = ?", [public_key])
-
-    def known_site(self, public_key: str) -> tuple[str, tuple[str, ...]] | None:
-        """Site id and domains of a key that was seen before."""
+    def kept_sites(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """The kept list of sites: public key, id, domains."""
         with _translated():
-            row = self._db.execute("select site_id, domains from sites where public_key = ?", [public_key]).fetchone()
-        return (row[0], tuple(row[1].split())) if row else None
+            found = self._db.execute("select public_key, site_id, domains from sites order by site_id").fetchall()
+        return [(key, site_id, tuple(domains.split())) for key, site_id, domains in found]
 
     def erase(self, site_id: str, user_id: str) -> int:
         """Forget a visitor's rows; returns how many there were. The freed space is overwritten."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from warehouse.events import json_parts
 from warehouse.events.schema import (
@@ -23,6 +24,9 @@ from warehouse.events.schema import (
 )
 
 MAX_REJECTED_BODY = 16_384
+MAX_IGNORED = 20
+"""Names of unknown fields that an answer lists."""
+MAX_IGNORED_NAME = 64
 MAX_AMOUNT = 1_000_000_000_000
 MAX_SECONDS = 31_536_000  # a year
 MAX_PIXELS = 10_000_000
@@ -38,8 +42,31 @@ class BatchError(Exception):
 
 
 class _Envelope(msgspec.Struct):
-    events: list[msgspec.Raw]
+    events: list[msgspec.Raw] | UnsetType = UNSET
     sent_at: Time | None = None
+
+
+class _KnownEnvelope(_Envelope, forbid_unknown_fields=True):
+    """An envelope whose fields are all known: decoding it fails on any other, at no cost for the usual sender."""
+
+
+class _KnownEvent(Event, frozen=True, forbid_unknown_fields=True):
+    """An event whose fields are all known."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedEnvelope:
+    """The JSON texts of a request's events, before any of them is read.
+
+    Attributes:
+        events: One text for each event, in order.
+        sent_at: The sender's clock at the moment of sending.
+        ignored: Names of fields beside `events` and `sent_at`.
+    """
+
+    events: Sequence[bytes]
+    sent_at: datetime | None = None
+    ignored: Sequence[str] = ()
 
 
 class _OnlyId(msgspec.Struct):
@@ -57,19 +84,32 @@ class InvalidEventError(Exception):
 
 @dataclass(slots=True)
 class Batch:
-    """What a body held. `indexes[i]` is the place of `events[i]` in the request."""
+    """The events of a request.
 
-    sent_at: datetime | None
+    Attributes:
+        events: Valid events.
+        indexes: `indexes[i]` is the place of `events[i]` in the request.
+        rejected: The others, each with its place and reason.
+        ignored: Names of top-level fields that nothing reads, at most `MAX_IGNORED`.
+    """
+
     events: list[Event] = field(default_factory=list[Event])
     indexes: list[int] = field(default_factory=list[int])
     rejected: list[Rejection] = field(default_factory=list[Rejection])
+    ignored: set[str] = field(default_factory=set[str])
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_known_envelope = msgspec.json.Decoder(_KnownEnvelope).decode
+_decode_known_event = msgspec.json.Decoder(_KnownEvent).decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_time = msgspec.json.Decoder(Time | None).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_id = msgspec.json.Decoder(_OnlyId).decode
+
+# An event sent alone may carry the sender's clock beside its own fields.
+_EVENT_FIELDS = frozenset(Event.__struct_fields__) | {"sent_at"}
 
 _READ_ERRORS = (msgspec.DecodeError, UnicodeDecodeError)
 _HALF_PAIR = re.compile(
@@ -79,44 +119,80 @@ _HALF_PAIR = re.compile(
 E = TypeVar("E", bound=Event)
 
 
-def parse_batch(body: bytes, limits: Limits) -> Batch:
-    """Read the body of a request: an array of events, or `{"sent_at": …, "events": […]}`.
+def open_envelope(body: bytes, limits: Limits) -> OpenedEnvelope:
+    """Find the events in the body of a request: an array of them, one alone, or `{"sent_at": …, "events": […]}`.
 
     Raises:
-        BatchError: The body is neither, or holds more events than `limits.max_events`.
+        BatchError: The body is none of these, or holds more events than `limits.max_events`.
     """
-    sent_at, raws = _open_envelope(body)
-    if len(raws) > limits.max_events:
+    opened = _open_envelope(body)
+    if len(opened.events) > limits.max_events:
         raise BatchError(
-            "too_many_events", f"A request holds at most {limits.max_events} events; this one has {len(raws)}."
+            "too_many_events", f"A request holds at most {limits.max_events} events; this one has {len(opened.events)}."
         )
-    batch = Batch(sent_at)
-    for index, raw in enumerate(map(bytes, raws)):
+    return opened
+
+
+def parse_events(raws: Sequence[bytes], limits: Limits) -> Batch:
+    """Read the events of a request, each by itself."""
+    batch = Batch()
+    for index, raw in enumerate(raws):
         try:
-            batch.events.append(parse_event(raw, limits))
+            event = _parse_known(raw, limits)
+            if event is None:
+                event = parse_event(raw, limits)
+                batch.ignored.update(_unknown_fields(raw, _EVENT_FIELDS)[: MAX_IGNORED - len(batch.ignored)])
+            batch.events.append(event)
             batch.indexes.append(index)
         except InvalidEventError as refusal:
             batch.rejected.append(reject(index, raw, refusal))
     return batch
 
 
-def _open_envelope(body: bytes) -> tuple[datetime | None, Sequence[msgspec.Raw | bytes]]:
+def _parse_known(raw: bytes, limits: Limits) -> Event | None:
+    """Read an event in one pass; None if it holds unknown fields or cannot be read."""
+    try:
+        event = _decode_known_event(raw)
+    except (*_READ_ERRORS, msgspec.ValidationError, RecursionError):
+        return None
+    check_event(event, raw, limits)
+    return event
+
+
+def _unknown_fields(raw: bytes, known: Container[str]) -> list[str]:
+    """Names of an object's fields that nothing reads, shortened."""
+    try:
+        return [name[:MAX_IGNORED_NAME] for name in _decode_object(raw) if name not in known]
+    except (*_READ_ERRORS, msgspec.ValidationError, RecursionError):
+        return []
+
+
+def _open_envelope(body: bytes) -> OpenedEnvelope:
+    ignored: list[str] = []
     try:
         if body.lstrip()[:1] == b"[":
-            return None, _decode_array(body)
-        envelope = _decode_envelope(body)
+            return OpenedEnvelope(list(map(bytes, _decode_array(body))))
+        try:
+            envelope = _decode_known_envelope(body)
+        except msgspec.ValidationError:
+            envelope = _decode_envelope(body)
+            ignored = _unknown_fields(body, _Envelope.__struct_fields__)[:MAX_IGNORED]
     except msgspec.ValidationError as error:
-        raise BatchError("invalid_batch", f"Not an array of events nor {{sent_at, events}}: {error}.") from error
+        detail = f"Not an event, an array of events or {{sent_at, events}}: {error}."
+        raise BatchError("invalid_batch", detail) from error
     except (*_READ_ERRORS, RecursionError) as error:
         cut = _cut_envelope(body)
         if cut is None:
             raise BatchError("invalid_json", f"The body is not JSON in UTF-8: {error}.") from error
-        return cut
-    return _sent_at(envelope.sent_at), envelope.events
+        return OpenedEnvelope(cut[1], cut[0])
+    sent_at = _sent_at(envelope.sent_at)
+    if isinstance(envelope.events, UnsetType):
+        return OpenedEnvelope([body], sent_at)  # the names of its fields are the event's own
+    return OpenedEnvelope(list(map(bytes, envelope.events)), sent_at, ignored)
 
 
 def _cut_envelope(body: bytes) -> tuple[datetime | None, list[bytes]] | None:
-    """The same of a body that cannot be read as a whole: the events, of which one at least cannot be read either."""
+    """Find the events in a body that is not valid JSON: one broken event must not spoil the others."""
     if (events := json_parts.elements(body)) is not None:
         return None, events
     parts = json_parts.members(body)

@@ -16,11 +16,10 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from ingest_api.problems import ProblemError
-from ingest_api.public.pipeline import Intake, Sender
+from ingest_api.public.pipeline import Pipeline, Sender
 from ingest_api.public.requests import read_body
-from ingest_api.public.sites import Site
 
-# Values keep their text: it is checked once, by whoever stores it.
+# Values keep their JSON text: the code that stores them checks it.
 Fields = dict[str, msgspec.Raw]
 _decode = msgspec.json.Decoder(Fields | list[Fields]).decode
 _COLUMN = re.compile(r'"?([A-Za-z_][A-Za-z0-9_]{0,62})"?')
@@ -49,11 +48,26 @@ class PostgrestError(Exception):
         return Response(msgspec.json.encode(body), self.status, dict(headers or {}), "application/json")
 
 
+async def unknown_table(request: Request) -> Response:
+    """Answer a table that is not exposed, as PostgREST does."""
+    name = request.path_params["name"][:63]
+    message = f"Could not find the table 'public.{name}' in the schema cache"
+    hint = "The public key may insert into events, sessions and users."
+    return PostgrestError(HTTPStatus.NOT_FOUND, "PGRST205", message, hint).response()
+
+
+async def unknown_function(request: Request) -> Response:
+    """Answer a remote procedure call (`.rpc()`), as PostgREST does when there is no such function."""
+    name = request.path_params["name"][:63]
+    message = f"Could not find the function public.{name} in the schema cache"
+    return PostgrestError(HTTPStatus.NOT_FOUND, "PGRST202", message, "No function is exposed.").response()
+
+
 class Table(ABC):
     """A table that the public key may insert into.
 
     Args:
-        intake: What all ways in share.
+        pipeline: The steps of every event.
     """
 
     name: str
@@ -61,11 +75,11 @@ class Table(ABC):
     """Columns that a client may name. Those that the server fills itself are taken, and not believed."""
     conflict_targets: frozenset[str]
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
 
     @abstractmethod
-    async def store(self, objects: list[Fields], site: Site, sender: Sender) -> None:
+    async def store(self, objects: list[Fields], sender: Sender) -> None:
         """Make the rows durable, all or none.
 
         Raises:
@@ -80,41 +94,39 @@ class Table(ABC):
         except PostgrestError as error:
             return error.response()
         except ProblemError as problem:
-            # Whole answers of ours (a key that is unknown, a bound) in the form that this client can show.
+            # A problem of the pipeline (an unknown key, a rate limit) in the form that this client can show.
             error = PostgrestError(problem.status, problem.code, problem.detail)
             return error.response(problem.headers)
         return Response(status_code=HTTPStatus.CREATED, headers={"Content-Range": "*/*"})
 
-    async def read(self, _: Request) -> Response:
-        """Refuse to read, as PostgREST does without the right."""
-        return self._cannot_read().response()
+    async def refuse(self, _: Request) -> Response:
+        """Refuse to read, update or delete, as PostgREST does without the right."""
+        return self._no_permission().response()
 
     async def _insert(self, request: Request) -> None:
-        intake, scope = self._intake, request.scope
+        pipeline, scope = self._pipeline, request.scope
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        site = await intake.site(scope, headers)
+        sender = await pipeline.authenticate(scope, headers)
         columns = self._read_wish(request)
         media_type = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if media_type != b"application/json":
             raise PostgrestError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "PGRST102", "None of these media types are available."
             )
-        body = await read_body(request.receive, headers, intake.max_request_bytes)
+        body = await read_body(request.receive, headers, pipeline.max_request_bytes)
         objects = self._read_objects(body, columns)
-        if len(objects) > intake.limits.max_events:
-            raise PostgrestError(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "54000", f"at most {intake.limits.max_events} rows at once"
-            )
-        sender = intake.sender(scope, headers)
-        await intake.admit(site, sender, len(objects))
-        own = {b"null", msgspec.json.encode(site.site_id)}
+        most = pipeline.limits.max_events
+        if len(objects) > most:
+            raise PostgrestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "54000", f"at most {most} rows at once")
+        own = {b"null", msgspec.json.encode(sender.site.site_id)}
         if any(bytes(fields.pop("site_id", b"null")) not in own for fields in objects):
+            await pipeline.admit(sender, len(objects))
             raise PostgrestError(
                 HTTPStatus.UNAUTHORIZED, "42501", f'new row violates row-level security policy for table "{self.name}"'
             )
-        await self.store(objects, site, sender)
+        await self.store(objects, sender)
 
-    def _cannot_read(self) -> PostgrestError:
+    def _no_permission(self) -> PostgrestError:
         return PostgrestError(
             HTTPStatus.UNAUTHORIZED,
             "42501",
@@ -139,7 +151,7 @@ class Table(ABC):
                 "there is no unique or exclusion constraint matching the ON CONFLICT specification",
             )
         if "return=representation" in headers.get("prefer", "").replace(" ", "").split(",") or "select" in query:
-            raise self._cannot_read()
+            raise self._no_permission()
         if not query.get("columns"):
             return None
         names = [_COLUMN.fullmatch(part.strip()) for part in query["columns"].split(",")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Literal
 from uuid import uuid4
@@ -11,11 +10,10 @@ import msgspec
 
 from ingest_api.problems import unavailable
 from ingest_api.public.adapters.postgrest import Fields, PostgrestError, Table
-from ingest_api.public.pipeline import Intake, Sender
-from ingest_api.public.sinks.postgres import Connection, RefusedError
-from ingest_api.public.sites import PostgresAwayError, Site
+from ingest_api.public.database import Connection, PostgresError
+from ingest_api.public.pipeline import Envelope, Pipeline, RejectedBatchError, Sender
+from warehouse.events.profiles import RefusedProfileError, land_profiles
 from warehouse.events.schema import Event, Row
-from warehouse.events.validation import InvalidEventError, parse_event
 
 SOURCE = "supabase"
 EVENT_FIELDS = frozenset(Event.__struct_fields__)
@@ -35,20 +33,17 @@ class EventsTable(Table):
     columns = frozenset(Row.__struct_fields__) | EVENT_FIELDS | {"id", "received_at", "loaded_at"}
     conflict_targets = frozenset({"", "event_id", "created_at,event_id", "event_id,created_at"})
 
-    async def store(self, objects: list[Fields], site: Site, sender: Sender) -> None:
-        """Land them as `POST /api/events` does, or spool them."""
-        intake = self._intake
-        arrived_at = datetime.now(UTC)
-        rows: list[Row] = []
-        for fields in objects:
-            try:
-                event = parse_event(_event_text(fields), intake.limits)
-            except InvalidEventError as error:
-                raise PostgrestError(HTTPStatus.BAD_REQUEST, _CODES.get(error.code, "23514"), error.detail) from None
-            rows.append(intake.row(event, site, sender, SOURCE, arrived_at))
-        outcome = await intake.store(rows, SOURCE)
-        if outcome.refused:
-            raise PostgrestError(HTTPStatus.BAD_REQUEST, "23514", outcome.refused[0].reject_detail or "refused")
+    async def store(self, objects: list[Fields], sender: Sender) -> None:
+        """Land them as `POST /api/events` does, or spool them; all or none."""
+        envelope = Envelope(SOURCE, [_event_text(fields) for fields in objects], is_atomic=True)
+        try:
+            receipt = await self._pipeline.receive(sender, envelope)
+        except RejectedBatchError as error:
+            rejection = error.rejection
+            code = _CODES.get(rejection.code, "23514")
+            raise PostgrestError(HTTPStatus.BAD_REQUEST, code, rejection.detail) from None
+        if receipt.rejected:
+            raise PostgrestError(HTTPStatus.BAD_REQUEST, "23514", receipt.rejected[0]["detail"] or "refused")
 
 
 class ProfilesTable(Table):
@@ -57,30 +52,33 @@ class ProfilesTable(Table):
     The answer is the same for a known row and a new one: the public key must not learn which there are.
 
     Args:
-        intake: What all ways in share.
+        pipeline: The steps of every event.
         name: The table.
-        connection: One for profiles alone.
+        connection: A connection for profiles alone.
     """
 
     conflict_targets: frozenset[str]
 
-    def __init__(self, intake: Intake, name: Literal["sessions", "users"], connection: Connection) -> None:
-        super().__init__(intake)
+    def __init__(self, pipeline: Pipeline, name: Literal["sessions", "users"], connection: Connection) -> None:
+        super().__init__(pipeline)
         key = "session_id" if name == "sessions" else "user_id"
         self.name = name
         self.columns = _PROFILE_COLUMNS[name]
         self.conflict_targets = frozenset({"", key, f"site_id,{key}", f"{key},site_id"})
         self._connection = connection
 
-    async def store(self, objects: list[Fields], site: Site, sender: Sender) -> None:  # noqa: ARG002
-        """Land them; there is no spool for profiles."""
+    async def store(self, objects: list[Fields], sender: Sender) -> None:
+        """Land them; profiles are not spooled."""
+        await self._pipeline.admit(sender, len(objects))
         text = msgspec.json.encode(objects).decode(errors="surrogatepass")
         try:
-            await self._connection.land_profiles(self.name, site.site_id, text)
-        except RefusedError as error:
+            await self._connection.run(
+                lambda connection: land_profiles(connection, self.name, sender.site.site_id, text)
+            )
+        except RefusedProfileError as error:
             raise PostgrestError(HTTPStatus.BAD_REQUEST, error.code, error.message) from None
-        except PostgresAwayError:
-            raise unavailable("database_away", "The database is away; try again later.", 5) from None
+        except PostgresError:
+            raise unavailable("database_away", "The database cannot be reached; try again later.", 5) from None
 
 
 _TIMES_AND_COUNTERS = {"site_id", "user_id", "last_seen_at", "event_count", "updated_at"}

@@ -1,1 +1,23 @@
-"""Where rows become durable, behind one interface."""
+"""Where rows become durable. Every sink has one method, `land`; a Kafka sink would be another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from warehouse.events.schema import Row
+
+
+class Sink(Protocol):
+    """Makes rows durable."""
+
+    async def land(self, rows: Sequence[Row]) -> set[UUID] | None:
+        """Return after the rows are durable: the ids that were new, or None when that cannot be known yet.
+
+        A row that cannot be stored for what is in it becomes a rejected event: its `reject_code` is set.
+
+        Raises:
+            ProblemError: The rows cannot be made durable now (503); the sender must keep them.
+        """
+        ...

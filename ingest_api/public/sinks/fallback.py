@@ -1,67 +1,88 @@
-"""Where rows become durable: in Postgres, or on the spool while it is away, from which they are replayed."""
+"""Postgres first, the spool while Postgres cannot be reached. The only place that decides which errors spool."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar
+import re
+import time
+from collections.abc import Sequence
 from uuid import UUID
 
-from ingest_api.metrics import AWAY, REPLAYED, SPOOL_BYTES, SPOOL_ROWS
 from ingest_api.problems import unavailable
-from ingest_api.public.sinks.postgres import Connection
-from ingest_api.public.sites import PostgresAwayError, Site
+from ingest_api.public.database import PostgresError
+from ingest_api.public.metrics import AWAY
+from ingest_api.public.sinks.postgres import PostgresSink
+from ingest_api.public.sinks.spool import SpoolSink
 from warehouse.events.schema import Row
-from warehouse.events.spool import Depth, Spool, SpoolError
+from warehouse.events.spool import SpoolError
 
-REPLAY_ROWS = 1000
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 LOOK_AGAIN_SECONDS = 5.0
-"""How often a process looks for what another one spooled and did not live to replay."""
+"""How often a process looks for rows that another process spooled before it ended."""
+LOG_SECONDS = 60.0
+"""The same refusal is logged once in this time."""
+
+# Classes of SQLSTATE (Postgres manual, appendix A) and single codes that describe the server's state and not the
+# request: they pass by themselves.
+_TRANSIENT_CLASSES = (
+    "08",  # connection exceptions
+    "40",  # serialization failures and deadlocks that outlasted the retries of `land`
+    "53",  # insufficient resources: disk full, out of memory, too many connections
+    "57",  # operator intervention: shutdown, crash, statement timeout
+    "58",  # system errors: input and output
+)
+_TRANSIENT_CODES = frozenset(
+    {
+        "25006",  # read-only transaction: a standby, or a primary that is being switched over
+        "55P03",  # lock_timeout
+        "55006",  # object in use: a database that is being replaced by a restored backup
+    }
+)
+# libpq gives no SQLSTATE for a refused login, only the server's text.
+_REFUSED_LOGIN = re.compile(
+    r"password authentication failed|no pg_hba\.conf entry|(role|database) \"[^\"]*\" does not exist"
+    r"|permission denied|not permitted to log in"
+)
 
 _log = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
 
 
-class Durability:
-    """Lands rows in Postgres; while it is away, spools them, tries to reach it, and then replays them in order.
+def is_transient(error: PostgresError) -> bool:
+    """Return True if the same rows may be stored later without anybody changing rights, tables or settings."""
+    if error.sqlstate is None:
+        return _REFUSED_LOGIN.search(error.message) is None
+    return error.sqlstate.startswith(_TRANSIENT_CLASSES) or error.sqlstate in _TRANSIENT_CODES
+
+
+class FallbackSink:
+    """Lands rows in Postgres; spools them while it cannot be reached, and replays them in order afterwards.
 
     Args:
-        lookup: A connection for site keys.
-        replay: A connection for the replay, so that requests never wait for an attempt to reconnect.
-        folder: The spool's folder.
-        max_bytes: The spool's bound.
+        postgres: Where rows belong.
+        replay: The same with a connection for the replay alone, so that requests never wait for reconnecting.
+        spool: Where rows wait.
+
+    Attributes:
+        is_away: True while Postgres cannot be reached.
+        refusal: Why Postgres refuses rows (rights, tables), until it takes some again.
     """
 
-    def __init__(self, lookup: Connection, replay: Connection, folder: Path, max_bytes: int) -> None:
-        self._lookup = lookup
-        self._replay_connection = replay
-        self._folder = folder
-        self._max_bytes = max_bytes
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._spool: Spool | None = None
+    def __init__(self, postgres: PostgresSink, replay: PostgresSink, spool: SpoolSink) -> None:
+        self._postgres = postgres
+        self._replay = replay
+        self._spool = spool
         self._wake = asyncio.Event()
         self._replayer: asyncio.Task[None] | None = None
-        self._replay_rows = REPLAY_ROWS
-        self._known_sites: dict[str, Site] = {}
+        self._logged_at: dict[str, float] = {}
         self.is_away = False
-        self.depth = Depth(0, 0)
-        self.spool_works = True
+        self.refusal: PostgresError | None = None
 
-    async def start(self) -> None:
-        """Open the spool and start replaying what an earlier process left on it.
-
-        Raises:
-            SpoolError: The folder cannot be written.
-        """
-        self._spool = await self._on_disk(lambda: Spool(self._folder, self._max_bytes))
-        await self.measure()
-        if self.depth.rows:
+    def start(self) -> None:
+        """Start replaying, beginning with what an earlier process left on the spool."""
+        if self._spool.depth.rows:
             self._wake.set()
         self._replayer = asyncio.get_running_loop().create_task(self._replay_forever())
 
@@ -70,84 +91,55 @@ class Durability:
         if self._replayer is not None:
             self._replayer.cancel()
             await asyncio.gather(self._replayer, return_exceptions=True)
-        if self._spool is not None:
-            await self._on_disk(self._spool.close)
-        self._disk.shutdown(wait=False)
 
-    async def store(self, connection: Connection, rows: Sequence[Row]) -> set[UUID] | None:
-        """Make rows durable. Returns the ids that were new in Postgres, or None when they are on the spool.
+    async def land(self, rows: Sequence[Row]) -> set[UUID] | None:
+        """Make rows durable. Returns the ids that were new in Postgres, or None when the rows are on the spool.
 
         Raises:
-            ProblemError: Postgres is away and the spool is full or fails (503).
+            ProblemError: Postgres refuses (503), or cannot be reached while the spool is full (503).
         """
         if not self.is_away:
             try:
-                return await connection.land(rows)
-            except PostgresAwayError as error:
+                new = await self._postgres.land(rows)
+            except PostgresError as error:
+                if not is_transient(error):
+                    self._refused(error)
+                    detail = "The database refuses to store events until its operator corrects it."
+                    raise unavailable("database_refuses", detail, 30) from None
                 self._lost(error)
-        try:
-            await self._on_spool(lambda spool: spool.append(rows))
-        except SpoolError as error:
-            self.spool_works = False
-            _log.error("the spool cannot take events", extra={"error": str(error)})
-            raise unavailable(
-                "storage_full", "The database is away and the spool is full; try again later.", 30
-            ) from None
-        self.spool_works = True
+            else:
+                self.refusal = None
+                return new
+        await self._spool.land(rows)
         self._wake.set()
         return None
 
-    async def site_for_key(self, key: str) -> Site | None:
-        """The site of a public key; while Postgres is away, as it was when it was last seen.
-
-        Raises:
-            PostgresAwayError: Postgres is away and the key was never seen.
-        """
-        try:
-            site = await self._ask_postgres(key)
-        except PostgresAwayError:
-            found = await self._on_spool(lambda spool: spool.known_site(key))
-            if found is None:
-                raise
-            return Site(*found)
-        await self._remember(key, site)
-        return site
-
-    async def _ask_postgres(self, key: str) -> Site | None:
+    async def check(self) -> None:
+        """Ask Postgres now whether it takes rows, unless it is known to be away; sets `is_away` and `refusal`."""
         if self.is_away:
-            raise PostgresAwayError
-        try:
-            return await self._lookup.site_for_key(key)
-        except PostgresAwayError as error:
-            self._lost(error)
-            raise
-
-    async def _remember(self, key: str, site: Site | None) -> None:
-        if site is not None and self._known_sites.get(key) == site:
             return
         try:
-            if site is None:
-                await self._on_spool(lambda spool: spool.forget_site(key))
-                self._known_sites.pop(key, None)
+            await self._postgres.check()
+        except PostgresError as error:
+            if is_transient(error):
+                self._lost(error)
             else:
-                await self._on_spool(lambda spool: spool.remember_site(key, site.site_id, site.domains))
-                self._known_sites[key] = site
-        except SpoolError as error:
-            _log.warning("a site could not be remembered", extra={"error": str(error)})
+                self._refused(error)
+        else:
+            self.refusal = None
 
-    async def is_reachable(self) -> bool:
-        """Whether Postgres answers, asked now unless it is known to be away."""
-        try:
-            await self._ask_postgres("")
-        except PostgresAwayError:
-            return False
-        return True
-
-    def _lost(self, error: PostgresAwayError) -> None:
+    def _lost(self, error: PostgresError) -> None:
         if not self.is_away:
-            _log.warning("Postgres is away; events go to the spool", extra={"error": str(error)})
+            _log.warning("Postgres cannot be reached; events go to the spool", extra={"error": str(error)})
         self._set_away(True)
         self._wake.set()
+
+    def _refused(self, error: PostgresError) -> None:
+        self.refusal = error
+        now, text = time.monotonic(), str(error)
+        if now - self._logged_at.get(text, -LOG_SECONDS) >= LOG_SECONDS:
+            self._logged_at = {text: now}
+            _log.error("Postgres refuses to store events", extra={"error": text})
 
     async def _replay_forever(self) -> None:
         pause = FIRST_PAUSE
@@ -159,63 +151,31 @@ class Durability:
                 pass
             self._wake.clear()
             try:
-                await self._replay()
+                await self._reconnect_and_replay()
                 pause = FIRST_PAUSE
-            except Exception as error:  # noqa: BLE001 - the replay goes on, whatever happened to this attempt
-                self._wake.set()
-                if isinstance(error, PostgresAwayError):
+            except PostgresError as error:
+                if is_transient(error):
                     self._lost(error)
                 else:
-                    _log.exception("the spool could not be replayed")
-                await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - processes should not knock together
-                pause = min(pause * 2, LONGEST_PAUSE)
+                    self._set_away(False)  # it can be reached: requests are answered by what it says
+                    self._refused(error)
+            except SpoolError as error:
+                _log.error("the spool cannot be read", extra={"error": str(error)})
+            except Exception:  # noqa: BLE001 - logged; the next attempt may succeed
+                _log.exception("the spool could not be replayed")
+            else:
+                continue
+            self._wake.set()
+            await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311 - spreads the attempts of processes
+            pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _replay(self) -> None:
-        """Reach Postgres, then land everything that waits, oldest first. Another process may be at it already."""
+    async def _reconnect_and_replay(self) -> None:
         if self.is_away:
-            await self._replay_connection.site_for_key("")
+            await self._replay.check()
             self._set_away(False)
-            _log.warning("Postgres is back")
-        await self.measure()
-        if not self.depth.rows:
-            return
-        assert self._spool is not None
-        with self._spool.replaying() as ours:
-            while ours:
-                waiting = await self._on_spool(lambda spool: spool.oldest(self._replay_rows))
-                if not waiting:
-                    await self._on_spool(Spool.shrink)
-                    break
-                # A batch that fails, perhaps since it takes too long, is tried in smaller pieces; they grow again.
-                self._replay_rows = max(1, len(waiting) // 2)
-                await self._replay_connection.land([row for _, row in waiting])
-                self._replay_rows = min(2 * len(waiting), REPLAY_ROWS)
-                # A kill between these two lines lands them again: the database knows their ids.
-                last, _ = waiting[-1]
-                await self._on_spool(lambda spool, last=last: spool.remove_until(last))
-                REPLAYED.inc(len(waiting))
-                await self.measure()
+            _log.warning("Postgres can be reached again")
+        await self._spool.replay(self._replay)
 
     def _set_away(self, away: bool) -> None:
         self.is_away = away
         AWAY.set(away)
-
-    async def measure(self) -> Depth:
-        """How much waits on the spool.
-
-        Raises:
-            SpoolError: The disk fails.
-        """
-        self.depth = await self._on_spool(Spool.depth)
-        SPOOL_ROWS.set(self.depth.rows)
-        SPOOL_BYTES.set(self.depth.size)
-        return self.depth
-
-    async def _on_spool(self, work: Callable[[Spool], _Result]) -> _Result:
-        spool = self._spool
-        if spool is None:
-            raise SpoolError("The spool is not open.")
-        return await self._on_disk(lambda: work(spool))
-
-    async def _on_disk(self, work: Callable[[], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._disk, work)

@@ -1,8 +1,8 @@
 """Group commit: requests that arrive while a flush runs share the next one.
 
-A request appends its rows and waits; a flusher takes all that waits and lands it in one statement. So the cost of a
-commit is shared by as many requests as there are, and a lone request waits for nobody. While requests come together,
-takes keep a small distance, so that a medium load shares its commits as a heavy one does.
+A request appends its rows to a queue and waits; a flusher takes the whole queue and lands it in one statement.
+Concurrent requests share the cost of a commit, and a single request does not wait for others. While several requests
+are in flight, flushes start a few milliseconds apart, so that a medium load shares its commits as a heavy load does.
 """
 
 from __future__ import annotations
@@ -10,24 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from ingest_api.metrics import FLUSH_ROWS, FLUSH_SECONDS, WAITING
 from ingest_api.problems import ProblemError, unavailable
+from ingest_api.public.metrics import FLUSH_ROWS, FLUSH_SECONDS, WAITING
+from ingest_api.public.sinks import Sink
 from warehouse.events.schema import Row
 
 MOST_ROWS = 1000
 """Rows in one flush, unless one request holds more."""
 ENOUGH_ROWS = 200
-"""A flush of so many rows has its fixed cost well shared; it starts at once."""
+"""A flush of this many rows starts at once: its fixed cost is small for each row."""
 GATHER_SECONDS = 0.008
-"""Distance between two smaller takes while requests come together (as Postgres's commit_delay and commit_siblings)."""
+"""Smallest time between two smaller flushes under load (as Postgres's commit_delay and commit_siblings)."""
 MAX_WAITING_ROWS = 50_000
-"""About ten flushes of memory a second's load; more is refused, so that a slow database cannot fill the memory."""
-
-Store = Callable[[Sequence[Row]], Awaitable[set[UUID] | None]]
+"""Maximum queued rows. Beyond this the API answers 503, so that a slow database cannot exhaust memory."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ class Outcome:
     Attributes:
         accepted: Stored now.
         duplicates: Stored before, by another request or earlier in this one.
-        spooled: On the local disk until Postgres is back; then `accepted` and `duplicates` are not known.
+        spooled: On the local disk until Postgres can be reached; then `accepted` and `duplicates` are not known.
         refused: Rows that Postgres refused, with their `reject_code`.
     """
 
@@ -59,12 +57,13 @@ class GroupCommit:
     """Lands the rows of concurrent requests together.
 
     Args:
-        stores: One function for each flush that may run at the same time. It makes rows durable and returns the ids
-            that were new, or None when the rows are on the spool.
+        sink: Where a flush lands.
+        flushers: Flushes that may run at the same time: one is being committed while the next one is being sent.
     """
 
-    def __init__(self, stores: Sequence[Store]) -> None:
-        self._stores = stores
+    def __init__(self, sink: Sink, flushers: int) -> None:
+        self._sink = sink
+        self._flusher_count = flushers
         self._waiting: deque[_Submission] = deque()
         self._waiting_rows = 0
         self._arrived = asyncio.Event()
@@ -76,10 +75,10 @@ class GroupCommit:
     def start(self) -> None:
         """Start the flushers in the running loop."""
         loop = asyncio.get_running_loop()
-        self._flushers = [loop.create_task(self._flush_forever(store)) for store in self._stores]
+        self._flushers = [loop.create_task(self._flush_forever()) for _ in range(self._flusher_count)]
 
     async def stop(self) -> None:
-        """Land all that waits, then stop. Nothing may be submitted any more."""
+        """Land the queue, then stop. Nothing may be submitted after this call."""
         while self._waiting:
             await asyncio.wait([self._waiting[-1].outcome])
         for flusher in self._flushers:
@@ -95,12 +94,12 @@ class GroupCommit:
         """Land the rows of one request; returns after they are durable.
 
         Raises:
-            ProblemError: Too much waits already, or Postgres is away (503).
+            ProblemError: The queue is full, or the sink cannot take rows (503).
         """
         if not rows:
             return Outcome()
         if self._waiting_rows + len(rows) > MAX_WAITING_ROWS:
-            raise unavailable("busy", "More events wait than can be stored now; try again shortly.", 2)
+            raise unavailable("busy", "Too many events are queued; try again shortly.", 2)
         submission = _Submission(rows)
         self._waiting.append(submission)
         self._waiting_rows += len(rows)
@@ -108,7 +107,7 @@ class GroupCommit:
         self._arrived.set()
         return await submission.outcome
 
-    async def _flush_forever(self, store: Store) -> None:
+    async def _flush_forever(self) -> None:
         while True:
             async with self._taking:
                 await self._arrived.wait()
@@ -116,22 +115,22 @@ class GroupCommit:
                 submissions = self._take()
             self._under_way += 1
             try:
-                await _flush(submissions, store)
+                await _flush(submissions, self._sink)
             except ProblemError as error:
                 _fail(submissions, error)
-            except Exception:  # noqa: BLE001 - see below
-                # Nobody knows whose rows these are about: each request alone, so that only one of them fails.
+            except Exception:  # noqa: BLE001 - handled for each request below
+                # Retry each request by itself, so that only the request at fault fails.
                 _log.exception("a flush failed")
                 for submission in submissions:
                     try:
-                        await _flush([submission], store)
-                    except Exception as error:  # noqa: BLE001 - a flusher lives on; its request gets the error
+                        await _flush([submission], self._sink)
+                    except Exception as error:  # noqa: BLE001 - the flusher goes on; the request gets the error
                         _fail([submission], error)
             finally:
                 self._under_way -= 1
 
     async def _gather(self) -> None:
-        """Wait for more company, when there is any."""
+        """Wait for more rows while other requests are in flight."""
         if (self._under_way or len(self._waiting) > 1) and self._waiting_rows < ENOUGH_ROWS:
             since = asyncio.get_running_loop().time() - self._last_take
             await asyncio.sleep(GATHER_SECONDS - since)
@@ -150,12 +149,12 @@ class GroupCommit:
         return taken
 
 
-async def _flush(submissions: list[_Submission], store: Store) -> None:
+async def _flush(submissions: list[_Submission], sink: Sink) -> None:
     rows = [row for submission in submissions for row in submission.rows]
     refused_before = {id(row) for row in rows if row.reject_code is not None}
     FLUSH_ROWS.observe(len(rows))
     with FLUSH_SECONDS.time():
-        new = await store(rows)
+        new = await sink.land(rows)
     for submission in submissions:
         if new is None:
             outcome = Outcome(spooled=sum(id(row) not in refused_before for row in submission.rows))

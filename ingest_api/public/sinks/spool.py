@@ -1,0 +1,133 @@
+"""Keeps rows on the local disk (`warehouse.events.spool`), in a thread of its own, and replays them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from ingest_api.problems import unavailable
+from ingest_api.public.metrics import REPLAYED, SPOOL_BYTES, SPOOL_ROWS
+from ingest_api.public.sinks.postgres import PostgresSink
+from ingest_api.public.sites import Site
+from warehouse.events.schema import Row
+from warehouse.events.spool import Depth, Spool, SpoolError
+
+REPLAY_ROWS = 1000
+
+_Result = TypeVar("_Result")
+
+
+class SpoolSink:
+    """A sink on the local disk.
+
+    Args:
+        folder: The spool's folder.
+        max_bytes: Bound of its file.
+
+    Attributes:
+        depth: What the spool held when it was last measured.
+        takes_rows: False after the spool could not take rows.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._spool: Spool | None = None
+        self._replay_rows = REPLAY_ROWS
+        self.depth = Depth(0, 0)
+        self.takes_rows = True
+
+    async def open(self) -> None:
+        """Open the file.
+
+        Raises:
+            SpoolError: The folder cannot be written.
+        """
+        loop = asyncio.get_running_loop()
+        self._spool = await loop.run_in_executor(self._thread, lambda: Spool(self._folder, self._max_bytes))
+        await self.measure()
+
+    async def close(self) -> None:
+        """Close the file; its rows stay."""
+        if self._spool is not None:
+            await self._on_disk(Spool.close)
+        self._thread.shutdown(wait=False)
+
+    async def land(self, rows: Sequence[Row]) -> None:
+        """Keep rows; durable on return.
+
+        Raises:
+            ProblemError: The spool is full or its disk fails (503); no row was kept.
+        """
+        try:
+            await self._on_disk(lambda spool: spool.append(rows))
+        except SpoolError as error:
+            self.takes_rows = False
+            detail = "The database cannot be reached and the spool is full; try again later."
+            raise unavailable("storage_full", detail, 30) from error
+        self.takes_rows = True
+
+    async def replay(self, into: PostgresSink) -> None:
+        """Land everything that waits, oldest first, unless another process is replaying this folder.
+
+        Raises:
+            PostgresError: Postgres failed; what was not landed stays.
+            SpoolError: The disk fails.
+        """
+        await self.measure()
+        if not self.depth.rows:
+            return
+        assert self._spool is not None
+        with self._spool.replaying() as is_ours:
+            while is_ours:
+                waiting = await self._on_disk(lambda spool: spool.oldest(self._replay_rows))
+                if not waiting:
+                    await self._on_disk(Spool.shrink)
+                    return
+                # A batch that fails, perhaps by its timeout, is tried in smaller pieces, which grow again.
+                self._replay_rows = max(1, len(waiting) // 2)
+                await into.land([row for _, row in waiting])
+                self._replay_rows = min(2 * len(waiting), REPLAY_ROWS)
+                # A crash between landing and removing lands the rows again: the database drops the duplicates.
+                last, _ = waiting[-1]
+                await self._on_disk(lambda spool, last=last: spool.remove_until(last))
+                REPLAYED.inc(len(waiting))
+                await self.measure()
+
+    async def measure(self) -> Depth:
+        """Rows and bytes on the spool.
+
+        Raises:
+            SpoolError: The disk fails.
+        """
+        self.depth = await self._on_disk(Spool.depth)
+        SPOOL_ROWS.set(self.depth.rows)
+        SPOOL_BYTES.set(self.depth.size)
+        return self.depth
+
+    async def keep_sites(self, sites: Sequence[Site]) -> None:
+        """Keep the list of sites, so that a process that starts without Postgres knows their keys.
+
+        Raises:
+            SpoolError: The disk fails.
+        """
+        known = [(site.public_key, site.site_id, site.domains) for site in sites]
+        await self._on_disk(lambda spool: spool.keep_sites(known))
+
+    async def kept_sites(self) -> list[Site]:
+        """The list of sites as it was kept last.
+
+        Raises:
+            SpoolError: The disk fails.
+        """
+        return [Site(site_id, key, domains) for key, site_id, domains in await self._on_disk(Spool.kept_sites)]
+
+    async def _on_disk(self, work: Callable[[Spool], _Result]) -> _Result:
+        spool = self._spool
+        if spool is None:
+            raise SpoolError("The spool is not open.")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, spool)

@@ -1,0 +1,92 @@
+"""Postgres answers and refuses: nothing is spooled for ever, the sender keeps its events, the operator is told why."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.ingest_server import IngestServer, page_view
+from warehouse.database import connect
+
+BREAK_AND_MEND = [
+    (
+        "revoke execute on function public.land_events(json) from tilda_ingest",
+        "grant execute on function public.land_events(json) to tilda_ingest",
+        "42501",
+        "permission denied for function land_events",
+    ),
+    (
+        "alter function public.land_events(json) rename to land_events_moved",
+        "alter function public.land_events_moved(json) rename to land_events",
+        "42883",
+        "function public.land_events(",
+    ),
+    (
+        "alter table public.rejected_events rename to rejected_events_moved",
+        "alter table public.rejected_events_moved rename to rejected_events",
+        "42P01",
+        "rejected_events",
+    ),
+]
+
+
+@pytest.fixture
+def api(ingest_server: IngestServer) -> Iterator[IngestServer]:
+    assert ingest_server.send(page_view()).json()["accepted"] == 1
+    return ingest_server
+
+
+@pytest.mark.parametrize(("break_it", "mend_it", "sqlstate", "text"), BREAK_AND_MEND)
+def test_a_wrong_right_or_schema_answers_503_until_it_is_corrected(
+    api: IngestServer, break_it: str, mend_it: str, sqlstate: str, text: str
+):
+    run(api, break_it)
+    event = page_view()
+    for _ in range(5):
+        answer = api.send(event)
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_refuses")
+        assert int(answer.headers["retry-after"]) > 0
+    ready = httpx.get(f"{api.url}/ready")
+    assert (ready.status_code, ready.json()["ready"], ready.json()["database"]) == (503, False, "refuses")
+    assert sqlstate in ready.json()["warnings"][0]
+    assert ready.json()["spool"]["rows"] == 0, "only an absent server spools"
+    log = api.log.read_text()
+    assert text in log
+    assert log.count("Postgres refuses to store events") == 1, "the same refusal is logged once a minute"
+
+    run(api, mend_it)
+    assert api.send(event).json()["accepted"] == 1
+    ready = httpx.get(f"{api.url}/ready")
+    assert (ready.status_code, ready.json()["database"], ready.json()["warnings"]) == (200, "reachable", [])
+
+
+def test_a_login_that_is_refused_answers_503(api: IngestServer):
+    api.rows("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tilda_ingest' and pid <> 0")
+    run(api, "alter role tilda_ingest nologin")
+    try:
+        answer = api.send(page_view())
+        assert (answer.status_code, answer.json()["code"]) == (503, "database_refuses")
+        assert httpx.get(f"{api.url}/ready").json()["database"] == "refuses"
+    finally:
+        run(api, "alter role tilda_ingest login")
+    assert api.send(page_view()).json()["accepted"] == 1
+
+
+def test_a_statement_timeout_spools(api: IngestServer):
+    """The server is busy, not wrong: rows wait on the disk, and land when it has time again."""
+    run(api, "alter function public.land_events(json) rename to land_events_moved")
+    run(
+        api,
+        """
+        create function public.land_events(batch json) returns setof uuid language plpgsql as $$
+        begin raise exception 'canceling statement due to statement timeout' using errcode = '57014'; end $$
+        """,
+    )
+    run(api, "grant execute on function public.land_events(json) to tilda_ingest")
+    assert api.send(page_view()).json()["spooled"] == 1
+
+
+def run(api: IngestServer, statement: str) -> None:
+    """Run a statement as the owner."""
+    with connect(api.database_url) as connection:
+        connection.execute(statement)  # pyright: ignore[reportArgumentType]
