@@ -58,11 +58,13 @@ class Step:
 
 @dataclass(frozen=True)
 class _Event:
-    """The event that was sent, and what the API answered about it."""
+    """The event that was sent, what the API answered, and both ends of the connection."""
 
     event_id: UUID
     created_at: datetime
     answer: httpx.Response
+    ours: str | None
+    server: str | None
 
 
 def check(connection: psycopg.Connection, site: Site, settings: Settings, local: str | None) -> Generator[Step]:
@@ -112,7 +114,7 @@ def _way(
         )
     else:
         yield Step("Postgres", "ok", "The event arrived in the database, and was deleted again.")
-        yield judge_address(seen[0], *_addresses(event.answer))
+        yield judge_address(seen[0], event.ours, event.server)
     yield from _warnings(client, local or address)
 
 
@@ -180,15 +182,18 @@ def _send(client: httpx.Client, site: Site, address: str) -> _Event:
     body = json.dumps({"sent_at": created_at.isoformat(), "events": [event]})
     give_up = time.monotonic() + NOTICED_WITHIN_SECONDS
     while True:
-        answer = client.post(
+        with client.stream(
+            "POST",
             f"{address}{COLLECTOR_EVENTS_PATH}",
             params={"key": site.public_key},
             content=body,
             headers={"Content-Type": "text/plain;charset=UTF-8", "Origin": page},
-        )
+        ) as answer:
+            ours, server = _ends(answer)  # before the body is read: the server may close the connection then
+            answer.read()
         is_known = answer.status_code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
         if is_known or time.monotonic() > give_up:
-            return _Event(event_id, created_at, answer)
+            return _Event(event_id, created_at, answer, ours, server)
         time.sleep(1)
 
 
@@ -258,11 +263,11 @@ def _find(connection: psycopg.Connection, site: Site, event: _Event) -> tuple[st
         time.sleep(0.2)
 
 
-def _addresses(answer: httpx.Response) -> tuple[str | None, str | None]:
-    """Both ends of the connection that an answer came over: ours and the server's."""
+def _ends(answer: httpx.Response) -> tuple[str | None, str | None]:
+    """This machine's and the server's address in the connection of an answer."""
     stream = answer.extensions.get("network_stream")
-    ours, theirs = (stream.get_extra_info(name) for name in ("client_addr", "server_addr")) if stream else (None, None)
-    return ours and ours[0], theirs and theirs[0]
+    ours, server = (stream.get_extra_info(name) for name in ("client_addr", "server_addr")) if stream else (None, None)
+    return ours and ours[0], server and server[0]
 
 
 def judge_address(seen: str | None, ours: str | None, server: str | None) -> Step:

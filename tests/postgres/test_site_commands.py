@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.postgres.landed import event
+from tilda import demo_run
 from tilda.cli import cli
 from warehouse.database import connect
 from warehouse.errors import UserError
@@ -138,3 +139,11 @@ def test_every_command_names_the_site_that_was_meant(tmp_path: Path) -> None:
         ("models", "rollback", "--site", "shpo", "--reason", "x"),
     ):
         assert "There is no site 'shpo'. Did you mean shop?" in refused(*command), command
+
+
+def test_the_demo_adds_its_sites_once_and_leaves_a_real_shop_alone(url: str) -> None:
+    first = demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC")
+    assert demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC") == first
+    printed("site", "add", "shop", "--domain", "real-shop.example")
+    with pytest.raises(UserError, match="real-shop.example"):
+        demo_run._demo_site(url, "shop", ["shop.example", "127.0.0.1"], "UTC")

@@ -183,11 +183,10 @@ def check(site_id: str, *, as_json: bool) -> None:
     steps: list[Step] = []
     with running_database(settings) as url, connect(url) as connection:
         found = sites.get_site(url, site_id)
-        with console.waiting(f"Checking {site_id}", quiet=as_json):
-            for step in check_way(connection, found, settings, local):
-                steps.append(step)
-                if not as_json:
-                    _print_step(step)
+        for step in check_way(connection, found, settings, local):
+            steps.append(step)
+            if not as_json:
+                _print_step(step)
     failed = any(step.status == "failed" for step in steps)
     if as_json:
         console.print_json(
