@@ -106,14 +106,14 @@ def _way(
     seen = _find(connection, site, event)
     if seen is None:
         yield Step(
-            "Postgres",
+            "database",
             "failed",
             f"The event is not in the database after {FOUND_WITHIN_SECONDS:.0f} seconds.",
             "`tilda status` shows events that wait on the spool. If there are none, the API that answered uses another"
             " database: compare DATABASE_URL on both machines.",
         )
     else:
-        yield Step("Postgres", "ok", "The event arrived in the database, and was deleted again.")
+        yield Step("database", "ok", "The event arrived in the database, and was deleted again.")
         yield judge_address(seen[0], event.ours, event.server)
     yield from _warnings(client, local or address)
 
@@ -133,14 +133,14 @@ def _public_url(settings: Settings, local: str | None) -> Step:
     if settings.public_url is None:
         served = local or f"http://127.0.0.1:{settings.ingest_port}"
         return Step(
-            "PUBLIC_URL",
+            "public address",
             "failed",
             "PUBLIC_URL is not set: websites cannot reach the ingest API.",
             f"Set PUBLIC_URL in .env to the https address under which a reverse proxy serves {served}.",
         )
     if is_local_address(settings.public_url):
-        return Step("PUBLIC_URL", "ok", f"{settings.public_url} works on this machine only.")
-    return Step("PUBLIC_URL", "ok", f"{settings.public_url}")
+        return Step("public address", "ok", f"{settings.public_url} works on this machine only.")
+    return Step("public address", "ok", f"PUBLIC_URL is {settings.public_url}.")
 
 
 def _collector(client: httpx.Client, url: str, local: str | None) -> Step:
@@ -281,18 +281,20 @@ def judge_address(seen: str | None, ours: str | None, server: str | None) -> Ste
     network = ipaddress.ip_network(seen) if seen else None
     ours_address = ipaddress.ip_address(ours.partition("%")[0]) if ours else None
     if network is None:
-        return Step("address", "failed", "The API saw no address.", "Let the reverse proxy send X-Forwarded-For.")
+        return Step(
+            "visitor address", "failed", "The API saw none.", "Let the reverse proxy send X-Forwarded-For."
+        )
     if ours_address is not None and _contains(network, ours_address):
-        return Step("address", "ok", f"The API sees the visitor's address ({network}).")
+        return Step("visitor address", "ok", f"The API sees the visitor's address ({network}).")
     is_server_private = server is None or ipaddress.ip_address(server.partition("%")[0]).is_private
     if network.is_loopback or (network.is_private and not is_server_private):
         return Step(
-            "address",
+            "visitor address",
             "failed",
             f"The API sees the reverse proxy's address ({network}) for every visitor: all share one rate limit.",
             "Let the proxy send X-Forwarded-For, and name the proxy in TRUSTED_PROXIES.",
         )
-    return Step("address", "ok", f"The API sees {network}.")
+    return Step("visitor address", "ok", f"The API sees {network}.")
 
 
 def _contains(network: _Network, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner
 
-from tests.e2e.https_proxy import HttpsProxy, https_proxy
+from tests.https_proxy import HttpsProxy, https_proxy
 from tests.ingest_server import IngestServer
 from tilda import check
 from tilda.cli import cli
@@ -77,16 +77,16 @@ def test_an_event_reaches_postgres_and_leaves_nothing_behind(shared_ingest: Inge
     assert checked.code == 0
     assert {name: step["status"] for name, step in checked.steps.items()} == {
         "site": "ok",
-        "PUBLIC_URL": "ok",
+        "public address": "ok",
         "collector": "ok",
         "event": "ok",
         "CORS": "ok",
-        "Postgres": "ok",
-        "address": "ok",
+        "database": "ok",
+        "visitor address": "ok",
         "visits": "waiting",
     }
     assert "https://shop.example" in checked.steps["event"]["detail"]
-    assert "127.0.0.0/24" in checked.steps["address"]["detail"]
+    assert "127.0.0.0/24" in checked.steps["visitor address"]["detail"]
     assert "tilda snippet" in checked.steps["visits"]["remedy"]
     for table in ("public.events", "public.users", "public.sessions", "public.rejected_events"):
         assert shared_ingest.rows(f"select from {table} where site_id = %s", site) == []
@@ -157,7 +157,7 @@ def test_without_a_public_url_the_running_stack_is_checked(
     assert "PUBLIC_URL is not set" in checked.failure()[0]
     monkeypatch.setattr("tilda.commands.sites._running_address", lambda _: shared_ingest.url)
     checked = run(site)
-    assert checked.steps["Postgres"]["status"] == "ok"
+    assert checked.steps["database"]["status"] == "ok"
     assert shared_ingest.url in checked.failure()[1]
 
 

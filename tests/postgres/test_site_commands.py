@@ -145,5 +145,5 @@ def test_the_demo_adds_its_sites_once_and_leaves_a_real_shop_alone(url: str) -> 
     first = demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC")
     assert demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC") == first
     printed("site", "add", "shop", "--domain", "real-shop.example")
-    with pytest.raises(UserError, match="real-shop.example"):
+    with pytest.raises(UserError, match=r"real-shop\.example"):
         demo_run._demo_site(url, "shop", ["shop.example", "127.0.0.1"], "UTC")
