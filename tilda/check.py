@@ -281,9 +281,7 @@ def judge_address(seen: str | None, ours: str | None, server: str | None) -> Ste
     network = ipaddress.ip_network(seen) if seen else None
     ours_address = ipaddress.ip_address(ours.partition("%")[0]) if ours else None
     if network is None:
-        return Step(
-            "visitor address", "failed", "The API saw none.", "Let the reverse proxy send X-Forwarded-For."
-        )
+        return Step("visitor address", "failed", "The API saw none.", "Let the reverse proxy send X-Forwarded-For.")
     if ours_address is not None and _contains(network, ours_address):
         return Step("visitor address", "ok", f"The API sees the visitor's address ({network}).")
     is_server_private = server is None or ipaddress.ip_address(server.partition("%")[0]).is_private

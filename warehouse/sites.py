@@ -121,13 +121,14 @@ def add_site(url: str, site_id: str, domains: Iterable[str], timezone: str, name
             " on conflict (site_id) do nothing",
             [site_id, site_id if name is None else name, hosts, timezone, f"pk_{secrets.token_urlsafe(18)}"],
         ).rowcount
-        if not inserted:
-            raise UserError(
-                f"The site {site_id} exists already; nothing was changed.",
-                f"`tilda site show {site_id}` shows it, `tilda site domain add {site_id} HOST` adds a domain,"
-                f" `tilda site set {site_id}` changes its name and time zone.",
-            )
-        return find_site(connection, site_id)
+        site = find_site(connection, site_id)
+    if not inserted:
+        raise UserError(
+            f"The site {site_id} exists already{'' if site.is_open else ' and is closed'}; nothing was changed.",
+            f"`tilda site show {site_id}` shows it, `tilda site domain add {site_id} HOST` adds a domain,"
+            f" `tilda site set {site_id}` changes its name and time zone or opens it again.",
+        )
+    return site
 
 
 def ensure_site(url: str, site_id: str, domains: Iterable[str], timezone: str) -> Site:
@@ -260,9 +261,9 @@ def remove_site(url: str, site_id: str, *, keep_data: bool, dry_run: bool = Fals
                 connection.execute("delete from public.sites where site_id = %s", [site_id])
             return Removal(site_id, "removed", rows)
         if not keep_data:
-            held = ", ".join(f"{count:,} rows in {table}" for table, count in rows.items())
+            held = ", ".join(f"{table}: {count:,}" for table, count in rows.items())
             raise UserError(
-                f"The site {site_id} holds data: {held}.",
+                f"The site {site_id} holds data (rows of {held}).",
                 f"`tilda site remove {site_id} --keep-data` closes the site: its key is refused, the data stays.",
             )
         if not dry_run:

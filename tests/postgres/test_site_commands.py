@@ -87,7 +87,7 @@ def test_removing_asks_and_never_deletes_data(url: str) -> None:
 
     with connect(url) as connection:
         land(connection, [event()])
-    assert "1 rows in public.events" in refused("site", "remove", "shop", "--yes")
+    assert "public.events: 1" in refused("site", "remove", "shop", "--yes")
     assert "Would close the site shop" in printed("site", "remove", "shop", "--keep-data", "--dry-run")
     done = json.loads(printed("site", "remove", "shop", "--keep-data", "--yes", "--json"))
     assert done == {"site_id": "shop", "action": "closed", "rows": {"public.events": 1}}

@@ -235,8 +235,8 @@ def _planned(removal: sites.Removal) -> str:
     """What a removal will do, after "will"."""
     if removal.action == "removed":
         return f"remove the site {removal.site_id}, which holds no data."
-    rows = ", ".join(f"{count:,} rows in {table}" for table, count in removal.rows.items())
-    return f"close the site {removal.site_id}: its key is refused, its data stays ({rows})."
+    rows = ", ".join(f"{table}: {count:,}" for table, count in removal.rows.items())
+    return f"close the site {removal.site_id}: its key is refused, its data stays (rows of {rows})."
 
 
 def _confirms(question: str) -> bool:
