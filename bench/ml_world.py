@@ -23,7 +23,7 @@ from warehouse import migrations, propensity
 from warehouse.database import connect
 from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.events.imports import import_file
-from warehouse.sites import add_site
+from warehouse.sites import ensure_site
 
 ZONE, DOMAIN = "Europe/Moscow", "shop.example"
 TARGET = load_targets()["conversion_7d"]
@@ -42,7 +42,7 @@ class World:
 
     def bring_in(self, site_id: str, events: Iterable[Event]) -> int:
         """Import events of a site, which is made if it is new; returns how many were stored."""
-        add_site(self.url, site_id, domains=[DOMAIN], timezone=ZONE)
+        ensure_site(self.url, site_id, domains=[DOMAIN], timezone=ZONE)
         path = self.folder / f"{site_id}.jsonl"
         write_events(events, path)
         result = import_file(self.url, path, site_id=site_id, format="events", hash_key="bench")

@@ -17,6 +17,7 @@ from warehouse.database import direct_url
 from warehouse.errors import UserError
 from warehouse.events.imports import import_file
 from warehouse.settings import Settings
+from warehouse.snippet import snippet as make_snippet
 
 BLOG, SHOP = "blog", "shop"
 VISITORS, DAYS, SEED = 8_000, 100, 7
@@ -38,8 +39,8 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
     url = direct_url(settings)
     hash_key = settings.secrets.visitor_hash_key
     truth_file = settings.data_dir / "demo" / "truth.csv"
-    blog = sites.add_site(url, BLOG, domains=["semicomplete.com"], timezone="UTC")
-    shop = sites.add_site(url, SHOP, domains=["shop.example", "127.0.0.1"], timezone="Europe/Moscow")
+    blog = _demo_site(url, BLOG, ["semicomplete.com"], "UTC")
+    shop = _demo_site(url, SHOP, ["shop.example", "127.0.0.1"], "Europe/Moscow")
     with console.progress("Importing a real access log") as advance:
         import_file(url, SAMPLE_LOG, site_id=blog.site_id, format="access-log", hash_key=hash_key, progress=advance)
     with console.progress("Simulating a shop") as advance:
@@ -63,11 +64,26 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
         materialize(settings, EVERYTHING, advance)
     report.print_report(settings, shop.site_id, truth_file)
     console.out.print(f"\nThe snippet of {shop.site_id}:", style="bold")
-    console.out.print(sites.snippet(shop, urls["ingest"]), markup=False)
+    console.out.print(make_snippet(shop, settings.public_url or urls["ingest"], settings), markup=False)
     try:
         serving.serve(settings, shop.site_id, installing)
     except UserError as error:
         console.err.print(f"No scores in MindsDB: {error}", markup=False)
+
+
+def _demo_site(url: str, site_id: str, domains: list[str], timezone: str) -> sites.Site:
+    """A site of the demo, added if it is missing.
+
+    Raises:
+        UserError: A site of the same id has other domains: made-up visitors must not mix with real ones.
+    """
+    site = sites.ensure_site(url, site_id, domains, timezone)
+    if domains[0] not in site.domains:
+        raise UserError(
+            f"The site {site_id} is not the demo's: its domains are {', '.join(site.domains)}.",
+            "Run the demo on a database of its own: set another DATA_DIR, or another DATABASE_URL.",
+        )
+    return site
 
 
 def _end(settings: Settings) -> datetime:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from warehouse.addresses import public_address
 from warehouse.errors import UserError
 from warehouse.secret_store import Secrets
 
@@ -38,6 +40,7 @@ class Settings(BaseSettings):
     ingest_host: str = "127.0.0.1"
     ingest_port: Port = 8700
     ingest_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    public_url: str | None = None
     private_port: Port = 8701
     dagster_port: Port = 3000
     dashboard_port: Port = 8702
@@ -80,6 +83,15 @@ class Settings(BaseSettings):
     @classmethod
     def _split_list(cls, value: object) -> object:
         return tuple(part for part in re.split(r"[,\s]+", value) if part) if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_address(cls, value: str | None) -> str | None:
+        try:
+            return value and public_address(value)
+        except ValueError as error:
+            # a plain ValueError would read "Value error, …"
+            raise PydanticCustomError("public_url", "{reason}", {"reason": str(error)}) from error
 
     @field_validator("data_dir", "spool_dir", "backup_dir")
     @classmethod

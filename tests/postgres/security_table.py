@@ -46,6 +46,7 @@ DECISIONS: Rights = {
     "ops.visitors_to_rebuild": {PRIVACY_LOGIN: {"select", "insert"}},
     "ops.days_to_rebuild": NOBODY,
     "ops.site_settings": NOBODY,
+    "ops.refused_origins": NOBODY,
     "ops.watermarks": NOBODY,
     "ops.months": NOBODY,
     "ops.yoyo_lock": NOBODY,
@@ -63,10 +64,22 @@ PATTERNS: dict[str, dict[str, set[str]]] = {
 FUNCTIONS: dict[str, set[str]] = {
     "anon": {"ops.is_erased", "ops.site_exists"},
     "authenticated": {"ops.may_read"},
-    INGEST_LOGIN: {"public.land_events", "public.land_profiles", "public.site_for_key", "public.list_sites"},
+    INGEST_LOGIN: {
+        "public.land_events",
+        "public.land_profiles",
+        "public.land_refused_origins",
+        "public.list_sites",
+        "public.site_for_key",
+    },
     READER_LOGIN: set(),
     "analyst": set(),
-    "service_role": {"public.land_events", "public.land_profiles", "public.site_for_key", "public.list_sites"},
+    "service_role": {
+        "public.land_events",
+        "public.land_profiles",
+        "public.land_refused_origins",
+        "public.list_sites",
+        "public.site_for_key",
+    },
     PRIVACY_LOGIN: {"ops.visitor_hash"},
 }
 

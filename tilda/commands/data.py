@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,10 @@ from warehouse.database import connect, running_database
 from warehouse.errors import UserError
 from warehouse.events import rejected
 from warehouse.events.imports import import_file
+from warehouse.refused_origins import list_refused_origins
 from warehouse.settings import load_settings
+
+ORIGINS_WITHIN = timedelta(days=7)
 
 
 @click.command("import")
@@ -117,17 +120,33 @@ def _filter(site_id: str | None, code: str | None, since: datetime | None) -> re
 
 @rejected_.command("list")
 @_which
-def list_rejected(*, site_id: str | None, code: str | None, since: datetime | None, as_json: bool) -> None:
-    """Count the refused events by reason, and show the newest."""
+@click.option("--origins", "only_origins", is_flag=True, help="List only the refused origins of pages.")
+def list_rejected(
+    *, site_id: str | None, code: str | None, since: datetime | None, only_origins: bool, as_json: bool
+) -> None:
+    """Count the refused events by reason, show the newest, and name the pages whose origin was refused.
+
+    Origins are those of the last 7 days, or since --since. --json prints the newest events, with --origins the origins.
+    """
     wanted = _filter(site_id, code, since)
     with running_database(load_settings()) as url, connect(url) as connection:
-        counts = rejected.count_rejected(connection, wanted)
-        newest = rejected.list_rejected(connection, wanted)
+        if site_id is not None:
+            sites.find_site(connection, site_id)
+        counts = [] if only_origins else rejected.count_rejected(connection, wanted)
+        newest = [] if only_origins else rejected.list_rejected(connection, wanted)
+        origins = list_refused_origins(connection, wanted.since or datetime.now(UTC) - ORIGINS_WITHIN, site_id)
     if as_json:
-        console.print_json(newest)
+        console.print_json(origins if only_origins else newest)
         return
-    console.print_table("", ["site", "code", "events", "newest"], counts)
-    console.print_records(newest)
+    if not only_origins:
+        console.print_table("", ["site", "code", "events", "newest"], counts)
+        console.print_records(newest)
+    if origins and code is None:
+        console.print_table(
+            "Pages of hosts that are no domain of the site",
+            ["site", "origin", "requests", "newest", "allow it with"],
+            [(one.site_id, one.origin, one.requests, one.last_at, one.allow_with) for one in origins],
+        )
 
 
 @rejected_.command("replay")
@@ -136,6 +155,8 @@ def replay_rejected(*, site_id: str | None, code: str | None, since: datetime | 
     """Try refused events again, after what stood against them is mended; those that pass leave the list."""
     wanted = _filter(site_id, code, since)
     with running_database(load_settings()) as url, connect(url) as connection:
+        if site_id is not None:
+            sites.find_site(connection, site_id)
         result = rejected.replay_rejected(connection, wanted)
     if as_json:
         console.print_json(result)

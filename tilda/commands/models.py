@@ -10,7 +10,7 @@ import click
 
 from tilda import console, score_files
 from tilda.materialize import materialize as run_materialize
-from warehouse import model_versions, scores
+from warehouse import model_versions, scores, sites
 from warehouse.database import connect, running_database
 from warehouse.errors import UserError
 from warehouse.settings import load_settings
@@ -68,6 +68,7 @@ def export(
         raise click.UsageError("An audience needs --network and --consent.")
     wanted = scores.Wanted(site_id, target, min_score, band)
     with running_database(load_settings()) as url, connect(url) as connection:
+        sites.find_site(connection, site_id)
         # asked before the file is made: without scores there is none
         people = scores.audience(connection, wanted, consent=consent) if consent else []
         rows = scores.newest_scores(connection, wanted)
@@ -94,6 +95,7 @@ def models_() -> None:
 def list_(site_id: str, *, as_json: bool) -> None:
     """List every decision about a site's models with its reason, the newest first."""
     with running_database(load_settings()) as url, connect(url) as connection:
+        sites.find_site(connection, site_id)
         found = model_versions.decisions(connection, site_id)
     if as_json:
         console.print_json(found)
@@ -118,6 +120,7 @@ def rollback(site_id: str, target: str, version: str | None, reason: str, *, as_
     from warehouse import propensity  # noqa: PLC0415
 
     with running_database(load_settings()) as url, connect(url) as connection:
+        sites.find_site(connection, site_id)
         former = model_versions.version_to_go_back_to(connection, site_id, target, version)
         try:
             artifacts.loads(propensity.artifact(connection, site_id, target, former))

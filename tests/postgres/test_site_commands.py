@@ -1,0 +1,149 @@
+"""`tilda site`, `tilda snippet`, and what every command says of a site that does not exist."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.postgres.landed import event
+from tilda import demo_run
+from tilda.cli import cli
+from warehouse.database import connect
+from warehouse.errors import UserError
+from warehouse.events.landing import land
+
+
+@pytest.fixture(autouse=True)
+def url(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    monkeypatch.delenv("PUBLIC_URL", raising=False)
+    return database_url
+
+
+def tilda(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, arguments, standalone_mode=False)
+
+
+def printed(*arguments: str) -> str:
+    result = tilda(*arguments)
+    assert result.exception is None, result.exception
+    return result.output
+
+
+def refused(*arguments: str) -> str:
+    result = tilda(*arguments)
+    assert isinstance(result.exception, UserError), (result.exception, result.output)
+    return str(result.exception)
+
+
+def test_a_site_is_added_once_and_shown() -> None:
+    assert "tilda snippet shop" in printed("site", "add", "shop", "--domain", "shop.example", "--name", "My shop")
+    before = json.loads(printed("site", "show", "shop", "--json"))
+    assert (before["name"], before["domains"], before["is_open"]) == ("My shop", ["shop.example"], True)
+    said = refused("site", "add", "shop", "--domain", "other.example")
+    assert "The site shop exists already" in said
+    assert "tilda site set shop" in said
+    assert json.loads(printed("site", "show", "shop", "--json")) == before
+    assert json.loads(printed("site", "list", "--json")) == [before]
+    assert f"key: {before['public_key']}" in printed("site", "show", "shop")
+
+
+def test_changes_are_printed_as_a_difference() -> None:
+    printed("site", "add", "shop", "--domain", "shop.example")
+    said = printed("site", "set", "shop", "--timezone", "Europe/Moscow", "--name", "Boots")
+    assert "timezone: UTC → Europe/Moscow" in said
+    assert "name: shop → Boots" in said
+    said = printed("site", "domain", "add", "shop", "b.example", "c.example")
+    assert "domains: shop.example → shop.example, b.example, c.example" in said
+    change = json.loads(printed("site", "domain", "remove", "shop", "shop.example", "--json"))
+    assert change["changes"] == {
+        "domains": {"old": ["shop.example", "b.example", "c.example"], "new": ["b.example", "c.example"]}
+    }
+    assert change["site"]["timezone"] == "Europe/Moscow"
+    assert "nothing to change" in printed("site", "domain", "add", "shop", "b.example")
+    assert tilda("site", "set", "shop").exit_code != 0
+
+
+def test_tildas_preview_addresses_are_allowed_with_one_flag() -> None:
+    printed("site", "add", "shop", "--domain", "shop.example", "--allow-tilda-preview")
+    assert "shop.example, tilda.ws" in printed("site", "show", "shop")
+    printed("site", "add", "blog", "--domain", "blog.example")
+    assert "blog.example → blog.example, tilda.ws" in printed("site", "domain", "add", "blog", "--allow-tilda-preview")
+    assert "needs a domain" in refused("site", "add", "other")
+
+
+def test_removing_asks_and_never_deletes_data(url: str) -> None:
+    printed("site", "add", "shop", "--domain", "shop.example")
+    printed("site", "add", "typo", "--domain", "shop.example")
+    assert "Add --yes." in refused("site", "remove", "typo")
+    assert "Would remove the site typo" in printed("site", "remove", "typo", "--dry-run")
+    assert "typo" in printed("site", "list")
+    printed("site", "remove", "typo", "--yes")
+    assert "typo" not in printed("site", "list")
+
+    with connect(url) as connection:
+        land(connection, [event()])
+    assert "public.events: 1" in refused("site", "remove", "shop", "--yes")
+    assert "Would close the site shop" in printed("site", "remove", "shop", "--keep-data", "--dry-run")
+    done = json.loads(printed("site", "remove", "shop", "--keep-data", "--yes", "--json"))
+    assert done == {"site_id": "shop", "action": "closed", "rows": {"public.events": 1}}
+    assert "state: closed" in printed("site", "show", "shop")
+    assert "tilda site set shop --reopen" in refused("snippet", "shop", "--ingest-url", "https://a.example")
+    assert "state: closed → open" in printed("site", "set", "shop", "--reopen")
+
+
+def test_the_snippet_names_the_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed("site", "add", "shop", "--domain", "shop.example")
+    assert "PUBLIC_URL=https://" in refused("snippet", "shop")  # no address is known, and none is made up
+    assert "no scheme; write https://stats.example.com" in refused(
+        "snippet", "shop", "--ingest-url", "stats.example.com"
+    )
+    assert "write https://10.0.0.5" in refused("snippet", "shop", "--ingest-url", "http://10.0.0.5:8700")
+    assert "this machine only" in printed("snippet", "shop", "--ingest-url", "http://127.0.0.1:8700")
+
+    monkeypatch.setenv("PUBLIC_URL", "https://stats.example.com/t/")
+    monkeypatch.setenv("COLLECTOR_PATH", "/assets/c.js")
+    monkeypatch.setenv("PIXEL_PATH", "/p.gif")
+    said = printed("snippet", "shop")
+    assert 'src="https://stats.example.com/t/assets/c.js"' in said
+    assert 'src="https://stats.example.com/t/p.gif?key=pk_' in said
+    assert "this machine" not in said
+    assert 'src="https://b.example/assets/c.js"' in printed("snippet", "shop", "--ingest-url", "https://b.example")
+
+
+def test_every_command_names_the_site_that_was_meant(tmp_path: Path) -> None:
+    """`--site` with a typing error used to print an empty table."""
+    printed("site", "add", "shop", "--domain", "shop.example")
+    file = tmp_path / "events.jsonl"
+    file.write_text("")
+    audience = ("--format", "audience", "--network", "vk", "--consent", "ads")
+    for command in (
+        ("site", "show", "shpo"),
+        ("site", "set", "shpo", "--name", "x"),
+        ("site", "remove", "shpo", "--yes"),
+        ("site", "domain", "add", "shpo", "a.example"),
+        ("site", "domain", "remove", "shpo", "a.example"),
+        ("snippet", "shpo"),
+        ("check", "shpo"),
+        ("rejected", "list", "--site", "shpo"),
+        ("rejected", "list", "--site", "shpo", "--json"),
+        ("rejected", "replay", "--site", "shpo"),
+        ("import", str(file), "--site", "shpo", "--format", "events"),
+        ("scores", "export", "--site", "shpo"),
+        ("scores", "export", "--site", "shpo", *audience),
+        ("models", "list", "--site", "shpo"),
+        ("models", "rollback", "--site", "shpo", "--reason", "x"),
+    ):
+        assert "There is no site 'shpo'. Did you mean shop?" in refused(*command), command
+
+
+def test_the_demo_adds_its_sites_once_and_leaves_a_real_shop_alone(url: str) -> None:
+    first = demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC")
+    assert demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC") == first
+    printed("site", "add", "shop", "--domain", "real-shop.example")
+    with pytest.raises(UserError, match=r"real-shop\.example"):
+        demo_run._demo_site(url, "shop", ["shop.example", "127.0.0.1"], "UTC")

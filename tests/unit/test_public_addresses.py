@@ -1,0 +1,131 @@
+"""The address under which browsers reach the API, and the snippet that names it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import pytest
+
+from warehouse.addresses import is_local_address, is_within, public_address
+from warehouse.errors import UserError
+from warehouse.settings import Settings, load_settings
+from warehouse.sites import Site
+from warehouse.snippet import snippet
+
+SITE = Site("blog", "blog", ["a.example"], "UTC", "pk_a+b", datetime(2026, 11, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("https://stats.example.com", "https://stats.example.com"),
+        (" HTTPS://Stats.Example.com/ ", "https://stats.example.com"),
+        ("https://stats.example.com:8443/tilda/", "https://stats.example.com:8443/tilda"),
+        ("https://пример.рф", "https://xn--e1afmkfd.xn--p1ai"),
+        ("https://203.0.113.5", "https://203.0.113.5"),
+        ("https://[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
+        ("http://127.0.0.1:8700", "http://127.0.0.1:8700"),
+        ("http://localhost:8700/", "http://localhost:8700"),
+        ("http://[::1]:8700", "http://[::1]:8700"),
+    ],
+)
+def test_a_usable_address_is_brought_into_one_form(text: str, address: str) -> None:
+    assert public_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("stats.example.com", "write https://stats.example.com"),
+        ("stats.example.com:8443/x", "write https://stats.example.com:8443/x"),
+        ("https:/stats.example.com", "write https://stats.example.com"),
+        ("http://stats.example.com", "write https://stats.example.com"),
+        ("http://192.168.1.5:8700", "write https://192.168.1.5:8700"),
+        ("http://localhost.example.com", "write https://localhost.example.com"),
+        ("ftp://stats.example.com", "no web address"),
+        ("https://", "no host"),
+        ("https://a b.example", "no host"),
+        ("https://1.2.3", "no host"),
+        ("https://stats.example.com:99999", "no web address"),
+        ("https://[::1", "no web address"),
+        ("https://owner:secret@stats.example.com", "user name or password"),
+        ("https://@stats.example.com", "user name or password"),
+        ("https://stats.example.com/?a=1", "without \\? or #"),
+        ("https://stats.example.com/#", "without \\? or #"),
+        ('https://stats.example.com/a"b', "the path"),
+        ("", "no scheme"),
+    ],
+)
+def test_an_unusable_address_is_refused_with_what_to_write(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        public_address(text)
+
+
+def test_no_refusal_repeats_a_password() -> None:
+    for text in ("https://owner:secret@stats.example.com", "http://owner:secret@[::1", "owner:secret@host"):
+        with pytest.raises(ValueError, match="password") as caught:
+            public_address(text)
+        assert "secret" not in str(caught.value)
+
+
+def test_the_setting_is_checked_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLIC_URL", "https://Stats.example.com/")
+    assert load_settings().public_url == "https://stats.example.com"
+    monkeypatch.setenv("PUBLIC_URL", "stats.example.com")
+    with pytest.raises(UserError, match=r"PUBLIC_URL .* has no scheme; write https://stats.example.com"):
+        load_settings()
+
+
+def test_only_this_machines_addresses_are_local() -> None:
+    assert all(map(is_local_address, ("http://localhost:1", "http://127.0.0.2", "http://[::1]:8700")))
+    assert not any(map(is_local_address, ("https://localhost.example", "https://10.0.0.1", "https://[2001:db8::1]")))
+
+
+def test_a_domain_covers_its_subdomains_and_nothing_else() -> None:
+    assert is_within("a.example", ["b.example", "a.example"])
+    assert is_within("www.a.example", ["a.example"])
+    assert not is_within("nota.example", ["a.example"])
+    assert not is_within("a.example.evil", ["a.example"])
+    assert not is_within("a.example", [])
+
+
+class _Tags(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: dict[str, dict[str, str | None]] = {}
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] = dict(attrs)
+
+
+def settings(**values: str) -> Settings:
+    return Settings(_env_file=None, **values)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def test_the_snippet_is_html_that_a_browser_reads_back() -> None:
+    tags = _Tags(snippet(SITE, "https://in.example", settings())).tags
+    assert list(tags) == ["script", "noscript", "img"]
+    assert tags["script"] == {"async": None, "src": "https://in.example/collector.js", "data-site-key": "pk_a+b"}
+    assert tags["img"]["src"] == "https://in.example/api/pixel.gif?key=pk_a%2Bb"
+
+
+def test_the_snippet_names_the_paths_of_the_settings() -> None:
+    tags = _Tags(snippet(SITE, "https://in.example", settings(collector_path="/assets/c.js", pixel_path="/p.gif"))).tags
+    assert tags["script"]["src"] == "https://in.example/assets/c.js"
+    assert tags["img"]["src"] == "https://in.example/p.gif?key=pk_a%2Bb"
+
+
+def test_under_a_path_the_collector_is_told_where_to_send() -> None:
+    """It would send to the origin of its script otherwise."""
+    tags = _Tags(snippet(SITE, "https://in.example/stats", settings())).tags
+    assert tags["script"]["src"] == "https://in.example/stats/collector.js"
+    assert tags["script"]["data-endpoint"] == "https://in.example/stats"
+
+
+def test_a_closed_site_has_no_snippet() -> None:
+    closed = Site(**{**SITE.__dict__, "is_open": False})
+    with pytest.raises(UserError, match="closed") as caught:
+        snippet(closed, "https://in.example", settings())
+    assert "tilda site set blog --reopen" in caught.value.remedy

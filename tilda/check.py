@@ -1,0 +1,388 @@
+"""`tilda check`: sends one event the way a browser on the site would, and follows it into Postgres."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import ssl
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Literal, cast
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+
+from warehouse.addresses import is_local_address
+from warehouse.settings import Settings
+from warehouse.sites import Site
+
+EVENT_TYPE = "tilda_check"
+USER_AGENT = "Mozilla/5.0 (compatible; tilda-check-bot/1.0)"
+"""A bot's, so that an event that cannot be deleted again stays out of every model."""
+
+COLLECTOR_EVENTS_PATH = "/api/events"
+"""Where the collector sends, whatever EVENTS_PATH says."""
+
+REQUEST_SECONDS = 10.0
+FOUND_WITHIN_SECONDS = 10.0
+NOTICED_WITHIN_SECONDS = 10.0
+"""How long a refusal for the key or the origin is tried again: the API learns of a changed site with a delay."""
+
+_GATEWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that was checked.
+
+    Attributes:
+        name: What was checked.
+        status: `waiting` is no fault: it takes a visitor.
+        detail: What was found, in one sentence.
+        remedy: What to do about it.
+    """
+
+    name: str
+    status: Literal["ok", "failed", "waiting"]
+    detail: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class _Event:
+    """The event that was sent, what the API answered, and both ends of the connection."""
+
+    event_id: UUID
+    created_at: datetime
+    answer: httpx.Response
+    ours: str | None
+    server: str | None
+
+
+def check(connection: psycopg.Connection, site: Site, settings: Settings, local: str | None) -> Generator[Step]:
+    """Check each part of the way from a page of the site to Postgres, and yield what was found.
+
+    Args:
+        connection: In autocommit mode, with the owner's rights.
+        site: The site whose key and first domain are used.
+        settings: Name the public address and the paths.
+        local: The API's address on this machine if the stack runs here; used where PUBLIC_URL is not set.
+    """
+    yield _site(site)
+    yield _public_url(settings, local)
+    if site.is_open and (settings.public_url or local):
+        with httpx.Client(timeout=REQUEST_SECONDS, headers={"User-Agent": USER_AGENT}) as client:
+            yield from _way(client, connection, site, settings, local)
+    yield _visits(connection, site)
+
+
+def _way(
+    client: httpx.Client, connection: psycopg.Connection, site: Site, settings: Settings, local: str | None
+) -> Generator[Step]:
+    """The steps that need an answer of the API."""
+    address = settings.public_url or local or ""
+    collector = _collector(client, f"{address}{settings.collector_path}", local)
+    yield collector
+    if collector.status == "failed":
+        return
+    try:
+        event = _send(client, site, address)
+    except httpx.HTTPError as error:
+        yield _unreachable("event", f"{address}{COLLECTOR_EVENTS_PATH}", error, local)
+        return
+    sent = _accepted(event.answer, site, settings, local)
+    yield sent
+    if sent.status == "failed":
+        return
+    yield _readable(event.answer)
+    seen = _find(connection, site, event)
+    if seen is None:
+        yield Step(
+            "database",
+            "failed",
+            f"The event is not in the database after {FOUND_WITHIN_SECONDS:.0f} seconds.",
+            "`tilda status` shows events that wait on the spool. If there are none, the API that answered uses another"
+            " database: compare DATABASE_URL on both machines.",
+        )
+    else:
+        yield Step("database", "ok", "The event arrived in the database, and was deleted again.")
+        yield judge_address(seen[0], event.ours, event.server)
+    yield from _warnings(client, local or address)
+
+
+def _site(site: Site) -> Step:
+    if site.is_open:
+        return Step("site", "ok", f"{site.site_id} takes events from {', '.join(site.domains) or 'any website'}.")
+    return Step(
+        "site",
+        "failed",
+        f"{site.site_id} is closed: the API refuses its key.",
+        f"Open it with `tilda site set {site.site_id} --reopen`.",
+    )
+
+
+def _public_url(settings: Settings, local: str | None) -> Step:
+    if settings.public_url is None:
+        served = local or f"http://127.0.0.1:{settings.ingest_port}"
+        return Step(
+            "public address",
+            "failed",
+            "PUBLIC_URL is not set: websites cannot reach the ingest API.",
+            f"Set PUBLIC_URL in .env to the https address under which a reverse proxy serves {served}.",
+        )
+    if is_local_address(settings.public_url):
+        return Step("public address", "ok", f"{settings.public_url} works on this machine only.")
+    return Step("public address", "ok", f"PUBLIC_URL is {settings.public_url}.")
+
+
+def _collector(client: httpx.Client, url: str, local: str | None) -> Step:
+    """The script that the snippet loads."""
+    try:
+        answer = client.get(url, follow_redirects=True)
+    except httpx.HTTPError as error:
+        return _unreachable("collector", url, error, local)
+    if answer.status_code != HTTPStatus.OK:
+        return Step("collector", "failed", f"{url} answers {answer.status_code}.", _proxy_remedy(answer, url, local))
+    media_type = answer.headers.get("content-type", "").partition(";")[0]
+    if media_type not in {"text/javascript", "application/javascript"} or b"tildaAnalytics" not in answer.content:
+        return Step(
+            "collector",
+            "failed",
+            f"{url} serves something else ({media_type or 'no media type'}), not the collector.",
+            _proxy_remedy(answer, url, local),
+        )
+    transferred = f"{answer.num_bytes_downloaded:,} bytes {answer.headers.get('content-encoding', 'uncompressed')}"
+    tls = ", valid certificate" if answer.url.scheme == "https" else ""
+    return Step("collector", "ok", f"{url}: {transferred}{tls}.")
+
+
+def _send(client: httpx.Client, site: Site, address: str) -> _Event:
+    """Send one event as the collector does: text/plain, with the origin of a page on the site's first domain.
+
+    Raises:
+        httpx.HTTPError: The API cannot be reached.
+    """
+    event_id, now = uuid4(), datetime.now(UTC)
+    created_at = now.replace(microsecond=now.microsecond // 1000 * 1000)  # browsers send milliseconds
+    page = _origin(site, address)
+    event = {
+        "event_id": str(event_id),
+        "event_type": EVENT_TYPE,
+        "created_at": created_at.isoformat(),
+        "page_url": f"{page}/",
+    }
+    body = json.dumps({"sent_at": created_at.isoformat(), "events": [event]})
+    give_up = time.monotonic() + NOTICED_WITHIN_SECONDS
+    while True:
+        with client.stream(
+            "POST",
+            f"{address}{COLLECTOR_EVENTS_PATH}",
+            params={"key": site.public_key},
+            content=body,
+            headers={"Content-Type": "text/plain;charset=UTF-8", "Origin": page},
+        ) as answer:
+            ours, server = _ends(answer)  # before the body is read: the server may close the connection then
+            answer.read()
+        is_known = answer.status_code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+        if is_known or time.monotonic() > give_up:
+            return _Event(event_id, created_at, answer, ours, server)
+        time.sleep(1)
+
+
+def _origin(site: Site, address: str) -> str:
+    """The origin of a page of the site; of one beside the API where the site takes any."""
+    if not site.domains:
+        parts = urlsplit(address)
+        return f"{parts.scheme}://{parts.netloc}"
+    domain = site.domains[0]
+    scheme = "http" if is_local_address(f"http://{domain}") else "https"
+    return f"{scheme}://{domain}"
+
+
+def _accepted(answer: httpx.Response, site: Site, settings: Settings, local: str | None) -> Step:
+    """Whether the API took the event."""
+    url = str(answer.url.copy_with(query=None))
+    status = answer.status_code
+    if status == HTTPStatus.ACCEPTED:
+        told = _json(answer)
+        if told.get("accepted") == 1:
+            return Step("event", "ok", f"The API took an event of a page on {answer.request.headers['origin']}.")
+        if told.get("spooled"):
+            return Step("event", "ok", "The API keeps the event on its spool: it does not reach Postgres now.")
+        return Step("event", "failed", f"The API rejected the event: {json.dumps(told.get('rejected'))}.")
+    remedies: dict[int, str] = {
+        HTTPStatus.UNAUTHORIZED: f"Another installation answers at {url}: correct PUBLIC_URL.",
+        HTTPStatus.FORBIDDEN: f"Compare the domains: tilda site show {site.site_id}",
+        HTTPStatus.TOO_MANY_REQUESTS: "Wait a few minutes, or raise RATE_LIMIT_PER_IP.",
+    }
+    if status == HTTPStatus.NOT_FOUND and settings.events_path != COLLECTOR_EVENTS_PATH:
+        remedy = f"The collector sends to {COLLECTOR_EVENTS_PATH}: leave EVENTS_PATH empty."
+    elif answer.is_redirect:
+        remedy = f"Browsers do not send events on to {answer.headers.get('location')}: set PUBLIC_URL to that host."
+    else:
+        remedy = remedies.get(status) or _proxy_remedy(answer, url, local)
+    said = _json(answer).get("detail")
+    return Step("event", "failed", f"{url} answers {status}{f': {said}' if said else '.'}", remedy)
+
+
+def _readable(answer: httpx.Response) -> Step:
+    """Whether the page may read the answer. Otherwise the collector takes every request for failed and repeats it."""
+    origin = answer.request.headers["origin"]
+    allowed = answer.headers.get_list("access-control-allow-origin")
+    if allowed in ([origin], ["*"]):
+        return Step("CORS", "ok", f"Pages on {origin} may read the answer.")
+    return Step(
+        "CORS",
+        "failed",
+        f"Access-Control-Allow-Origin is {', '.join(allowed) or 'missing'}, not {origin}: browsers hide the answer.",
+        "The API sends this header itself: remove what the reverse proxy adds or deletes.",
+    )
+
+
+def _find(connection: psycopg.Connection, site: Site, event: _Event) -> tuple[str | None] | None:
+    """Wait for the event, delete it, and return the network it was seen from; None if it does not come."""
+    give_up = time.monotonic() + FOUND_WITHIN_SECONDS
+    while True:
+        row = connection.execute(
+            "delete from public.events where site_id = %s and created_at = %s and event_id = %s"
+            " returning ip_address::text",
+            [site.site_id, event.created_at, event.event_id],
+        ).fetchone()
+        if row is not None:
+            return cast("tuple[str | None]", row)
+        if time.monotonic() > give_up:
+            return None
+        time.sleep(0.2)
+
+
+def _ends(answer: httpx.Response) -> tuple[str | None, str | None]:
+    """This machine's and the server's address in the connection of an answer."""
+    stream = answer.extensions.get("network_stream")
+    ours, server = (stream.get_extra_info(name) for name in ("client_addr", "server_addr")) if stream else (None, None)
+    return ours and ours[0], server and server[0]
+
+
+def judge_address(seen: str | None, ours: str | None, server: str | None) -> Step:
+    """Whether the API saw this machine's address or a reverse proxy's.
+
+    Args:
+        seen: The network that the API stored with the event.
+        ours: This end of the connection; behind NAT it differs from what the server sees.
+        server: The other end of the connection.
+    """
+    network = ipaddress.ip_network(seen) if seen else None
+    ours_address = ipaddress.ip_address(ours.partition("%")[0]) if ours else None
+    if network is None:
+        return Step("visitor address", "failed", "The API saw none.", "Let the reverse proxy send X-Forwarded-For.")
+    if ours_address is not None and _contains(network, ours_address):
+        return Step("visitor address", "ok", f"The API sees the visitor's address ({network}).")
+    is_server_private = server is None or ipaddress.ip_address(server.partition("%")[0]).is_private
+    if network.is_loopback or (network.is_private and not is_server_private):
+        return Step(
+            "visitor address",
+            "failed",
+            f"The API sees the reverse proxy's address ({network}) for every visitor: all share one rate limit.",
+            "Let the proxy send X-Forwarded-For, and name the proxy in TRUSTED_PROXIES.",
+        )
+    return Step("visitor address", "ok", f"The API sees {network}.")
+
+
+def _contains(network: _Network, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address in network
+
+
+def _warnings(client: httpx.Client, address: str) -> Generator[Step]:
+    """What the API itself warns of. A proxy need not serve `/ready`."""
+    try:
+        warnings = _json(client.get(f"{address}/ready")).get("warnings")
+    except httpx.HTTPError:
+        return
+    for warning in cast("list[str]", warnings or []):
+        yield Step("API", "failed", warning)
+
+
+def _visits(connection: psycopg.Connection, site: Site) -> Step:
+    """When people came; bots and this check do not count."""
+    row = connection.execute(
+        "select min(started_at), max(started_at) from public.sessions where site_id = %s and not is_bot",
+        [site.site_id],
+    ).fetchone()
+    if row is None or row[0] is None:
+        return Step(
+            "visits",
+            "waiting",
+            "No visit has arrived yet.",
+            f"Paste what `tilda snippet {site.site_id}` prints, publish all pages, and open one.",
+        )
+    began, latest = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" for moment in row)
+    return Step("visits", "ok", f"The first visit began {began} UTC, the newest {latest}.")
+
+
+def _proxy_remedy(answer: httpx.Response, url: str, local: str | None) -> str:
+    served = local or "the ingest API"
+    if answer.status_code in _GATEWAY:
+        return f"The reverse proxy does not reach the API: let it forward to {served}, and see `tilda status`."
+    return f"Let the reverse proxy forward {urlsplit(url).path} to {served}."
+
+
+def _unreachable(name: str, url: str, error: httpx.HTTPError, local: str | None) -> Step:
+    """Why a connection failed, in one sentence."""
+    parts = urlsplit(url)
+    host = parts.hostname
+    causes = _causes(error)
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return Step(
+            name,
+            "failed",
+            f"DNS does not know {host}.",
+            f"Add a DNS record for {host} that names this server, or correct PUBLIC_URL.",
+        )
+    invalid = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    if invalid is not None:
+        return Step(
+            name,
+            "failed",
+            f"Browsers refuse the certificate of {host}: {invalid.verify_message.rstrip('.')}.",
+            f"Give the reverse proxy a certificate for {host}; Caddy and certbot get one from Let's Encrypt.",
+        )
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return Step(
+            name, "failed", f"{parts.netloc} does not speak TLS.", "Let the reverse proxy serve https on this port."
+        )
+    start = "Start it with `tilda up`." if is_local_address(url) else "Start the reverse proxy and open its port."
+    if isinstance(error, httpx.TimeoutException):
+        return Step(name, "failed", f"{parts.netloc} did not answer within {REQUEST_SECONDS:.0f} seconds.", start)
+    if isinstance(error, httpx.ConnectError):
+        return Step(name, "failed", f"Nothing accepts connections at {parts.netloc}.", start)
+    return Step(name, "failed", f"The connection to {parts.netloc} broke: {error}.", _broken_remedy(local))
+
+
+def _broken_remedy(local: str | None) -> str:
+    return f"Look into the reverse proxy's log; {local or 'the ingest API'} must answer it."
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return causes
+
+
+def _json(answer: httpx.Response) -> dict[str, object]:
+    try:
+        value = answer.json()
+    except ValueError:
+        return {}
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
