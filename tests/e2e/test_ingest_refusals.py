@@ -90,3 +90,24 @@ def run(api: IngestServer, statement: str) -> None:
     """Run a statement as the owner."""
     with connect(api.database_url) as connection:
         connection.execute(statement)  # pyright: ignore[reportArgumentType]
+
+
+def test_refused_origins_are_counted_for_the_operator(api: IngestServer):
+    api.add_site("blog", "pk_blog", ["blog.example"])
+    url = f"{api.url}/api/events?key=pk_blog"
+    origins = [
+        "https://new-blog.example",
+        "https://New-Blog.example",
+        "null",
+        "not an origin",
+        "https://b.blog.example",
+    ]
+    answers = [httpx.post(url, json=[page_view()], headers={"Origin": origin}).status_code for origin in origins]
+    assert answers == [403, 403, 403, 403, 202]
+    assert "4 recent requests came from pages" in httpx.get(f"{api.url}/ready").json()["warnings"][0]
+    assert api.stop() == 0, "the counts are written before the process ends"
+    assert api.rows("select origin, requests from ops.refused_origins where site_id = 'blog' order by origin") == [
+        ("https://new-blog.example", 2),
+        ("null", 1),
+        ("other", 1),
+    ]
