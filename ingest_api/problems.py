@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from msgspec import Meta
 from starlette.exceptions import HTTPException
 
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "tilda.request_id"
 """Key of the ASGI scope."""
+
+
+class Problem(msgspec.Struct):
+    """A problem document (RFC 9457)."""
+
+    type: Annotated[str, Meta(examples=["urn:tilda:problem:unknown_key"])]
+    title: Annotated[str, Meta(examples=["Unauthorized"])]
+    status: Annotated[int, Meta(examples=[401])]
+    code: Annotated[str, Meta(description="A stable name.", examples=["unknown_key"])]
+    detail: Annotated[str, Meta(description="One sentence with the remedy.", examples=["No site has this key."])]
 
 
 class ProblemError(Exception):
@@ -49,13 +60,13 @@ class ProblemError(Exception):
         """The problem document."""
         return Response(
             msgspec.json.encode(
-                {
-                    "type": f"urn:tilda:problem:{self.code}",
-                    "title": HTTPStatus(self.status).phrase,
-                    "status": self.status,
-                    "code": self.code,
-                    "detail": self.detail,
-                }
+                Problem(
+                    type=f"urn:tilda:problem:{self.code}",
+                    title=HTTPStatus(self.status).phrase,
+                    status=self.status,
+                    code=self.code,
+                    detail=self.detail,
+                )
             ),
             self.status,
             self.headers,
@@ -64,13 +75,13 @@ class ProblemError(Exception):
 
 
 def unavailable(code: str, detail: str, retry_after: int) -> ProblemError:
-    """503: the sender keeps what it has and comes back."""
+    """503: the sender must keep its events and retry after `retry_after` seconds."""
     return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, code, detail, retry_after=retry_after)
 
 
 def internal_error(request_id: str) -> ProblemError:
-    """500: our fault; the sender may come back."""
-    detail = f"Something is wrong here; the operator finds it in the log under {request_id}."
+    """500: a fault of the server; the sender may retry."""
+    detail = f"The server failed; its log has the cause under {request_id}."
     return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail, retry_after=10)
 
 
@@ -105,18 +116,9 @@ def install(app: FastAPI) -> None:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI: the problem documents that an operation answers."""
-    schema = {
-        "type": "object",
-        "required": ["type", "title", "status", "code", "detail"],
-        "properties": {
-            "type": {"type": "string", "examples": ["urn:tilda:problem:unknown_key"]},
-            "title": {"type": "string", "examples": ["Unauthorized"]},
-            "status": {"type": "integer", "examples": [401]},
-            "code": {"type": "string", "examples": ["unknown_key"]},
-            "detail": {"type": "string", "examples": ["No site has this key."]},
-        },
-    }
+    """OpenAPI: the problem documents that an operation answers, by status."""
+    _, components = msgspec.json.schema_components([Problem])
+    schema = components[Problem.__name__]
     return {
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: {"schema": schema}}}
         for status in statuses

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from ingest_api import logs, problems
-from ingest_api.public import openapi
+from ingest_api.public import collector_script, events, health, pixel, tilda_webhook
 from ingest_api.public.adapters import postgrest
 from ingest_api.public.adapters.supabase import EventsTable, ProfilesTable
 from ingest_api.public.client_address import TrustedProxies
@@ -51,7 +51,7 @@ class _RawRoute(APIRoute):
     """A route whose endpoint takes the request and returns the response.
 
     The one place that bypasses FastAPI: its dependency and body parsing costs more than landing an event (FastAPI with
-    pydantic bodies: 30,000 events/s, this: 46,000, on one machine). OpenAPI documents come from `openapi`.
+    pydantic bodies: 30,000 events/s, this: 46,000, on one machine). Each endpoint's module describes it for OpenAPI.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -155,17 +155,17 @@ def _add_routes(app: FastAPI, service: _Service, settings: Settings) -> None:
         ProfilesTable(pipeline, "users", service.profiles),
     ]
     folder = settings.collector_path.rpartition("/")[0]
-    health = HealthEndpoints(service.sink, service.spool, service.warnings)
+    health_endpoints = HealthEndpoints(service.sink, service.spool, service.warnings)
     webhook = WebhookEndpoint(pipeline, settings.tilda_webhook_token)
     routes: list[tuple[str, str, Endpoint, dict[str, Any]]] = [
-        ("POST", settings.events_path, EventsEndpoint(pipeline), openapi.EVENTS),
-        ("GET", settings.collector_path, ScriptEndpoint(SCRIPT), openapi.COLLECTOR),
-        *(("GET", f"{folder}/{name}", ScriptEndpoint(name), openapi.COLLECTOR_MODULE) for name in MODULES),
-        ("GET", settings.pixel_path, PixelEndpoint(pipeline), openapi.PIXEL),
-        ("POST", "/api/webhooks/tilda", webhook, openapi.WEBHOOK),
-        *(("POST", f"/rest/v1/{table.name}", table, openapi.SUPABASE[table.name]) for table in tables),
-        ("GET", "/health", health.health, openapi.HEALTH),
-        ("GET", "/ready", health.ready, openapi.READY),
+        ("POST", settings.events_path, EventsEndpoint(pipeline), events.DESCRIPTION),
+        ("GET", settings.collector_path, ScriptEndpoint(SCRIPT), collector_script.DESCRIPTION),
+        *(("GET", f"{folder}/{name}", ScriptEndpoint(name), collector_script.MODULE_DESCRIPTION) for name in MODULES),
+        ("GET", settings.pixel_path, PixelEndpoint(pipeline), pixel.DESCRIPTION),
+        ("POST", "/api/webhooks/tilda", webhook, tilda_webhook.DESCRIPTION),
+        *(("POST", f"/rest/v1/{table.name}", table, table.description) for table in tables),
+        ("GET", "/health", health_endpoints.health, health.HEALTH),
+        ("GET", "/ready", health_endpoints.ready, health.READY),
     ]
     for method, path, endpoint, description in routes:
         app.add_api_route(path, endpoint, methods=[method], **description)
@@ -178,7 +178,7 @@ def _add_postgrest_refusals(app: FastAPI, tables: Sequence[postgrest.Table]) -> 
     """Answer what a Supabase client may ask for and the public key may not do."""
     refused = ["GET", "HEAD", "PUT", "PATCH", "DELETE"]
     for table in tables:
-        app.add_api_route(f"/rest/v1/{table.name}", table.refuse, methods=["GET"], **openapi.SUPABASE_READ)
+        app.add_api_route(f"/rest/v1/{table.name}", table.refuse, methods=["GET"], **postgrest.REFUSAL)
         app.add_api_route(f"/rest/v1/{table.name}", table.refuse, methods=refused, include_in_schema=False)
     for path, endpoint in (
         ("/rest/v1/rpc/{name:path}", postgrest.unknown_function),

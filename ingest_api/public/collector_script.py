@@ -13,6 +13,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from ingest_api.problems import ProblemError
+from ingest_api.public import openapi
 from warehouse.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "collector" / "dist"
@@ -28,6 +29,11 @@ class _Script:
     changed_at: int
     version: str
     bodies: dict[str, bytes]
+
+
+_ANSWERS = {200: openapi.plain_answer("The script", "text/javascript"), 304: openapi.plain_answer("Not modified")}
+DESCRIPTION = openapi.describe("The collector", answers=_ANSWERS, problems=[404])
+MODULE_DESCRIPTION = openapi.describe("An optional module of the collector", answers=_ANSWERS, problems=[404])
 
 
 class ScriptEndpoint:

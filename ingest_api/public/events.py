@@ -2,22 +2,86 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated
+from uuid import UUID
 
 import msgspec
 from fastapi import Request
 from fastapi.responses import Response
+from msgspec import UNSET, Meta, UnsetType
 
 from ingest_api.problems import ProblemError
+from ingest_api.public import openapi
 from ingest_api.public.pipeline import Envelope, Pipeline, Receipt
 from ingest_api.public.requests import read_body, require_media_type
 from ingest_api.public.server_cookie import set_cookie
+from warehouse.events.schema import Event
 from warehouse.events.validation import BatchError, open_envelope
 
 SOURCE = "api"
 
 _encode = msgspec.json.Encoder().encode
+
+
+class RejectedEvent(msgspec.Struct):
+    """An event that was not taken."""
+
+    index: Annotated[int, Meta(description="Place in the batch, from 0.")]
+    event_id: str | None
+    code: Annotated[str, Meta(description="A stable name, such as `invalid_payload`.")]
+    detail: Annotated[str, Meta(description="One sentence for a developer.")]
+
+
+class Answer(msgspec.Struct):
+    """What became of a batch."""
+
+    rejected: list[RejectedEvent]
+    ignored: Annotated[list[str], Meta(description="Names of fields that nothing reads, at most 20.")]
+    accepted: Annotated[int, Meta(description="Events stored now.")] | UnsetType = UNSET
+    duplicates: Annotated[int, Meta(description="Events that were stored before.")] | UnsetType = UNSET
+    spooled: (
+        Annotated[
+            int,
+            Meta(description="Events on the local disk, while the database cannot be reached; replaces the other two."),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class Batch(msgspec.Struct):
+    """Events with the time of sending."""
+
+    events: Annotated[list[Event], Meta(max_length=500)]
+    sent_at: Annotated[
+        datetime | None, Meta(description="The sender's clock at the moment of sending; tells how wrong it is.")
+    ] = None
+
+
+EXAMPLE = Event(
+    event_id=UUID("6f2c1c1e-6f1b-4d0f-9d52-0c2d3f8a7b11"),
+    event_type="page_view",
+    created_at=datetime(2026, 11, 22, 12, 30, tzinfo=UTC),
+    session_id=UUID("0b7a2a9e-5c0e-4c3b-8a66-0f4f7a0c9d10"),
+    user_id="c7c0a8f2-8d57-4a59-9a67-1f3b0a2d4e55",
+    page_url="https://shop.example/catalogue?utm_source=newsletter",
+    page_title="Catalogue",
+    referrer="https://search.example/",
+    payload={"page_view_id": "2f8a", "viewport": {"width": 1280, "height": 720}},
+)
+DESCRIPTION = openapi.describe(
+    "Send events",
+    "Takes an event, an array of events, or `{sent_at, events}`, plain or with `Content-Encoding: gzip`. The answer 202"
+    " means durable. A bad event never spoils its batch: it is named in `rejected` and kept with its reason. The same"
+    " `event_id` with the same `created_at` is stored once.",
+    answers={202: openapi.json_answer("Durable", Answer, Answer([], [], 1, 0))},
+    problems=(400, 401, 403, 408, 413, 415, 429, 431, 500, 503),
+    parameters=openapi.KEY,
+    body=openapi.json_body(
+        [Batch, list[Event], Event], Batch([EXAMPLE], EXAMPLE.created_at), "application/json", "text/plain"
+    ),
+)
 
 
 class EventsEndpoint:
@@ -48,8 +112,8 @@ class EventsEndpoint:
         return response
 
 
-def _answer(receipt: Receipt) -> dict[str, Any]:
-    account: dict[str, Any] = {"accepted": receipt.accepted, "duplicates": receipt.duplicates}
+def _answer(receipt: Receipt) -> Answer:
+    rejected = [RejectedEvent(**one) for one in receipt.rejected]
     if receipt.spooled:
-        account = {"spooled": receipt.spooled}
-    return account | {"rejected": receipt.rejected, "ignored": receipt.ignored}
+        return Answer(rejected, receipt.ignored, spooled=receipt.spooled)
+    return Answer(rejected, receipt.ignored, receipt.accepted, receipt.duplicates)

@@ -3,15 +3,55 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Literal
 
+import msgspec
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
+from msgspec import Meta
 
+from ingest_api.public import openapi
 from ingest_api.public.operator_warnings import OperatorWarnings
 from ingest_api.public.sinks.fallback import FallbackSink
 from ingest_api.public.sinks.spool import SpoolSink
 from warehouse.events.spool import SpoolError
+
+
+class Spool(msgspec.Struct):
+    """Events on the local disk."""
+
+    rows: int
+    bytes: int
+    takes_events: bool
+
+
+class Ready(msgspec.Struct):
+    """Whether events can be taken."""
+
+    ready: bool
+    database: Annotated[
+        Literal["reachable", "away", "refuses"],
+        Meta(description="`away`: events are spooled. `refuses`: a login, a right or a table is wrong."),
+    ]
+    spool: Annotated[Spool | None, Meta(description="Null when the disk cannot be read.")]
+    warnings: Annotated[list[str], Meta(description="What the operator should correct, in sentences.")]
+
+
+class Health(msgspec.Struct):
+    """The process runs."""
+
+    status: Literal["ok"] = "ok"
+
+
+HEALTH = openapi.describe("The process runs", answers={200: openapi.json_answer("It does", Health, Health())})
+READY = openapi.describe(
+    "Events can be taken",
+    "Ready while the database stores events, or cannot be reached and the spool takes them.",
+    answers={
+        200: openapi.json_answer("They can", Ready, Ready(True, "reachable", Spool(0, 0, True), [])),
+        503: openapi.json_answer("They cannot", Ready, Ready(False, "away", Spool(910_000, 1_073_741_824, False), [])),
+    },
+)
 
 
 class HealthEndpoints:
@@ -24,12 +64,12 @@ class HealthEndpoints:
 
     async def health(self, _: Request) -> Response:
         """The process runs."""
-        return JSONResponse({"status": "ok"})
+        return _json(Health(), HTTPStatus.OK)
 
     async def ready(self, _: Request) -> Response:
         """Events can be taken: Postgres stores them, or cannot be reached while the spool has room."""
         await self._sink.check()
-        spool, spool_works = await self._measure_spool()
+        spool = await self._measure_spool()
         warnings = self._warnings.sentences()
         refusal = self._sink.refusal
         if refusal is not None:
@@ -40,16 +80,19 @@ class HealthEndpoints:
                 " message. `tilda migrate` and `tilda db logins` correct tables and logins.",
             )
         elif self._sink.is_away:
-            database, ready = "away", spool_works
+            database, ready = "away", spool is not None and spool.takes_events
         else:
             database, ready = "reachable", True
-        answer = {"ready": ready, "database": database, "spool": spool, "warnings": warnings}
-        return JSONResponse(answer, HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return _json(Ready(ready, database, spool, warnings), status)
 
-    async def _measure_spool(self) -> tuple[dict[str, Any] | None, bool]:
+    async def _measure_spool(self) -> Spool | None:
         try:
             depth = await self._spool.measure()
         except SpoolError:
-            return None, False
-        works = self._spool.takes_rows
-        return {"rows": depth.rows, "bytes": depth.size, "takes_events": works}, works
+            return None
+        return Spool(depth.rows, depth.size, self._spool.takes_rows)
+
+
+def _json(answer: msgspec.Struct, status: int) -> Response:
+    return Response(msgspec.json.encode(answer), status, media_type="application/json")

@@ -5,23 +5,45 @@ from __future__ import annotations
 import base64
 import contextlib
 from datetime import UTC, datetime
+from typing import Annotated
 from uuid import uuid4
 
 import msgspec
 from fastapi import Request
 from fastapi.responses import Response
+from msgspec import Meta
 
 from ingest_api.problems import ProblemError
+from ingest_api.public import openapi
 from ingest_api.public.pipeline import Envelope, Pipeline
 
 SOURCE = "pixel"
-FIELDS = ("event_type", "page_url", "page_title", "referrer", "user_id", "session_id", "event_id")
 _GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 _HEADERS = {
     "Cache-Control": "no-store, max-age=0",
     "Cross-Origin-Resource-Policy": "cross-origin",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+class Query(msgspec.Struct):
+    """Parameters of the pixel: fields of its event. A new parameter is a new field here, if `Event` has it."""
+
+    event_type: Annotated[str, Meta(description="`page_view` by default.")]
+    page_url: Annotated[str, Meta(description="The referring page by default.")]
+    page_title: Annotated[str, Meta(description="Title of the page.")]
+    referrer: Annotated[str, Meta(description="Where the visitor came from.")]
+    user_id: Annotated[str, Meta(description="First-party visitor id.")]
+    session_id: Annotated[str, Meta(description="UUID of the session.")]
+    event_id: Annotated[str, Meta(description="UUID; the same one is stored once.")]
+
+
+DESCRIPTION = openapi.describe(
+    "An event of a visitor without scripts, or of an e-mail",
+    "Always answers a GIF. Global Privacy Control and Do-Not-Track mean that nothing is recorded.",
+    answers={200: openapi.plain_answer("A GIF of one pixel", "image/gif")},
+    parameters=[*openapi.KEY, *openapi.query_parameters(Query)],
+)
 
 
 class PixelEndpoint:
@@ -47,5 +69,5 @@ class PixelEndpoint:
         if not query.get("event_id"):
             # No sender can resend this event, so the server's clock stands for the sender's, which is not known.
             event |= {"event_id": str(uuid4()), "created_at": datetime.now(UTC)}
-        event.update({name: query[name] for name in FIELDS if query.get(name)})
+        event.update({name: query[name] for name in Query.__struct_fields__ if query.get(name)})
         await self._pipeline.receive(sender, Envelope(SOURCE, [msgspec.json.encode(event)]))

@@ -22,6 +22,7 @@ from fastapi.responses import PlainTextResponse, Response
 from starlette.types import Scope
 
 from ingest_api.problems import ProblemError
+from ingest_api.public import openapi
 from ingest_api.public.pipeline import Envelope, Headers, Pipeline, Sender
 from ingest_api.public.requests import public_key, read_body, require_media_type
 from ingest_api.public.server_cookie import read_cookie
@@ -37,6 +38,22 @@ _OWN_FIELDS = re.compile(
     r"tranid|formid|formname|cookies|test|token|payment.*|tildaspec-.*|form-spec-comments", re.IGNORECASE
 )
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
+
+
+DESCRIPTION = openapi.describe(
+    "Tilda's webhook for forms and orders",
+    "A form becomes `form_submit`, an order `purchase`; a repeated call has the same `tranid` and is a duplicate. The"
+    " address is `/api/webhooks/tilda?token=…`, with `&key=` and the site's public key where there are several sites."
+    " The token may also be the header `token` or a field of the form.",
+    answers={200: openapi.plain_answer("Durable, or a test call", "text/plain")},
+    problems=[400, 401, 403, 404, 413, 415, 429, 503],
+    parameters=[
+        {"name": TOKEN, "in": "query", "schema": {"type": "string"}},
+        openapi.header(TOKEN),
+        *openapi.KEY,
+    ],
+    body=openapi.form_body({"tranid": "1234567:7654321", "formid": "form123", "Email": "a@shop.example"}),
+)
 
 
 class WebhookEndpoint:

@@ -16,6 +16,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from ingest_api.problems import ProblemError
+from ingest_api.public import openapi
 from ingest_api.public.pipeline import Pipeline, Sender
 from ingest_api.public.requests import read_body
 
@@ -23,6 +24,15 @@ from ingest_api.public.requests import read_body
 Fields = dict[str, msgspec.Raw]
 _decode = msgspec.json.Decoder(Fields | list[Fields]).decode
 _COLUMN = re.compile(r'"?([A-Za-z_][A-Za-z0-9_]{0,62})"?')
+
+
+class ErrorBody(msgspec.Struct):
+    """An error as PostgREST writes it."""
+
+    code: str
+    message: str
+    details: None = None
+    hint: str | None = None
 
 
 class PostgrestError(Exception):
@@ -44,7 +54,7 @@ class PostgrestError(Exception):
 
     def response(self, headers: Mapping[str, str] | None = None) -> Response:
         """The error's JSON."""
-        body = {"code": self.code, "details": None, "hint": self.hint, "message": self.message}
+        body = ErrorBody(self.code, self.message, hint=self.hint)
         return Response(msgspec.json.encode(body), self.status, dict(headers or {}), "application/json")
 
 
@@ -63,6 +73,32 @@ async def unknown_function(request: Request) -> Response:
     return PostgrestError(HTTPStatus.NOT_FOUND, "PGRST202", message, "No function is exposed.").response()
 
 
+_ERROR = openapi.json_answer(
+    "An error as PostgREST writes it; nothing was stored",
+    ErrorBody,
+    ErrorBody("23514", "payload.click must be an object."),
+)
+REFUSAL = openapi.describe("Reading is refused", answers={401: _ERROR})
+
+
+def describe_insert(table: str, description: str, row: type[msgspec.Struct], example: object) -> openapi.Description:
+    """Describe the insert into a table, with `row` as its columns."""
+    errors = dict.fromkeys((400, 401, 403, 406, 408, 413, 415, 429, 503), _ERROR)
+    described = openapi.describe(
+        f"Insert {table} with the Supabase client",
+        description,
+        answers={201: openapi.plain_answer("Durable")} | errors,
+        parameters=[
+            openapi.header("apikey"),
+            openapi.header("prefer"),
+            {"name": "columns", "in": "query", "schema": {"type": "string"}},
+            {"name": "on_conflict", "in": "query", "schema": {"type": "string"}},
+        ],
+        body=openapi.json_body([row, list[row]], example),
+    )
+    return described | {"response_class": Response}
+
+
 class Table(ABC):
     """A table that the public key may insert into.
 
@@ -71,6 +107,7 @@ class Table(ABC):
     """
 
     name: str
+    description: openapi.Description
     columns: frozenset[str]
     """Columns that a client may name. Those that the server fills itself are taken, and not believed."""
     conflict_targets: frozenset[str]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from http import HTTPStatus
-from typing import Literal
-from uuid import uuid4
+from typing import Annotated, Literal
+from uuid import UUID, uuid4
 
 import msgspec
+from msgspec import Meta
 
 from ingest_api.problems import unavailable
-from ingest_api.public.adapters.postgrest import Fields, PostgrestError, Table
+from ingest_api.public.adapters.postgrest import Fields, PostgrestError, Table, describe_insert
 from ingest_api.public.database import Connection, PostgresError
+from ingest_api.public.events import EXAMPLE
 from ingest_api.public.pipeline import Envelope, Pipeline, RejectedBatchError, Sender
 from warehouse.events.profiles import RefusedProfileError, land_profiles
-from warehouse.events.schema import Event, Row
+from warehouse.events.schema import MAX_USER_ID, Event, Row
 
 SOURCE = "supabase"
 EVENT_FIELDS = frozenset(Event.__struct_fields__)
@@ -26,10 +29,62 @@ _CODES = {
 }
 
 
+class UserRow(msgspec.Struct):
+    """Columns of `users` that a client may set; the database checks their values."""
+
+    user_id: Annotated[str, Meta(min_length=1, max_length=MAX_USER_ID)]
+    first_seen_at: datetime | None = None
+    last_seen_at: datetime | None = None
+
+
+class SessionRow(msgspec.Struct):
+    """Columns of `sessions` that a client may set; the database checks their values."""
+
+    session_id: UUID
+    user_id: Annotated[str, Meta(min_length=1, max_length=MAX_USER_ID)] | None = None
+    started_at: datetime | None = None
+    last_seen_at: datetime | None = None
+    landing_page: str | None = None
+    referrer: str | None = None
+    utm_source: str | None = None
+    utm_medium: str | None = None
+    utm_campaign: str | None = None
+    utm_term: str | None = None
+    utm_content: str | None = None
+    device_type: str | None = None
+    browser: str | None = None
+    os: str | None = None
+
+
+_SERVER_COLUMNS = frozenset({"site_id", "event_count", "is_bot", "updated_at"})
+"""Columns that the server fills by itself: a client may name them, and their values are ignored."""
+_PROFILES: dict[str, tuple[type[msgspec.Struct], msgspec.Struct]] = {
+    "users": (UserRow, UserRow(EXAMPLE.user_id or "")),
+    "sessions": (
+        SessionRow,
+        SessionRow(
+            session_id=EXAMPLE.session_id or uuid4(),
+            user_id=EXAMPLE.user_id,
+            started_at=EXAMPLE.created_at,
+            landing_page=EXAMPLE.page_url,
+            utm_source="newsletter",
+        ),
+    ),
+}
+_COMPLETES = (
+    "Atomic, as PostgREST inserts, whether an insert or an upsert. A known row is completed where it is empty, never"
+    " changed; the answer is the same for a known row and a new one. While the database cannot be reached: 503, since"
+    " only events are kept on the local disk."
+)
+
+
 class EventsTable(Table):
     """Inserts into `events`. Known ids are left as they are, with either resolution: the public key cannot update."""
 
     name = "events"
+    description = describe_insert(
+        "events", "Atomic, as PostgREST inserts. Known `event_id`s are left as they are.", Event, EXAMPLE
+    )
     columns = frozenset(Row.__struct_fields__) | EVENT_FIELDS | {"id", "received_at", "loaded_at"}
     conflict_targets = frozenset({"", "event_id", "created_at,event_id", "event_id,created_at"})
 
@@ -63,7 +118,9 @@ class ProfilesTable(Table):
         super().__init__(pipeline)
         key = "session_id" if name == "sessions" else "user_id"
         self.name = name
-        self.columns = _PROFILE_COLUMNS[name]
+        row, example = _PROFILES[name]
+        self.columns = frozenset(row.__struct_fields__) | _SERVER_COLUMNS
+        self.description = describe_insert(name, _COMPLETES, row, example)
         self.conflict_targets = frozenset({"", key, f"site_id,{key}", f"{key},site_id"})
         self._connection = connection
 
@@ -79,17 +136,6 @@ class ProfilesTable(Table):
             raise PostgrestError(HTTPStatus.BAD_REQUEST, error.code, error.message) from None
         except PostgresError:
             raise unavailable("database_away", "The database cannot be reached; try again later.", 5) from None
-
-
-_TIMES_AND_COUNTERS = {"site_id", "user_id", "last_seen_at", "event_count", "updated_at"}
-_PROFILE_COLUMNS = {
-    "users": frozenset(_TIMES_AND_COUNTERS | {"first_seen_at"}),
-    "sessions": frozenset(
-        _TIMES_AND_COUNTERS
-        | {"session_id", "started_at", "landing_page", "referrer", "is_bot", "device_type", "browser", "os"}
-        | {"utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"}
-    ),
-}
 
 
 def _event_text(fields: Fields) -> bytes:
