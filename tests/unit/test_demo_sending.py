@@ -12,8 +12,8 @@ import pytest
 from demo.sending import BATCH_EVENTS, CRITICAL, Delivery, Sender
 from demo.simulation import Simulation
 from warehouse.errors import UserError
-from warehouse.events.enrichment import parse_user_agent
 from warehouse.events.schema import Limits
+from warehouse.events.user_agents import parse_user_agent
 from warehouse.events.validation import parse_batch
 
 NOW = datetime(2026, 11, 5, 9, 30, tzinfo=UTC)
