@@ -33,6 +33,7 @@ from ingest_api.supabase import EventsTable, ProfilesTable
 from ingest_api.webhook import WebhookEndpoint
 from warehouse.errors import UserError
 from warehouse.events.schema import Limits
+from warehouse.events.user_agents import UserAgents
 from warehouse.settings import Settings, load_settings
 
 FLUSHERS = 2
@@ -63,6 +64,7 @@ class _Service:
             rate_limits=RateLimits(
                 settings.rate_limit_per_ip, settings.rate_limit_per_site, settings.rate_limit_storage_url
             ),
+            user_agents=UserAgents(settings.bot_exceptions),
             limits=Limits(settings.max_payload_bytes, settings.max_events_per_request),
             max_request_bytes=settings.max_request_bytes,
             service_key=settings.service_key,

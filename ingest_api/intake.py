@@ -20,6 +20,7 @@ from ingest_api.requests import is_foreign, public_key
 from ingest_api.sites import Site, Sites
 from warehouse.events.enrichment import make_refusal, make_row
 from warehouse.events.schema import Event, Limits, Rejection, Row
+from warehouse.events.user_agents import UserAgents
 
 Headers = Mapping[bytes, bytes]
 
@@ -47,6 +48,7 @@ class Intake:
     commits: GroupCommit
     proxies: TrustedProxies
     rate_limits: RateLimits
+    user_agents: UserAgents
     limits: Limits
     max_request_bytes: int
     service_key: str | None
@@ -94,7 +96,14 @@ class Intake:
 
     def row(self, event: Event, site: Site, sender: Sender, source: str, arrived_at: datetime) -> Row:
         """The row of a valid event."""
-        row = make_row(event, site_id=site.site_id, source=source, address=sender.address, user_agent=sender.user_agent)
+        row = make_row(
+            event,
+            site_id=site.site_id,
+            source=source,
+            address=sender.address,
+            user_agent=sender.user_agent,
+            parse_agent=self.user_agents.parse,
+        )
         row.arrived_at = arrived_at
         return row
 
