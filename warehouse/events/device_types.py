@@ -68,7 +68,7 @@ _RULES = (
     *((expression, "tv") for expression in _TELEVISIONS),
     (_any_case("tablet pc", "chromebook"), "desktop"),
     (_any_case("ipad", "tablet", "kindle", "silk/", "playbook"), "tablet"),
-    (r"Ya(?:SearchBrowser|SearchApp|App_Android)/[\d.]+/apad", "tablet"),
+    (r"Ya(?:SearchBrowser|SearchApp|App_Android|ndexSearch)/[\d.]+/apad", "tablet"),
     (_any_case("android.*mobile"), "mobile"),
     (_any_case("android"), "tablet"),
     (_any_case("mobi", "iphone", "ipod", "phone", "blackberry", "opera mini", "symbian", "midp"), "mobile"),

@@ -24,28 +24,29 @@ MAX_NAME = 128
 
 # Tried before uap-core's rules, which miss newer forms of these names.
 _BROWSERS = (
-    (r"(?:YaBrowser|YaSearchBrowser|YaSearchApp|YaApp_Android|YaApp_iOS)/", "Yandex Browser"),
+    (r"(?:YaBrowser|YaSearchBrowser|YaSearchApp|YaApp_Android|YaApp_iOS|YandexSearch)/", "Yandex Browser"),
     (r"(?:VKAndroidApp|VKiOSApp|VKClient|VKApp|com\.vk\.vkclient)/", "VK"),
     (r"Telegram(?:-Android|-iOS|-Mac|-macOS|-Desktop)?/", "Telegram"),
     (r"MiuiBrowser/", "MiuiBrowser"),
     (r"Instagram[ /]", "Instagram"),
 )
 
-# Synthetic monitors and emulated browsers that isbot lacks. Catchpoint writes its name in the place of a phone's model,
-# which `_NOT_OF_CRAWLERS` hides from isbot.
-_MONITORS = (
-    r"appdynamics|catchpoint|checkly|debugbear|dynatrace|gtmetrix|ruxit|thousandeyes|uptrends"
-    r"|happydom/|htmlunit|jsdom/|puppeteer|slimerjs|zombie\.js"
-)
+# Names that isbot lacks: synthetic monitors, emulated browsers, Yahoo's crawler. Catchpoint writes its name where the
+# model of a phone stands, which `_NOT_OF_PROGRAMS` hides from isbot.
+_PROGRAMS = (
+    "appdynamics", "catchpoint", "checkly", "debugbear", "dynatrace", "gtmetrix", "ruxit", "thousandeyes", "uptrends",
+    "happydom/", "htmlunit", "jsdom/", "puppeteer", "slimerjs", r"zombie\.js", r"slurp\b",
+)  # fmt: skip
 
 # Parts of browsers' user agents that match one of isbot's patterns.
-_NOT_OF_CRAWLERS = re.compile(
+_NOT_OF_PROGRAMS = re.compile(
     r"""
     (?<=android\ )[\d.]+;\ ?(?:u;\ ?)?(?:[a-z]{2}[-_][a-z]{2};\ ?)?[^;()]*  # a phone's model: "Newsday", "Spider 8"
     |(?:bada|ce-html|webos)/1\.0;                                           # platforms of phones and televisions
     |google\ ?tv|\.catcher[\d.]+|^(?:amazon;|smarttv_)aft[^ ]*              # televisions
     |process/tools\w*                                                       # WeChat's mini programs
     |sogou(?:mse|mobilebrowser)                                             # the browser of a search engine
+    |chromeframe/[\d.]+                                                     # a plugin of Internet Explorer
     """,
     re.ASCII | re.VERBOSE,
 )
@@ -89,35 +90,28 @@ class UserAgents:
         )
 
     def _is_bot(self, lowered: str) -> bool:
-        kind = _bot_kind(lowered)
-        if kind is None or any(text in lowered for text in self._exceptions):
+        if any(text in lowered for text in self._exceptions):
             return False
-        if kind == _MONITOR:
-            return True
-        rest = _NOT_OF_CRAWLERS.sub(" ", lowered)
-        return not rest.isspace() and _bot_kind(rest) is not None
+        return _is_program(lowered) or (_isbot(lowered) and _isbot(_NOT_OF_PROGRAMS.sub("", lowered)))
 
 
-_MONITOR, _CRAWLER = "monitor", "crawler"
-_isbot = isbot.patterns()
-# Rust's expressions have no lookaround; those few patterns are left to Python.
-_with_lookaround = {pattern for pattern in _isbot if re.search(r"\(\?<?[!=]", pattern)}
-_slow_patterns = re.compile("|".join(sorted(_with_lookaround)), re.ASCII)
-_fast_patterns = DeviceExtractor(
-    [
-        (_MONITORS, None, _MONITOR, None, None),
-        *((pattern, None, _CRAWLER, None, None) for pattern in _isbot if pattern not in _with_lookaround),
-    ]
-)
+class _AnyOf:
+    """Tells whether one of many expressions matches. Rust tries those without lookaround at once, Python the others."""
+
+    def __init__(self, expressions: Iterable[str]) -> None:
+        fast: list[str] = []
+        slow: list[str] = []
+        for expression in expressions:
+            (slow if re.search(r"\(\?<?[!=]", expression) else fast).append(expression)
+        self._fast = DeviceExtractor([(expression, None, "any", None, None) for expression in fast])
+        self._slow = re.compile("|".join(slow) or "(?!)", re.ASCII)
+
+    def __call__(self, text: str) -> bool:
+        return bool(text) and (self._fast.extract(text) is not None or self._slow.search(text) is not None)
 
 
-def _bot_kind(lowered: str) -> str | None:
-    """The kind of program that a user agent in lower case names; None for a browser."""
-    found = _fast_patterns.extract(lowered)
-    if found is not None:
-        return found.family
-    return _CRAWLER if _slow_patterns.search(lowered) else None
-
+_is_program = _AnyOf(_PROGRAMS)
+_isbot = _AnyOf(isbot.patterns())
 
 _uap_browsers, _uap_systems, _ = load_lazy_builtins()
 _own_browsers = [UserAgentMatcher(expression, family) for expression, family in _BROWSERS]
