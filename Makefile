@@ -14,7 +14,7 @@ TIERS := unit postgres dbt e2e browser
 # scikit-learn's threads sleep while they wait: on a busy machine they would spin for minutes.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: mindsdb-meanwhile help setup lock browser servers demo up mindsdb down status test test-full lint format collector docs bench-ingest bench-ml bench-models
+.PHONY: mindsdb-meanwhile help setup lock browser servers demo up mindsdb down status test test-full lint format collector bots docs bench-ingest bench-ml bench-models
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -111,6 +111,9 @@ format: setup ## Put the style right
 
 collector: setup ## Build collector/dist from its source and print its size
 	@PATH="$$PATH:$(NODE_BIN)"; cd collector && { test -d node_modules || npm ci --silent; } && npm run --silent build
+
+bots: setup ## Take isbot's patterns of crawlers again from its newest release on npm
+	@PATH="$$PATH:$(NODE_BIN)" $(BIN)/python -m warehouse.events.isbot
 
 docs: setup ## The models documented in one page: what each column means, how it is made, what tests it
 	@$(BIN)/python -m orchestration.docs

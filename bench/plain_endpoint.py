@@ -17,7 +17,8 @@ from psycopg.types.json import Json
 from psycopg_pool import AsyncConnectionPool
 from pydantic import AwareDatetime, BaseModel
 
-from warehouse.events.enrichment import parse_url, parse_user_agent
+from warehouse.events.enrichment import parse_url
+from warehouse.events.user_agents import parse_user_agent
 
 
 class PlainEvent(BaseModel):

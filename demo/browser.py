@@ -18,10 +18,6 @@ FLAGS: Final = (
     "--disable-sync",
 )
 SYSTEM_CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
-# HeadlessChrome and Playwright's mark in the user agent would be filtered out as a robot's.
-USER_AGENT: Final = (
-    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
-)
 NEXT_BATCH_MS: Final = 6_000  # the collector sends within 5 s
 
 
@@ -75,11 +71,6 @@ def launch(
         raise UserError(f"Chromium at {path} does not start: {reason}", "Reinstall it, or name another one.") from error
 
 
-def user_agent(browser: Browser) -> str:
-    """The user agent that the same browser has with a window."""
-    return USER_AGENT.format(major=browser.version.split(".")[0])
-
-
 def visit(url: str, *, chromium: str | None = None) -> None:
     """Visits the demo page as a person would and leaves it.
 
@@ -95,7 +86,7 @@ def visit(url: str, *, chromium: str | None = None) -> None:
     with sync_playwright() as playwright:
         browser = launch(playwright, chromium)
         try:
-            context = browser.new_context(user_agent=user_agent(browser), viewport={"width": 1280, "height": 800})
+            context = browser.new_context(viewport={"width": 1280, "height": 800})
             page = context.new_page()
             _look_around(page, url)
             page.wait_for_timeout(NEXT_BATCH_MS)

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     dagster_port: Port = 3000
     dashboard_port: Port = 8702
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ("127.0.0.0/8", "::1")
+    bot_exceptions: Annotated[tuple[str, ...], NoDecode] = ()
 
     rate_limit_per_ip: str = "500/5 minutes"
     rate_limit_per_site: str = "100000/5 minutes"
@@ -79,7 +80,7 @@ class Settings(BaseSettings):
     mindsdb_username: str | None = None
     mindsdb_password: str | None = None
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "bot_exceptions", mode="before")
     @classmethod
     def _split_list(cls, value: object) -> object:
         return tuple(part for part in re.split(r"[,\s]+", value) if part) if isinstance(value, str) else value

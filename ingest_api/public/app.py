@@ -39,6 +39,7 @@ from ingest_api.public.sites import SiteRegistry, read_sites
 from ingest_api.public.tilda_webhook import WebhookEndpoint
 from warehouse.errors import UserError
 from warehouse.events.schema import Limits
+from warehouse.events.user_agents import UserAgents
 from warehouse.settings import Settings, load_settings
 
 FLUSHERS = 2
@@ -82,6 +83,7 @@ class _Service:
                 settings.rate_limit_per_ip, settings.rate_limit_per_site, settings.rate_limit_storage_url
             ),
             limits=Limits(settings.max_payload_bytes, settings.max_events_per_request),
+            user_agents=UserAgents(settings.bot_exceptions),
             max_request_bytes=settings.max_request_bytes,
             service_key=settings.service_key,
             sink=self._commits,

@@ -26,6 +26,7 @@ from ingest_api.public.sinks.group_commit import GroupCommit
 from ingest_api.public.sites import Site, SiteRegistry
 from warehouse.events.enrichment import make_refusal, make_row
 from warehouse.events.schema import Limits, Rejection, Row
+from warehouse.events.user_agents import UserAgents
 from warehouse.events.validation import Batch, parse_events
 
 Headers = Mapping[bytes, bytes]
@@ -106,6 +107,7 @@ class Pipeline:
     proxies: TrustedProxies
     rate_limits: RateLimits
     limits: Limits
+    user_agents: UserAgents
     max_request_bytes: int
     service_key: str | None
     sink: GroupCommit
@@ -179,6 +181,7 @@ class Pipeline:
                 source=source,
                 address=sender.address,
                 user_agent=sender.user_agent,
+                parse_agent=self.user_agents.parse,
                 is_bot=envelope.is_bot,
                 sent_at=envelope.sent_at,
                 arrived_at=arrived_at,

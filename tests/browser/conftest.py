@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 from psycopg import sql
 
-from demo.browser import launch, user_agent
+from demo.browser import launch
 from tests.browser.event_log import RealApi
 from tests.browser.site import Site
 from tests.browser.stub_api import StubApi
@@ -35,7 +35,7 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(user_agent=user_agent(browser), viewport={"width": 1000, "height": 800})
+    context = browser.new_context(viewport={"width": 1000, "height": 800})
     context.set_default_timeout(10_000)
     yield context
     context.close()
@@ -59,7 +59,8 @@ def real_server(
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute(sql.SQL("create database browser_tier template {}").format(sql.Identifier(TEMPLATE)))
     url = replace_in_url(postgres_server.url("postgres"), database="browser_tier")
-    server = IngestServer(url, secrets, tmp_path_factory.mktemp("ingest"), {"RATE_LIMIT_PER_IP": "off"})
+    settings = {"RATE_LIMIT_PER_IP": "off", "BOT_EXCEPTIONS": "HeadlessChrome"}
+    server = IngestServer(url, secrets, tmp_path_factory.mktemp("ingest"), settings)
     server.start()
     yield server
     server.kill()

@@ -46,6 +46,14 @@ def test_a_page_view_carries_the_whole_contract(page: Page, site: Site, api: Rea
     assert payload["device"]["utc_offset"] == page.evaluate("-new Date().getTimezoneOffset()")
 
 
+def test_the_visits_of_this_headless_browser_are_let_through_by_a_setting(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/a"))
+    hide(page)
+    [event] = api.wait_for("page_view")
+    assert "HeadlessChrome" in event["user_agent"]
+    assert (event["is_bot"], event["device_type"]) == (False, "desktop")
+
+
 def test_a_click_names_its_place_its_target_and_its_text(page: Page, site: Site, api: RealApi) -> None:
     body = f'{TALL}<div id="rec9"><a class="t-btn active" href="#x"><b>Order</b>\n  bread</a></div>{TALL}'
     open_page(page, site.page("/", body))

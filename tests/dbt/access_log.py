@@ -22,8 +22,8 @@ import psycopg
 
 from tests.dbt.dbt_project import PROJECT
 from warehouse.events.access_log import STATIC_EXTENSIONS
-from warehouse.events.enrichment import parse_user_agent
 from warehouse.events.ids import uuid_of
+from warehouse.events.user_agents import parse_user_agent
 
 LINE = r'^(\S+) .*?\[(.*?)\] "(\S+) (\S+)[^"]*" (\d+) \S+ "((?:[^"\\]|\\.)*)" "((?:[^"\\]|\\.)*)'
 UTM = ["utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content"]

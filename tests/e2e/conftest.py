@@ -51,6 +51,7 @@ def guarded_ingest(
         "RATE_LIMIT_PER_IP": "20/5 minutes",
         "RATE_LIMIT_PER_SITE": "60/5 minutes",
         "TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8",
+        "BOT_EXCEPTIONS": "shop-monitor, other-monitor",
         "SERVICE_KEY": secrets.service_key,
         "TILDA_WEBHOOK_TOKEN": "hook-secret",
         "EVENTS_PATH": "/e",

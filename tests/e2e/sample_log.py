@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from warehouse.events.enrichment import parse_user_agent
+from warehouse.events.user_agents import parse_user_agent
 
 SAMPLE_LOG = Path(__file__).parents[2] / "demo" / "data" / "semicomplete-access.log.gz"
 OWN_HOST = "semicomplete.com"

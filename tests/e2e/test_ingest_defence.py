@@ -106,6 +106,17 @@ def test_crawlers_are_flagged_not_dropped(guarded_ingest: IngestServer):
     assert guarded_ingest.rows("select is_bot from public.events where session_id = %s", session) == [(True,)]
 
 
+def test_headless_browsers_are_flagged_but_for_the_exceptions_of_a_setting(guarded_ingest: IngestServer):
+    url, sessions = new_site(guarded_ingest), [str(uuid4()), str(uuid4())]
+    headless = (
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/140.0 Safari/537.36"
+    )
+    for session, agent in zip(sessions, (headless, f"{headless} Shop-Monitor/1"), strict=True):
+        httpx.post(url, json=[page_view(session_id=session)], headers=visitor() | {"User-Agent": agent})
+    flags = "select is_bot, device_type from public.events where session_id = %s"
+    assert [guarded_ingest.rows(flags, session) for session in sessions] == [[(True, "bot")], [(False, "desktop")]]
+
+
 def test_the_visitors_cookie_is_set_by_a_server_under_the_sites_domain_only(guarded_ingest: IngestServer):
     url = new_site(guarded_ingest, ["shop.example"]) + "&cookie=1"
     origin = {"Origin": "https://www.shop.example"}

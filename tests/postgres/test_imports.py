@@ -146,7 +146,9 @@ def test_the_sample_log_gives_what_a_few_lines_of_pandas_give(database_url: str)
             r"^Mozilla/5\.0 \((?:Windows|Mac|X11|iP)[^()]*\) (?:Gecko|AppleWebKit)/\S+"
         )
         assert landed.loc[crawler, "is_bot"].all()
-        people = landed.loc[browser & ~crawler & ~landed["agent"].str.contains("Phantom|AppEngine|Preview|favicon")]
+        people = landed.loc[
+            browser & ~crawler & ~landed["agent"].str.contains("Phantom|AppEngine|Preview|favicon|via ")
+        ]
         assert len(people) > 1000
         assert not people["is_bot"].any()
         assert landed["is_bot"].sum() == result.bots

@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss, roc_auc_score
 
 from demo.simulation import Simulation
-from warehouse.events.enrichment import parse_user_agent
+from warehouse.events.user_agents import parse_user_agent
 
 ZONE = "Europe/Berlin"
 CONVERSIONS = {"form_submit", "signup", "purchase"}

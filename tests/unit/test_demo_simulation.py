@@ -13,8 +13,8 @@ import pytest
 from demo.behaviour import CHANGED
 from demo.delivery import RESENT_SHARE
 from demo.simulation import Simulation
-from warehouse.events.enrichment import parse_user_agent
 from warehouse.events.schema import Limits
+from warehouse.events.user_agents import parse_user_agent
 from warehouse.events.validation import parse_event
 
 END = datetime(2026, 11, 5, 9, 30, tzinfo=UTC)

@@ -7,66 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.event_strategies import urls
-from warehouse.events.enrichment import clean, make_row, parse_url, parse_user_agent, truncate_address
+from warehouse.events.enrichment import clean, make_row, parse_url, truncate_address
 from warehouse.events.schema import Event
-
-CHROME = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
-)
-IPHONE = (
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 "
-    "Mobile/15E148 Safari/604.1"
-)
-IPAD = IPHONE.replace("iPhone; CPU iPhone OS", "iPad; CPU OS")
-ANDROID = "Mozilla/5.0 (Linux; Android 14; {}) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0{} Safari/537.36"
-
-
-@pytest.mark.parametrize(
-    ("user_agent", "device_type", "browser", "os"),
-    [
-        (CHROME, "desktop", "Chrome", "Windows"),
-        (IPHONE, "mobile", "Mobile Safari", "iOS"),
-        (IPAD, "tablet", "Mobile Safari", "iOS"),
-        (ANDROID.format("Pixel 8", " Mobile"), "mobile", "Chrome Mobile", "Android"),
-        (ANDROID.format("SM-X710", ""), "tablet", "Chrome", "Android"),
-        (ANDROID.format("CUBOT NOTE 20", " Mobile"), "mobile", "Chrome Mobile", "Android"),
-        (ANDROID.format("CUBOT_X18_Plus", " Mobile"), "mobile", "Chrome Mobile", "Android"),
-        (ANDROID.format("BRAVIA 4K UR2", ""), "tv", "Chrome", "Android"),
-        (
-            "Mozilla/4.0 (compatible; MSIE 8.0; Windows NT 6.1; Trident/4.0; Media Center PC 6.0; Tablet PC 2.0)",
-            "desktop",
-            "IE",
-            "Windows",
-        ),
-    ],
-)
-def test_people_and_their_devices(user_agent: str, device_type: str, browser: str, os: str) -> None:
-    assert parse_user_agent(user_agent) == (device_type, browser, os, False)
-
-
-@pytest.mark.parametrize(
-    "user_agent",
-    [
-        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
-        "Mozilla/5.0 (compatible; YandexBot/3.0; +http://yandex.com/bots)",
-        "Mozilla/5.0 (compatible; Linux x86_64; Mail.RU_Bot/2.0; +http://go.mail.ru/help/robots)",
-        "Mozilla/5.0 (compatible; archive.org_bot +http://www.archive.org/details/archive.org_bot)",
-        "Mozilla/5.0 (compatible; Ezooms/1.0; help@moz.com)",
-        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/140.0 Safari/537.36",
-        "curl/8.5.0",
-        "python-requests/2.32",
-        "Ruby",
-        "facebookexternalhit/1.1",
-    ],
-)
-def test_crawlers_are_flagged(user_agent: str) -> None:
-    agent = parse_user_agent(user_agent)
-    assert agent.is_bot
-    assert agent.device_type == "bot"
-
-
-def test_no_user_agent_says_nothing() -> None:
-    assert parse_user_agent(None) == parse_user_agent("") == (None, None, None, False)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -33,6 +34,8 @@ STOP_SECONDS = 120
 def up(*, with_demo: bool, detach: bool) -> None:
     """Start Postgres, the ingest API and Dagster, and keep them running until Ctrl-C."""
     settings = load_settings()
+    if with_demo:
+        allow_headless_visits(settings)
     # installed while the rest works; the supervisor starts it when it is there
     installing = mindsdb.start_installing() if with_demo and mindsdb.is_wanted(settings) else None
     started = None if running(settings.data_dir) else _start_supervisor(settings, follow=not detach)
@@ -53,6 +56,11 @@ def up(*, with_demo: bool, detach: bool) -> None:
         if started is not None:
             _stop(settings, started.pid)
         raise
+
+
+def allow_headless_visits(settings: Settings) -> None:
+    """Let the API that is started next count headless browsers as people: the demo visits its page with one."""
+    os.environ["BOT_EXCEPTIONS"] = ",".join([*settings.bot_exceptions, "HeadlessChrome"])
 
 
 def _start_supervisor(settings: Settings, *, follow: bool) -> subprocess.Popen[bytes]:

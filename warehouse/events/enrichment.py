@@ -1,42 +1,21 @@
-"""What is read out of an event's user agent, addresses and URLs, once, on its way in."""
+"""What is read out of an event's addresses and URLs, once, on its way in, and the row that is made of it."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import ua_parser
-
 from warehouse.events.schema import MAX_TEXT, MAX_URL, MAX_UTM, Event, Rejection, Row
+from warehouse.events.user_agents import Agent, parse_user_agent
 
 UTM_FIELDS = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 
-# ua-parser knows many crawlers by name; these words mark the others, command-line clients and headless browsers.
-# (Cubot makes phones.)
-_BOT_WORDS = re.compile(
-    r"(?<!cu)bot(?:\b|[/_-])|crawl|spider|slurp|scrap|archiver|transcoder|headless|phantomjs|lighthouse|pagespeed|pingdom"
-    r"|uptime|monitor|validator|feed|\brss|fetch|preview|facebookexternalhit|whatsapp/|curl/|wget/|python-|python/|java/"
-    r"|libwww|perl/|go-http-client|okhttp|httpclient|http_client|axios/|node-fetch|guzzle|^ruby|ruby/|apache-|check_http"
-    r"|scanner|nikto|\+https?:|\w@\w",
-    re.IGNORECASE,
-)
-_TABLET = re.compile(r"ipad|tablet(?! pc)|kindle|silk/|playbook|android(?!.*mobile)", re.IGNORECASE)
-_MOBILE = re.compile(r"mobi|iphone|ipod|android|phone|blackberry|opera mini|symbian|midp", re.IGNORECASE)
-_TELEVISION = re.compile(r"smart-?tv|hbbtv|appletv|googletv|tizen.*tv|webos.*tv|\bbravia\b|roku", re.IGNORECASE)
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f]+")
-
-
-class Agent(NamedTuple):
-    """What a user agent says: `device_type` is desktop, mobile, tablet, tv or bot."""
-
-    device_type: str | None
-    browser: str | None
-    os: str | None
-    is_bot: bool
 
 
 class Page(NamedTuple):
@@ -45,31 +24,6 @@ class Page(NamedTuple):
     host: str | None
     path: str | None
     campaign: dict[str, str]
-
-
-def parse_user_agent(user_agent: str | None) -> Agent:
-    """Read a user agent string (regexes of the uap-core project). No string says nothing."""
-    return _parse_user_agent(user_agent[:MAX_TEXT]) if user_agent else Agent(None, None, None, is_bot=False)
-
-
-@lru_cache(maxsize=20_000)
-def _parse_user_agent(user_agent: str) -> Agent:
-    found = ua_parser.parse(user_agent)
-    is_bot = bool(found.device and found.device.family == "Spider") or _BOT_WORDS.search(user_agent) is not None
-    return Agent(
-        "bot" if is_bot else _device_type(user_agent),
-        found.user_agent.family[:128] if found.user_agent else None,
-        found.os.family[:128] if found.os else None,
-        is_bot,
-    )
-
-
-def _device_type(user_agent: str) -> str:
-    if _TELEVISION.search(user_agent):
-        return "tv"
-    if _TABLET.search(user_agent):
-        return "tablet"
-    return "mobile" if _MOBILE.search(user_agent) else "desktop"
 
 
 def parse_url(url: str | None) -> Page:
@@ -143,6 +97,7 @@ def make_row(
     is_bot: bool = False,
     sent_at: datetime | None = None,
     arrived_at: datetime | None = None,
+    parse_agent: Callable[[str | None], Agent] = parse_user_agent,
 ) -> Row:
     """Turn a valid event into the row that is landed.
 
@@ -155,8 +110,9 @@ def make_row(
         is_bot: Mark the event as a bot's, whatever the user agent says.
         sent_at: The sender's clock at the moment of sending.
         arrived_at: When the event arrived; None: when the database takes it.
+        parse_agent: Reads the user agent: `UserAgents(bot_exceptions).parse` where a setting makes exceptions.
     """
-    agent = parse_user_agent(user_agent)
+    agent = parse_agent(user_agent)
     page = parse_url(event.page_url)
     row = Row(
         site_id=site_id,

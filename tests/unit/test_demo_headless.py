@@ -1,0 +1,20 @@
+"""The demo visits its page with a headless browser, which counts as a person's in the demo's stack only."""
+
+import pytest
+
+from tilda.commands.stack import allow_headless_visits
+from warehouse.events.user_agents import UserAgents
+from warehouse.settings import load_settings
+
+HEADLESS = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/140.0.0.0 Safari/537.36"
+)
+
+
+@pytest.mark.parametrize("own", [(), ("our-monitor",)])
+def test_the_demos_stack_lets_its_own_browser_through(monkeypatch: pytest.MonkeyPatch, own: tuple[str, ...]) -> None:
+    monkeypatch.setenv("BOT_EXCEPTIONS", ",".join(own))
+    assert UserAgents(load_settings().bot_exceptions).parse(HEADLESS).is_bot
+    allow_headless_visits(load_settings())
+    assert load_settings().bot_exceptions == (*own, "HeadlessChrome")
+    assert not UserAgents(load_settings().bot_exceptions).parse(HEADLESS).is_bot
