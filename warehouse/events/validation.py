@@ -76,7 +76,7 @@ _HALF_PAIR = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
 
-E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 
 def parse_batch(body: bytes, limits: Limits) -> Batch:
@@ -148,8 +148,8 @@ def parse_event(raw: bytes, limits: Limits) -> Event:
     return event
 
 
-def decode_event(raw: bytes, decode: Callable[[bytes], E]) -> E:
-    """Read the fields of an event.
+def decode_event(raw: bytes, decode: Callable[[bytes], T]) -> T:
+    """Read the fields of an event with a decoder of msgspec.
 
     Raises:
         InvalidEventError: The text is no JSON, or breaks the schema.
