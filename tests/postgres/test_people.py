@@ -270,8 +270,11 @@ def test_an_erasure_by_address_that_was_cut_short_goes_on(
         assert command("erase", *BY_EMAIL, "--yes").exit_code == 1
     assert count(shop, "events where user_id = 'anna-phone' or user_id is null") == 0
     assert cold.list_files(shop)[0].row_count == 1
+    # with a visitor who came meanwhile
+    land(shop, [identified("anna-tablet", email_sha256=EMAIL)])
     assert json.loads(command("erase", *BY_EMAIL, "--yes", "--json").stdout)["left"] == 0
     assert cold.list_files(shop)[0].row_count == 0
+    assert count(shop, "events where user_id = 'anna-tablet'") == 0
 
     # of a person without a visitor id, the address alone leads on
     land(shop, [purchase(None, more={"identity": {"email_sha256": EMAIL}})])

@@ -123,7 +123,7 @@ def search(url: str, settings: Settings, site_id: str, identifier: Identifier, *
         begun = unfinished(connection, known)
         if begun is not None:
             known |= begun[1]
-        groups = _persons(connection, identifier, known)
+        groups = _persons(connection, identifier, known, begun[1].visitor_ids if begun else frozenset())
         if len(groups) > MAX_PERSONS:
             raise SeveralPersonsError(
                 f"{len(groups):,} persons on {site_id} have this {identifier.name}: it stands for nobody.",
@@ -169,18 +169,27 @@ def _visitor_of(event: dict[str, Any]) -> str:
     return event.get("user_id") or f"{ANONYMOUS}{event.get('session_id') or event['event_id']}"
 
 
-def _persons(connection: psycopg.Connection, identifier: Identifier, known: Person) -> list[Person]:
-    """Which of the visitors are one person; what has no visitor id belongs to the only person there is."""
-    modelled = _modelled(connection, known)
-    unknown = {one for one in known.visitor_ids - modelled.keys() if not one.startswith(ANONYMOUS)}
+def _persons(
+    connection: psycopg.Connection, identifier: Identifier, known: Person, being_erased: frozenset[str]
+) -> list[Person]:
+    """Which of the visitors are one person; what has no visitor id belongs to the only person there is.
+
+    `being_erased` are the visitors of an erasure that was cut short: one person, though the models may have lost them.
+    """
+    person_of = _modelled(connection, known)
+    if being_erased:
+        # names with a visitor id come first
+        first = min(being_erased, key=lambda one: (one.startswith(ANONYMOUS), one))
+        person_of |= dict.fromkeys(being_erased, person_of.get(first, first))
+    unknown = {one for one in known.visitor_ids - person_of.keys() if not one.startswith(ANONYMOUS)}
     are_one = identifier.tells_who and len(unknown) <= MANY_VISITORS
     named: dict[str, set[str]] = defaultdict(set)
     unnamed: set[str] = set()
     for visitor in known.visitor_ids:
-        person = modelled.get(visitor, visitor)
+        person = person_of.get(visitor, visitor)
         if person.startswith(ANONYMOUS):
             unnamed.add(visitor)
-        elif visitor in modelled or not are_one:
+        elif visitor in person_of or not are_one:
             named[person].add(visitor)
     groups = list(named.values())
     if are_one and unknown:
