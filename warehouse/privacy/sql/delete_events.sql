@@ -5,7 +5,7 @@ with keys as materialized (
 
 removed as (
     delete from {table} as e using keys as k
-    where e.site_id = %(site)s and e.created_at = k.created_at and e.event_id = k.event_id
+    where e.created_at = k.created_at and e.event_id = k.event_id
     returning e.site_id, e.created_at, e.received_at, e.event_id
 ),
 
