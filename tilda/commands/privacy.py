@@ -67,8 +67,8 @@ def _identifier(user_id: str | None, **options: str | None) -> Identifier:
 def find(user_id: str | None, *, site_id: str, as_json: bool, **options: str | None) -> None:
     """Find a person by what they can name, and say how much is held.
 
-    Searched are live, archived and cold months, the spool and the models. Backups are not: they expire. An unknown
-    person is an error with exit code 1.
+    Searched are live, archived and cold months, the spool, refused events and the models. Backups are not: they expire.
+    An unknown person is an error with exit code 1.
     """
     identifier = _identifier(user_id, **options)
     settings = load_settings()
