@@ -1,7 +1,8 @@
-"""How long it takes to forget one visitor of many, and that nothing of them is left.
+"""How long it takes to find one visitor of many by e-mail and to forget them, and that nothing of them is left.
 
-`python -m bench.erasure` fills a live, an archived and a cold month of an embedded Postgres of its own, erases one of
-the visitors, and looks for the id in a dump of the whole database and in every file.
+`python -m bench.erasure` fills a live, an archived and a cold month of an embedded Postgres of its own, searches for an
+e-mail address that one visitor left, erases the visitor, and looks for the id in a dump of the whole database and in
+every file.
 """
 
 from __future__ import annotations
@@ -16,19 +17,24 @@ from pathlib import Path
 from typing import LiteralString
 
 import psycopg
+from psycopg.types.json import Jsonb
 from rich.console import Console
 
 from warehouse import migrations
 from warehouse.archive import cold, moves
 from warehouse.database import connect
 from warehouse.embedded_postgres import EmbeddedPostgres, programs
+from warehouse.events.identity import email_sha256
 from warehouse.partitions import ensure_months
 from warehouse.privacy.erase import erase
+from warehouse.privacy.identifier import Identifier
+from warehouse.privacy.search import search
 from warehouse.settings import Settings
 from warehouse.sites import add_site
 
 out = Console(highlight=False)
 PORT = 55950
+ADDRESS = "visitor@example.com"
 
 # A visitor's events lie far apart in the table, as in life.
 FILL: LiteralString = """
@@ -90,15 +96,26 @@ def measure(server: EmbeddedPostgres, folder: Path, months: list[date], argument
         connection.execute("analyze")
     out.print(f"{3 * arguments.events:,} events of {arguments.visitors:,} visitors: live, archived and cold")
     visitor = f"visitor-{arguments.visitors // 2:012}"
+    with connect(url) as connection:
+        identity = Jsonb({"identity": {"email_sha256": email_sha256(ADDRESS)}})
+        connection.execute(
+            "insert into public.events (site_id, user_id, event_type, payload) values ('shop', %s, 'identify', %s)",
+            [visitor, identity],
+        )
     started = time.monotonic()
-    done = erase(
-        url, settings, "shop", visitor, say=lambda text: out.print(f"{time.monotonic() - started:8.2f} s  {text}")
-    )
+
+    def say(text: str) -> None:
+        out.print(f"{time.monotonic() - started:8.2f} s  {text}")
+
+    found = search(url, settings, "shop", Identifier.parse("email", ADDRESS), say=say)
+    say(f"found {found.persons[0].visitor_ids} with {found.persons[0].events} events")
+    started = time.monotonic()
+    done = erase(url, settings, "shop", visitor, say=say)
     out.print(f"{done.seconds:8.2f} s  in all; left: {done.left}; removed: {done.removed}")
-    out.print(f"found by searching the whole database and every file: {search(url, settings, visitor)}")
+    out.print(f"found by searching the whole database and every file: {search_bytes(url, settings, visitor)}")
 
 
-def search(url: str, settings: Settings, visitor: str) -> int:
+def search_bytes(url: str, settings: Settings, visitor: str) -> int:
     """How often the id stands in a dump of the database, in the cold files' rows, or in any file."""
     dump = subprocess.run([programs(18) / "pg_dump", "--data-only", f"--dbname={url}"], check=True, capture_output=True)
     found = dump.stdout.count(visitor.encode())

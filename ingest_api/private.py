@@ -9,10 +9,12 @@ import hmac
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Header
+from fastapi import Depends, FastAPI
 from fastapi.responses import Response
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from ingest_api import logs, metrics_page, privacy, problems, propensity
+from ingest_api.docs_page import add_docs_page
 from ingest_api.problems import ProblemError, documented
 from warehouse.errors import UserError
 from warehouse.settings import load_settings
@@ -31,11 +33,12 @@ class RequireKey:
         self._keys = [key.encode() for key in keys]
 
     def __call__(
-        self, authorization: Annotated[str | None, Header()] = None, apikey: Annotated[str | None, Header()] = None
+        self,
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
+        apikey: Annotated[str | None, Depends(APIKeyHeader(name="apikey", auto_error=False))],
     ) -> None:
         """Check `Authorization: Bearer …` or `apikey: …`; raises ProblemError 401."""
-        scheme, _, token = (authorization or "").partition(" ")
-        given = (token.strip() if scheme.lower() == "bearer" else apikey or "").encode()
+        given = (bearer.credentials if bearer is not None else apikey or "").encode()
         matches = [hmac.compare_digest(given, key) for key in self._keys]
         if not any(matches):
             raise ProblemError(
@@ -64,7 +67,8 @@ def create_private_app() -> FastAPI:
             "`tilda up` starts it with all of them.",
         )
     logs.configure()
-    app = FastAPI(title="Tilda Analytics: private API", version="1", redoc_url=None)
+    app = FastAPI(title="Tilda Analytics: private API", version="1", docs_url=None, redoc_url=None)
+    add_docs_page(app)
     problems.install(app)
     require_reader = RequireKey("reader key", settings.reader_key, settings.service_key)
     app.include_router(

@@ -75,10 +75,14 @@ class Page(BaseModel):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
 
 
+SiteId = Annotated[str, Field(min_length=1, max_length=63)]
+
+
 class Filter(BaseModel):
     """Which scores are asked for."""
 
-    site: Annotated[str, Field(min_length=1, max_length=63, description="Site id.", examples=["shop"])]
+    site_id: Annotated[SiteId | None, Field(description="The site; required.", examples=["shop"])] = None
+    site: Annotated[SiteId | None, Field(description="Former name of `site_id`.", deprecated=True)] = None
     target: Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9_]+$")] = "conversion_7d"
     min_score: Annotated[float, Field(ge=0, le=1, description="Leave out lower scores.")] = 0.0
     band: Band | None = None
@@ -127,7 +131,7 @@ def make_router(database_url: str) -> APIRouter:
         request: Request, wanted: Annotated[Filter, Query()], accept: Annotated[str, Header()] = ""
     ) -> Response:
         """Scores of a site's newest scoring, the highest first; a `Link` header names the next page."""
-        page = _read(database_url, wanted)
+        page = _read(database_url, _site_of(wanted), wanted)
         headers = {"Cache-Control": "no-store"}
         if page.next_cursor is not None:
             query = urlencode([*_without_cursor(request), ("cursor", page.next_cursor)])
@@ -145,10 +149,25 @@ def _without_cursor(request: Request) -> list[tuple[str, str]]:
     return [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
 
 
-def _read(database_url: str, wanted: Filter) -> Page:
+def _site_of(wanted: Filter) -> str:
+    """The site that a request names, by either parameter.
+
+    Raises:
+        ProblemError: It names none, or two.
+    """
+    names = {name for name in (wanted.site_id, wanted.site) if name is not None}
+    if not names:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "missing_site", "Name the site: ?site_id= and its id.")
+    if len(names) > 1:
+        detail = "site_id and its former name site differ; send site_id only."
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "conflicting_sites", detail)
+    return names.pop()
+
+
+def _read(database_url: str, site_id: str, wanted: Filter) -> Page:
     cursor = _Cursor.decode(wanted.cursor) if wanted.cursor else None
     values: dict[str, Any] = {
-        "site": wanted.site.replace("\x00", ""),
+        "site": site_id.replace("\x00", ""),
         "target": wanted.target,
         "min_score": wanted.min_score,
         "band": wanted.band,
@@ -169,7 +188,7 @@ def _read(database_url: str, wanted: Filter) -> Page:
     if as_of is not None and len(found) > wanted.limit:
         next_cursor = _Cursor(as_of, scores[-1].score, scores[-1].user_id).encode()
     return Page(
-        site_id=wanted.site,
+        site_id=site_id,
         target=wanted.target,
         as_of=as_of,
         scores=scores,

@@ -7,20 +7,16 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.defs.archive import assets as archive_assets
 from orchestration.defs.archive import schedules as archive_schedules
 from orchestration.defs.dbt import assets as dbt_assets
 from orchestration.defs.dbt import schedules as dbt_schedules
-from orchestration.defs.mindsdb import assets as mindsdb_assets
-from orchestration.defs.partitions import assets as partition_assets
 from orchestration.defs.partitions import schedules as partition_schedules
-from orchestration.defs.privacy import assets as privacy_assets
 from orchestration.defs.privacy import schedules as privacy_schedules
-from orchestration.defs.propensity import assets as propensity_assets
 from orchestration.defs.propensity import checks as propensity_checks
 from orchestration.defs.propensity import schedules as propensity_schedules
 from orchestration.lib.dbt import dbt_resource
 from orchestration.lib.warehouse import Warehouse
+from orchestration.python_assets import PYTHON_ASSETS
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -30,16 +26,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         resource_overrides: Resources to use in place of `warehouse` and `dbt`.
     """
     return dg.Definitions(
-        assets=[
-            partition_assets.event_partitions,
-            archive_assets.archived_months,
-            privacy_assets.erasures,
-            dbt_assets.dbt_models,
-            propensity_assets.training_set,
-            propensity_assets.propensity_model,
-            propensity_assets.propensity_scores,
-            mindsdb_assets.mindsdb_model,
-        ],
+        assets=[dbt_assets.dbt_models, *PYTHON_ASSETS],
         asset_checks=propensity_checks.CHECKS,
         schedules=[
             partition_schedules.daily,

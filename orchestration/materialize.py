@@ -14,6 +14,7 @@ from typing import Any
 
 import dagster as dg
 
+from orchestration.selection import check_selection
 from warehouse.errors import UserError
 
 MAX_CAUSE = 500
@@ -33,16 +34,15 @@ def materialize(selection: str) -> dict[str, Any]:
     Raises:
         UserError: The selection is no selection or names nothing, or an asset failed.
     """
-    from orchestration.definitions import defs  # noqa: PLC0415 - takes seconds, and a test of this module needs none
+    wanted = check_selection(selection)
+    from orchestration.definitions import defs  # noqa: PLC0415 - takes seconds; a wrong selection is refused before
 
     graph = defs.resolve_asset_graph()
-    try:
-        named = dg.AssetSelection.from_string(selection).resolve(graph)
-    except dg.DagsterError as error:
-        raise UserError(f"The selection {selection!r} cannot be read.", "Write it as in the Dagster page.") from error
-    keys = [key for key in named if graph.get(key).is_executable]
+    keys = [key for key in wanted.resolve(graph) if graph.get(key).is_executable]
     if not keys:
-        raise UserError(f"The selection {selection!r} names no asset.", "The Dagster page lists them.")
+        raise UserError(
+            f"The selection {selection!r} names no asset that can be materialised.", "The Dagster page lists them."
+        )
 
     started = time.monotonic()
     made: set[dg.AssetKey] = set()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -70,6 +71,11 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
 
 
 def _cell(value: object) -> str:
+    """A cell of a table. Square brackets in data are not markup."""
+    return escape(_text(value))
+
+
+def _text(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -126,10 +132,10 @@ def print_result(result: DataclassInstance) -> None:
         if value or value == 0:
             label = name.replace("_", " ")
             text = (
-                ", ".join(f"{key}: {_cell(part)}" for key, part in value.items()) if isinstance(value, dict) else value
+                ", ".join(f"{key}: {_text(part)}" for key, part in value.items()) if isinstance(value, dict) else value
             )
             text = ", ".join(map(str, text)) if isinstance(text, list | tuple) else text
-            out.print(f"{label}: {text if isinstance(text, str) else _cell(text)}", markup=False)
+            out.print(f"{label}: {text if isinstance(text, str) else _text(text)}", markup=False)
 
 
 def print_records(records: Sequence[DataclassInstance]) -> None:

@@ -78,11 +78,30 @@ def audience(connection: psycopg.Connection, wanted: Wanted, *, consent: str) ->
     """People whose newest answer in the trait or form field `consent` was yes and who gave an e-mail or a telephone.
 
     Raises:
-        UserError: There are no scores at all; the message says why.
+        UserError: There are no scores at all, and the message says why; or no scored visitor has a trait or form field
+            of this name, and the remedy lists those with yes or no.
     """
-    query = _query("audience", wanted, sql.Literal(_newest(connection, wanted)), consent=sql.Literal(consent))
+    as_of = sql.Literal(_newest(connection, wanted))
+    query = _query("audience", wanted, as_of, consent=sql.Literal(consent))
     with connection.cursor(row_factory=class_row(Person)) as cursor:
-        return cursor.execute(query).fetchall()
+        people = cursor.execute(query).fetchall()
+    if not people:
+        _require_consent(connection, wanted, as_of, consent)
+    return people
+
+
+def _require_consent(connection: psycopg.Connection, wanted: Wanted, as_of: sql.Literal, consent: str) -> None:
+    """Refuse a name that no answer has; an answer that is always no makes an empty audience."""
+    known: dict[str, int] = dict(connection.execute(_query("consents", wanted, as_of)).fetchall())
+    if consent in known:
+        return
+    listed = ", ".join(f"{name} {visitors:,}" for name, visitors in known.items())
+    raise UserError(
+        f"No scored visitor of {wanted.site_id} has answered {consent!r} with yes or no.",
+        f"Visitors who answered yes or no, by name: {listed}."
+        if known
+        else "No trait of identify() and no form field listed in data-form-fields holds a yes or no.",
+    )
 
 
 def _stream(connection: psycopg.Connection, query: sql.Composed) -> Iterator[Score]:

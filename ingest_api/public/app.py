@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from ingest_api import logs, problems
+from ingest_api.docs_page import add_docs_page
 from ingest_api.public import collector_script, events, health, pixel, tilda_webhook
 from ingest_api.public.adapters import postgrest
 from ingest_api.public.adapters.supabase import EventsTable, ProfilesTable
@@ -132,7 +133,8 @@ def create_app() -> ASGIApp:
         finally:
             await service.close()
 
-    app = FastAPI(title="Tilda Analytics: ingest API", version="1", lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title="Tilda Analytics: ingest API", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    add_docs_page(app)
     app.router.route_class = _RawRoute
     problems.install(app)
     _add_routes(app, service, settings)

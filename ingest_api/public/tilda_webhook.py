@@ -27,6 +27,7 @@ from ingest_api.public.pipeline import Envelope, Headers, Pipeline, Sender
 from ingest_api.public.requests import public_key, read_body, require_media_type
 from ingest_api.public.server_cookie import read_cookie
 from ingest_api.public.sites import Site
+from warehouse.events.identity import email_sha256, phone_sha256
 
 SOURCE = "webhook"
 TOKEN = "token"  # noqa: S105 - the name of the field
@@ -158,8 +159,8 @@ def make_event(fields: list[tuple[str, str]], site_id: str, secret: str) -> dict
         ),
         "identity": _without_empty(
             {
-                "email_sha256": _hash(values.get("email", "").strip().lower()),
-                "phone_sha256": _hash(re.sub(r"\D", "", values.get("phone", ""))),
+                "email_sha256": email_sha256(values.get("email", "")),
+                "phone_sha256": phone_sha256(values.get("phone", "")),
             }
         ),
     }
@@ -256,10 +257,6 @@ def _number(value: object) -> float | int | None:
     if not math.isfinite(number):
         return None
     return int(number) if number.is_integer() else number
-
-
-def _hash(text: str) -> str | None:
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest() if text else None
 
 
 def _without_empty(section: dict[str, Any]) -> dict[str, Any]:

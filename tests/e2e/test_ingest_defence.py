@@ -209,7 +209,8 @@ def test_a_stolen_login_can_land_events_and_nothing_else(shared_ingest: IngestSe
         INGEST_LOGIN,
     )
     assert {name for (name,) in functions} == {
-        "land_events(json)", "land_profiles(text,text,json)", "list_sites()", "site_for_key(text)",
+        "land_events(json)", "land_profiles(text,text,json)", "land_refused_origins(json)", "list_sites()",
+        "site_for_key(text)",
     }  # fmt: skip
     with connect(url) as connection:
         for (table,) in tables:

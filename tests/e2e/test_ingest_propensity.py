@@ -43,10 +43,10 @@ def private(
 def test_scores_are_read_with_a_key_only_page_by_page_and_filtered(private: IngestServer, secrets: Secrets):
     url, key = f"{private.url}/api/propensity", {"Authorization": f"Bearer {secrets.reader_key}"}
     for wrong in ({}, {"Authorization": "Bearer no"}, {"apikey": "\u00e9".encode("latin-1")}):
-        assert httpx.get(url, params={"site": "shop"}, headers=wrong).status_code == 401
+        assert httpx.get(url, params={"site_id": "shop"}, headers=wrong).status_code == 401
 
     def get(**params: str | float) -> httpx.Response:
-        return httpx.get(url, params={"site": "shop"} | params, headers=key)
+        return httpx.get(url, params={"site_id": "shop"} | params, headers=key)
 
     everything = get(limit=1000).json()
     assert datetime.fromisoformat(everything["as_of"]) == AS_OF
@@ -64,15 +64,28 @@ def test_scores_are_read_with_a_key_only_page_by_page_and_filtered(private: Inge
 
     assert [score["user_id"] for score in get(band="hot").json()["scores"]] == ["=cmd|' /C calc'!A0", "visitor-23"]
     assert {score["score"] >= 0.5 for score in get(min_score=0.5).json()["scores"]} == {True}
-    assert get(site="elsewhere").json()["scores"] == []
+    assert get(site_id="elsewhere").json()["scores"] == []
 
     text = get(format="csv").text
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 25
     assert rows[0]["user_id"] == "'=cmd|' /C calc'!A0"  # no formula in a spreadsheet
-    assert httpx.get(url, params={"site": "shop"}, headers=key | {"Accept": "text/csv"}).text == text
+    assert httpx.get(url, params={"site_id": "shop"}, headers=key | {"Accept": "text/csv"}).text == text
 
     for wrong in ({"band": "x"}, {"limit": 0}, {"min_score": "nan"}, {"cursor": "x"}, {"target": "a b"}):
         answer = get(**wrong)
         assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
-    assert get(site="a\u0000b").status_code in {200, 422}
+    assert get(site_id="a\u0000b").status_code in {200, 422}
+
+
+def test_the_site_is_named_as_the_answer_names_it_or_by_its_former_name(private: IngestServer, secrets: Secrets):
+    def get(**params: str) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {secrets.reader_key}"}
+        return httpx.get(f"{private.url}/api/propensity", params=params, headers=headers)
+
+    answer = get(site_id="shop", limit="1")
+    assert (answer.status_code, answer.json()["site_id"], len(answer.json()["scores"])) == (200, "shop", 1)
+    assert get(site="shop", limit="1").json() == answer.json()
+    assert get(site="shop", site_id="shop", limit="1").json() == answer.json()
+    for wrong, code in (({}, "missing_site"), ({"site": "shop", "site_id": "other"}, "conflicting_sites")):
+        assert (get(**wrong).status_code, get(**wrong).json()["code"]) == (422, code)

@@ -149,7 +149,7 @@ def test_simulated_visitors_become_sessions_and_an_honest_no_score(modelled: tup
 
 def test_an_unknown_selection_is_one_sentence(running: Stack) -> None:
     said = running.run("materialize", "key:no/such_asset", code=1)
-    assert "names no asset" in said
+    assert "No asset is named 'no/such_asset'." in said
     assert "Traceback" not in said
 
 

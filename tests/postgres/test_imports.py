@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from uuid import UUID
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner, Result
 
 from tests.event_strategies import as_json
 from tests.postgres.landed import count, counters, event, now
 from tests.postgres.test_partitions import archive, make_cold
+from tilda.cli import cli
 from warehouse.database import connect
 from warehouse.errors import UserError
 from warehouse.events import imports
@@ -164,7 +168,7 @@ def test_events_are_imported_once_with_their_months_and_counted_once(url: str, t
     path = write(tmp_path / "events.jsonl", lines())
     seen: list[tuple[int, int]] = []
     result = import_events(url, path, progress=lambda done, total: seen.append((done, total)))
-    assert result == ImportResult(3000, 3000, 0, {}, 0, 0, MONTHS)
+    assert result == ImportResult(3000, 3000, 0, {}, 0, 0, MONTHS, [])
     assert seen[-1] == (path.stat().st_size, path.stat().st_size)
     assert seen == sorted(seen)
     with connect(url) as connection:
@@ -224,6 +228,74 @@ def test_lines_that_cannot_be_taken_are_kept_once_with_the_reason(url: str, tmp_
             assert {row[3] for row in kept} == {"{", "[1]", "\\xff\\xfe", *(line.decode() for line in bad[3:])}
 
 
+def test_the_result_counts_rejected_lines_by_reason_and_names_the_first_of_each(url: str, tmp_path: Path) -> None:
+    many = lines(1500)
+    many[1400]["user_id"] = 5
+    click = many[0] | {"event_type": "click"}
+    path = write(tmp_path / "x", [b"", *many[:3], b"{", *many[3:], b"[", b"", click])
+    result = import_events(url, path)
+    assert (result.lines, result.imported, result.rejected) == (1503, 1499, 4)
+    assert [(one.code, one.lines, one.first_line) for one in result.reasons] == [
+        ("invalid_json", 2, 5),
+        ("invalid_event", 1, 1403),
+        ("invalid_payload", 1, 1505),
+    ]
+    assert result.reasons[1].first_detail == "Expected `str | null`, got `int` - at `$.user_id`."
+
+
+@pytest.fixture
+def command(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs `tilda` on the database."""
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, arguments)
+
+    return run
+
+
+def test_the_command_says_what_was_rejected_and_exits_with_3(command: Callable[..., Result], tmp_path: Path) -> None:
+    good, late, typo, torn = lines(4)
+    late["created_at"] = "yesterday"
+    typo["event_type"] = ""
+    path = write(tmp_path / "x", [good, late, typo, as_json(torn)[:-1]])
+    options = ("--site", "shop", "--format", "events")
+    said = command("import", str(path), *options)
+    assert said.exit_code == 3
+    assert re.search(r"invalid_event +2 +2 +Invalid RFC3339 encoded datetime - at `\$.created_at`.", said.output)
+    assert re.search(r"invalid_json +1 +4 ", said.output)
+    assert "3 of 4 lines were rejected" in said.output
+    as_document = command("import", str(path), *options, "--json")
+    assert as_document.exit_code == 3
+    assert json.loads(as_document.stdout)["reasons"] == [
+        {
+            "code": "invalid_event",
+            "lines": 2,
+            "first_line": 2,
+            "first_detail": "Invalid RFC3339 encoded datetime - at `$.created_at`.",
+        },
+        {"code": "invalid_json", "lines": 1, "first_line": 4, "first_detail": ANY},
+    ]
+    assert command("import", str(write(tmp_path / "y", [good])), *options).exit_code == 0
+
+
+def test_imports_and_replays_keep_the_bound_of_the_payload_that_is_set(
+    command: Callable[..., Result], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = lines(2)
+    path = write(tmp_path / "x", [small, large | {"payload": {"text": "x" * 12_000}}])
+    arguments = ("import", str(path), "--site", "shop", "--format", "events", "--json")
+    default = json.loads(command(*arguments).stdout)
+    assert (default["imported"], default["reasons"][0]["code"]) == (1, "payload_too_large")
+    assert json.loads(command("rejected", "replay", "--json").stdout)["still"] == {"payload_too_large": 1}
+    monkeypatch.setenv("MAX_PAYLOAD_BYTES", "20000")
+    assert json.loads(command("rejected", "replay", "--json").stdout) == {"landed": 1, "known": 0, "still": {}}
+    assert json.loads(command(*arguments).stdout)["duplicates"] == 2
+    monkeypatch.setenv("MAX_PAYLOAD_BYTES", "1000")
+    assert json.loads(command(*arguments).stdout)["rejected"] == 1
+
+
 def test_packing_is_told_by_content_and_damage_by_a_sentence(url: str, tmp_path: Path) -> None:
     plain = write(tmp_path / "plain.gz", lines(50))
     packed = tmp_path / "packed.jsonl"
@@ -254,7 +326,7 @@ def test_a_file_of_another_format_is_refused_before_anything_is_kept(url: str, t
     with pytest.raises(UserError, match="tilda site add"):
         import_file(url, SAMPLE, site_id="unknown", format="access-log", hash_key="key")
     empty = import_events(url, write(tmp_path / "empty", []))
-    assert empty == ImportResult(0, 0, 0, {}, 0, 0, [])
+    assert empty == ImportResult(0, 0, 0, {}, 0, 0, [], [])
     with connect(url) as connection:
         assert count(connection, "events") == count(connection, "rejected_events") == 0
 

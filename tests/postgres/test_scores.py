@@ -124,8 +124,6 @@ def test_an_audience_holds_only_hashes_of_people_who_agreed(connection: psycopg.
     found = scores.audience(connection, ALL, consent="ads")
     assert {one.email_sha256 for one in found} == {sha(user) for user in ("agreed", "raw", "phone", "form")}
     assert {one.phone_sha256 for one in found} == {None, sha("79991112233")}
-    assert scores.audience(connection, ALL, consent="newsletter") == []
-
     for name, network in score_files.NETWORKS.items():
         text = io.StringIO()
         assert score_files.write_audience(text, found, network) == 4
@@ -134,3 +132,20 @@ def test_an_audience_holds_only_hashes_of_people_who_agreed(connection: psycopg.
         assert "@" not in text.getvalue()
         assert sha("agreed") in text.getvalue()
         assert (sha("79991112233") in text.getvalue()) == (name in {"yandex", "meta"})
+
+
+def test_a_consent_that_nobody_answered_is_refused_with_those_that_exist(connection: psycopg.Connection) -> None:
+    give_scores(connection, a=0.6, b=0.4)
+    with pytest.raises(UserError, match="no form field listed in data-form-fields holds a yes or no"):
+        scores.audience(connection, ALL, consent="ads")
+    said(connection, "a", {"identity": {"email_sha256": sha("a"), "ads": True, "visits": 1}})
+    said(connection, "b", {"identity": {"external_id": "7", "ads": "no", "visits": 12}})
+    said(connection, "b", {"identity": {}, "form": {"fields": {"news": "on", "city": "Tula"}}})
+    land(connection, [event(user_id="a", event_type="form_submit", payload={"form": {"fields": ["Email", "news"]}})])
+    said(connection, "unscored", {"identity": {"sms": True}})
+    with pytest.raises(UserError) as refused:
+        scores.audience(connection, ALL, consent="adverts")
+    assert refused.value.message == "No scored visitor of shop has answered 'adverts' with yes or no."
+    assert refused.value.remedy == "Visitors who answered yes or no, by name: ads 2, news 1."
+    # somebody was asked, and nobody who agreed left an address: an empty list, and no mistake
+    assert scores.audience(connection, ALL, consent="news") == []

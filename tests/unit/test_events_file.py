@@ -85,6 +85,29 @@ def test_bad_lines_are_refused_with_the_reason(fields: dict[str, Any], code: str
 
 
 @pytest.mark.parametrize(
+    ("fields", "detail"),
+    [
+        ({"created_at": "yesterday"}, "Invalid RFC3339 encoded datetime - at `$.created_at`."),
+        ({"created_at": "2024-01-01T00:00:00"}, "Expected `datetime` with a timezone component - at `$.created_at`."),
+        ({"user_id": 5}, "Expected `str | null`, got `int` - at `$.user_id`."),
+        ({"payload": "x"}, "Expected `object | null`, got `str` - at `$.payload`."),
+        ({"event_type": ""}, "Expected `str` of length >= 1 - at `$.event_type`."),
+        ({"session_id": 1.5}, "Expected `uuid | null`, got `float` - at `$.session_id`."),
+        ({"user_agent": ["x"]}, "Expected `str | null`, got `array` - at `$.user_agent`."),
+        ({"sent_at": "noon", "session_id": "session 9"}, "Invalid RFC3339 encoded datetime - at `$.sent_at`."),
+        ({"event_id": ""}, "The event_id is empty."),
+    ],
+)
+def test_the_field_at_fault_is_named_though_the_id_is_no_uuid(fields: dict[str, Any], detail: str) -> None:
+    assert row_of(**{"event_id": "order-7"} | fields).reject_detail == detail
+
+
+def test_text_that_is_no_json_is_named_though_the_id_is_no_uuid() -> None:
+    row = EventFile("shop", Limits()).row(b'{"event_id": "order-7", "event_type": "click", "page_title": "\\ud800"}')
+    assert (row.reject_code, row.reject_detail) == ("invalid_text", "Half a surrogate pair cannot be stored.")
+
+
+@pytest.mark.parametrize(
     "line", [b"{", b"[]", b"null", b"\xff", b"event_id,event_type", b'{"a":"\\ud800"}', b"[" * 9000]
 )
 def test_what_is_no_event_at_all_is_refused_too(line: bytes) -> None:

@@ -115,8 +115,10 @@ def test_one_process_replays_at_a_time(tmp_path: Path):
 def test_a_visitor_can_be_erased_and_leaves_no_trace(tmp_path: Path):
     spool = Spool(tmp_path, MEGABYTE)
     spool.append(rows("forget-me", "other", "forget-me"))
-    assert spool.erase("shop", "forget-me") == 2
-    assert spool.erase("shop", "forget-me") == 0
+    theirs = [number for number, row in spool.of_site("shop") if row.user_id == "forget-me"]
+    assert spool.remove(theirs) == 2
+    assert spool.remove(theirs) == 0
+    assert list(spool.of_site("another")) == []
     assert names(spool) == ["other"]
     for file in tmp_path.glob(f"{FILE_NAME}*"):
         assert b"forget-me" not in file.read_bytes()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
@@ -15,9 +17,13 @@ from warehouse import sites
 from warehouse.database import connect, running_database
 from warehouse.errors import UserError
 from warehouse.events import rejected
-from warehouse.events.imports import import_file
+from warehouse.events.imports import ImportResult, import_file
+from warehouse.events.schema import Limits
 from warehouse.refused_origins import list_refused_origins
-from warehouse.settings import load_settings
+from warehouse.settings import Settings, load_settings
+
+SOME_LINES_REJECTED = 3
+"""Exit code of an import that finished, but not with all lines of the file."""
 
 ORIGINS_WITHIN = timedelta(days=7)
 
@@ -34,7 +40,11 @@ ORIGINS_WITHIN = timedelta(days=7)
 )
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def import_(file: Path, site_id: str, file_format: Literal["access-log", "events"], *, as_json: bool) -> None:
-    """Import past events from a file. A second import of the same file adds nothing."""
+    """Import past events from a file. A second import of the same file adds nothing.
+
+    Lines that cannot be taken are kept with their reasons, which `tilda rejected list` shows. The exit code is 3 when
+    the import finished and some lines were rejected.
+    """
     settings = load_settings()
     with running_database(settings) as url, console.progress(f"Importing {file.name}", quiet=as_json) as advance:
         result = import_file(
@@ -44,11 +54,31 @@ def import_(file: Path, site_id: str, file_format: Literal["access-log", "events
             format=file_format,
             hash_key=settings.secrets.visitor_hash_key,
             progress=advance,
+            limits=_limits(settings),
         )
     if as_json:
         console.print_json(result)
     else:
-        console.print_result(result)
+        console.print_result(replace(result, reasons=[]))
+        _print_reasons(result)
+    if result.rejected:
+        sys.exit(SOME_LINES_REJECTED)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.max_payload_bytes, settings.max_events_per_request)
+
+
+def _print_reasons(result: ImportResult) -> None:
+    if not result.reasons:
+        return
+    rows = [(one.code, one.lines, one.first_line, one.first_detail) for one in result.reasons]
+    console.print_table("", ["rejected because", "lines", "first line", "what is wrong with it"], rows)
+    console.err.print(
+        f"{result.rejected:,} of {result.lines:,} lines were rejected. Correct them and import the file again: it adds"
+        " what is missing.",
+        markup=False,
+    )
 
 
 @click.command()
@@ -154,10 +184,11 @@ def list_rejected(
 def replay_rejected(*, site_id: str | None, code: str | None, since: datetime | None, as_json: bool) -> None:
     """Try refused events again, after what stood against them is mended; those that pass leave the list."""
     wanted = _filter(site_id, code, since)
-    with running_database(load_settings()) as url, connect(url) as connection:
+    settings = load_settings()
+    with running_database(settings) as url, connect(url) as connection:
         if site_id is not None:
             sites.find_site(connection, site_id)
-        result = rejected.replay_rejected(connection, wanted)
+        result = rejected.replay_rejected(connection, wanted, _limits(settings))
     if as_json:
         console.print_json(result)
     else:

@@ -27,7 +27,7 @@ class ImportedEvent(Event, frozen=True):
 
 
 _decode = msgspec.json.Decoder(ImportedEvent).decode
-_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_any = msgspec.json.Decoder().decode
 
 
 class EventFile:
@@ -71,23 +71,27 @@ class EventFile:
     def _decode(self, line: bytes) -> ImportedEvent:
         try:
             return decode_event(line, _decode)
-        except InvalidEventError:
-            event = self._with_uuids(line)
-            if event is None:
+        except InvalidEventError as refusal:
+            fields = decode_event(line, _decode_any)
+            if refusal.code != "invalid_event" or not isinstance(fields, dict):
                 raise
-            return event
+        return self._with_uuids(fields)
 
-    def _with_uuids(self, line: bytes) -> ImportedEvent | None:
-        """The event with a UUID of each id that is none; None if its ids were not the fault."""
+    def _with_uuids(self, fields: dict[str, Any]) -> ImportedEvent:
+        """The event with a UUID in place of each id that is none.
+
+        Only after that is a field refused: the id would hide which one is wrong.
+        """
+        if fields.get("event_id") == "":
+            raise InvalidEventError("invalid_event", "The event_id is empty.")
+        for name, kind in (("event_id", "event"), ("session_id", "session")):
+            value = fields.get(name)
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                fields[name] = _as_uuid(kind, self._site_id, str(value))
         try:
-            fields = _decode_object(line)
-            for name, kind in (("event_id", "event"), ("session_id", "session")):
-                value = fields.get(name)
-                if isinstance(value, str | int) and not isinstance(value, bool):
-                    fields[name] = _as_uuid(kind, self._site_id, str(value))
             return msgspec.convert(fields, ImportedEvent)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            return None
+        except msgspec.ValidationError as error:
+            raise InvalidEventError("invalid_event", f"{error}.") from error
 
 
 def _as_uuid(kind: str, site_id: str, text: str) -> UUID | None:

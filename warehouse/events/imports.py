@@ -40,6 +40,23 @@ Format = Literal["access-log", "events"]
 Progress = Callable[[int, int], None]
 
 
+@dataclass
+class Reason:
+    """A reason for which lines were rejected.
+
+    Attributes:
+        code: As `rejected_events.code` names it.
+        lines: How many lines.
+        first_line: Number of the first of them, from 1; blank lines count.
+        first_detail: What is wrong with that line.
+    """
+
+    code: str
+    lines: int
+    first_line: int
+    first_detail: str
+
+
 @dataclass(frozen=True)
 class ImportResult:
     """What became of the lines of a file: `lines` is the sum of the four that follow it.
@@ -52,6 +69,7 @@ class ImportResult:
         rejected: Lines that are kept in `rejected_events` with the reason.
         bots: How many of `imported` come from crawlers.
         months: First days of the months that were made.
+        reasons: Why lines were rejected, the most frequent reason first.
     """
 
     lines: int
@@ -61,6 +79,7 @@ class ImportResult:
     rejected: int
     bots: int
     months: list[date]
+    reasons: list[Reason]
 
 
 def import_file(
@@ -115,12 +134,15 @@ class _Reader(Protocol):
 
 @dataclass
 class _Batch:
+    """Rows to land with the numbers of their lines, and how many lines are left out for which reason."""
+
     rows: list[Row] = field(default_factory=list[Row])
+    numbers: list[int] = field(default_factory=list[int])
     left_out: Counter[str] = field(default_factory=Counter[str])
 
 
 class _Lines:
-    """The lines of a file without their ends.
+    """The lines of a file without their ends, each with its number; blank ones are left out.
 
     Attributes:
         size: Bytes of the file, packed as it is; 0 for a pipe.
@@ -139,14 +161,16 @@ class _Lines:
         """Bytes of the file that are read."""
         return min(self._raw.tell(), self.size) if self.size else 0
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        number = 0
         try:
             while line := self._stream.readline(MAX_LINE):
+                number += 1
                 rest = line
                 while not rest.endswith(b"\n") and (rest := self._stream.readline(MAX_LINE)):
                     pass
                 if line := line.strip():
-                    yield line
+                    yield number, line
         except (EOFError, OSError, zlib.error) as error:
             self.damage = str(error)
 
@@ -165,10 +189,11 @@ def _batches(lines: _Lines, reader: _Reader) -> Iterator[_Batch]:
     of_file = iter(lines)
     while chunk := list(itertools.islice(of_file, BATCH)):
         batch = _Batch()
-        for line in chunk:
+        for number, line in chunk:
             row = reader.row(line)
             if isinstance(row, Row):
                 batch.rows.append(row)
+                batch.numbers.append(number)
             else:
                 batch.left_out[row] += 1
         yield batch
@@ -197,6 +222,7 @@ class _Landing:
         self._made: list[date] = []
         self._counts: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
+        self._reasons: dict[str, Reason] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -215,7 +241,7 @@ class _Landing:
             self._made += ensure_months(self._connection, missing)
             self._ready |= missing
         self._left_out += batch.left_out
-        self._pending = self._thread.submit(self._land, batch.rows)
+        self._pending = self._thread.submit(self._land, batch)
 
     def result(self) -> ImportResult:
         """The account, after the last batch."""
@@ -229,6 +255,7 @@ class _Landing:
             rejected=counts["rejected"],
             bots=counts["bots"],
             months=sorted(self._made),
+            reasons=sorted(self._reasons.values(), key=lambda one: (-one.lines, one.first_line)),
         )
 
     def _wait(self) -> None:
@@ -236,11 +263,15 @@ class _Landing:
             self._pending.result()
             self._pending = None
 
-    def _land(self, rows: list[Row]) -> None:
-        new: set[UUID | None] = set(land(self._connection, rows, IMPORT))
-        for row in rows:
+    def _land(self, batch: _Batch) -> None:
+        new: set[UUID | None] = set(land(self._connection, batch.rows, IMPORT))
+        for row, number in zip(batch.rows, batch.numbers, strict=True):
             if row.reject_code is not None:
                 self._counts["rejected"] += 1
+                reason = self._reasons.setdefault(
+                    row.reject_code, Reason(row.reject_code, 0, number, row.reject_detail or "")
+                )
+                reason.lines += 1
             elif row.event_id in new:
                 new.discard(row.event_id)
                 self._counts["imported"] += 1

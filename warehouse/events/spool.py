@@ -11,11 +11,10 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -24,6 +23,8 @@ from warehouse.events.schema import Row
 FILE_NAME = "spool.sqlite"
 LOCK_NAME = "replay.lock"
 BUSY_SECONDS = 10
+READ_AT_ONCE = 1_000
+"""Rows that `of_site` holds in memory."""
 
 _SCHEMA = """
 create table if not exists events (
@@ -138,22 +139,26 @@ class Spool:
             found = self._db.execute("select public_key, site_id, domains from sites order by site_id").fetchall()
         return [(key, site_id, tuple(domains.split())) for key, site_id, domains in found]
 
-    def erase(self, site_id: str, user_id: str) -> int:
-        """Forget a visitor's rows; returns how many there were. The freed space is overwritten."""
-        with self._transaction():
-            erased = self._db.execute(
-                "delete from events where site_id = ? and user_id = ?", [site_id, user_id]
-            ).rowcount
-        self.shrink()
-        return erased
+    def of_site(self, site_id: str) -> Iterator[tuple[int, Row]]:
+        """A site's rows, oldest first, each with its number."""
+        newest = 0
+        while True:
+            with _translated():
+                found = self._db.execute(
+                    "select id, body from events where id > ? and site_id = ? order by id limit ?",
+                    [newest, site_id, READ_AT_ONCE],
+                ).fetchall()
+            for newest, body in found:
+                yield newest, _decode(body)
+            if not found:
+                return
 
-    def of_visitor(self, site_id: str, user_id: str) -> list[dict[str, Any]]:
-        """A visitor's rows, oldest first, ready for JSON."""
-        with _translated():
-            found = self._db.execute(
-                "select body from events where site_id = ? and user_id = ? order by id", [site_id, user_id]
-            ).fetchall()
-        return [msgspec.json.decode(body) for (body,) in found]
+    def remove(self, numbers: Sequence[int]) -> int:
+        """Remove rows by their numbers; returns how many there were. The freed space is overwritten."""
+        with self._transaction():
+            removed = self._db.executemany("delete from events where id = ?", [(one,) for one in numbers]).rowcount
+        self.shrink()
+        return removed
 
     @contextmanager
     def replaying(self) -> Generator[bool]:

@@ -116,7 +116,7 @@ _HALF_PAIR = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]"
 )
 
-E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 
 def open_envelope(body: bytes, limits: Limits) -> OpenedEnvelope:
@@ -224,8 +224,8 @@ def parse_event(raw: bytes, limits: Limits) -> Event:
     return event
 
 
-def decode_event(raw: bytes, decode: Callable[[bytes], E]) -> E:
-    """Read the fields of an event.
+def decode_event(raw: bytes, decode: Callable[[bytes], T]) -> T:
+    """Read the fields of an event with a decoder of msgspec.
 
     Raises:
         InvalidEventError: The text is no JSON, or breaks the schema.

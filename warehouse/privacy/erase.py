@@ -41,7 +41,8 @@ class UnknownSiteError(UserError):
     """There is no site of this id."""
 
 
-def _silent(_text: str) -> None: ...
+def silent(_text: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,19 @@ class Erasure:
 
 
 def erase(
-    url: str, settings: Settings, site_id: str, user_id: str, *, dry_run: bool = False, say: Say = _silent
+    url: str, settings: Settings, site_id: str, user_id: str, *, dry_run: bool = False, say: Say = silent
 ) -> Erasure:
+    """Erase the person with one visitor id, as `erase_person` does."""
+    return erase_person(url, settings, Person(site_id, frozenset({user_id})), dry_run=dry_run, say=say)
+
+
+def erase_person(url: str, settings: Settings, known: Person, *, dry_run: bool = False, say: Say = silent) -> Erasure:
     """Remove everything that is held about a person, and see that nothing is left.
 
     Args:
         url: An address of the database past a pooler, of the owner or of the login `tilda_privacy`.
         settings: Where spool, cold files and backups are.
-        site_id: The person's site.
-        user_id: One of the person's visitor ids.
+        known: What is known of the person: a visitor id at least, or an identity. The rest is found.
         dry_run: Count, and change nothing.
         say: Told what is being done.
 
@@ -82,14 +87,15 @@ def erase(
         UserError: There is no such site, a place cannot be reached, or something was left. Run again, it goes on.
     """
     started = time.monotonic()
+    site_id = known.site_id
     with session(url) as connection, _held(connection, ERASE_LOCK):
         require_site(connection, site_id)
         say("Looking for the person")
         if dry_run:
-            person = find_person(connection, Person(site_id, frozenset({user_id})))
-            counted = _count(connection, all_places(connection, settings), person)
+            person = find_person(connection, known)
+            counted = count_rows(connection, all_places(connection, settings), person)
             return Erasure(None, site_id, sorted(person.visitor_ids), True, counted, 0, _since(started))
-        erasure_id, person = _begin(connection, site_id, user_id)
+        erasure_id, person = _begin(connection, known)
         say("Waiting for events under way")
         erased.wait_for_writers(connection)
         left = 1
@@ -98,7 +104,7 @@ def erase(
                 person = _learn(connection, erasure_id, person)
                 _remove(connection, settings, erasure_id, person, say)
                 say("Searching every place for what is left")
-                left = sum(_count(connection, all_places(connection, settings), person).values())
+                left = sum(count_rows(connection, all_places(connection, settings), person).values())
                 if left == 0:
                     break
         if left:
@@ -116,10 +122,9 @@ def resume(url: str, settings: Settings) -> list[Erasure]:
     """Finish the erasures that were cut short."""
     with session(url) as connection:
         waiting = connection.execute(
-            "select site_id, person -> 'visitor_ids' ->> 0 from ops.erasures where finished_at is null"
-            " order by requested_at"
+            "select site_id, person from ops.erasures where finished_at is null order by requested_at"
         ).fetchall()
-    return [erase(url, settings, site_id, user_id) for site_id, user_id in waiting]
+    return [erase_person(url, settings, Person.from_json(site_id, person)) for site_id, person in waiting]
 
 
 def erase_returned(url: str, settings: Settings) -> list[Erasure]:
@@ -150,24 +155,43 @@ def require_site(connection: psycopg.Connection, site_id: str) -> None:
         raise UnknownSiteError(f"There is no site {site_id!r}.", "`tilda site list` shows those that exist.")
 
 
-def _begin(connection: psycopg.Connection, site_id: str, user_id: str) -> tuple[UUID, Person]:
+def unfinished(connection: psycopg.Connection, known: Person) -> tuple[UUID, Person] | None:
+    """The oldest erasure of this person that was cut short: one that shares a visitor id or an identity."""
+    row = connection.execute(
+        """
+        select erasure_id, person from ops.erasures
+        where
+            finished_at is null and site_id = %s
+            and (
+                person -> 'visitor_ids' ?| %s
+                or exists (
+                    select from jsonb_array_elements(person -> 'identities') as said (identity)
+                    where said.identity = any(%s::jsonb[])
+                )
+            )
+        order by requested_at limit 1
+        """,
+        [known.site_id, sorted(known.visitor_ids), [Jsonb(pair) for pair in known.identities]],
+    ).fetchone()
+    return None if row is None else (row[0], Person.from_json(known.site_id, row[1]))
+
+
+def _begin(connection: psycopg.Connection, known: Person) -> tuple[UUID, Person]:
     """Note the erasure, or take up the one that was cut short, and list the person's ids."""
     with connection.transaction():
-        row = connection.execute(
-            "select erasure_id, person from ops.erasures"
-            " where finished_at is null and site_id = %s and person -> 'visitor_ids' ? %s",
-            [site_id, user_id],
-        ).fetchone()
-        stored = Person.from_json(site_id, row[1]) if row else Person(site_id, frozenset({user_id}))
-        person = find_person(connection, stored)
-        if row is None:
+        begun = unfinished(connection, known)
+        person = find_person(connection, known if begun is None else begun[1] | known)
+        if begun is not None:
+            erasure_id = begun[0]
+        else:
             row = connection.execute(
                 "insert into ops.erasures (site_id, person) values (%s, %s) returning erasure_id",
-                [site_id, person.as_json()],
+                [person.site_id, person.as_json()],
             ).fetchone()
-        assert row is not None
+            assert row is not None
+            erasure_id = row[0]
         erased.enlist(connection, person)
-        return row[0], person
+        return erasure_id, person
 
 
 def _learn(connection: psycopg.Connection, erasure_id: UUID, person: Person) -> Person:
@@ -219,7 +243,8 @@ def _finish(connection: psycopg.Connection, erasure_id: UUID) -> dict[str, int]:
     return row[0]
 
 
-def _count(connection: psycopg.Connection, places: Sequence[Place], person: Person) -> dict[str, int]:
+def count_rows(connection: psycopg.Connection, places: Sequence[Place], person: Person) -> dict[str, int]:
+    """How many rows of a person each place holds."""
     counted: Counter[str] = Counter()
     for place in places:
         with connection.transaction():

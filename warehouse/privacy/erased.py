@@ -31,26 +31,38 @@ _WRITERS: LiteralString = """
         )
 """
 _KNOWN_AND_ERASED: LiteralString = """
-    select u.site_id, u.user_id
-    from public.users as u
+    with known as (
+        select site_id, user_id from public.users
+        union
+        select site_id, %(anonymous)s || session_id from public.sessions where user_id is null
+        union
+        select site_id, %(anonymous)s || event_id from public.events where user_id is null and session_id is null
+        union
+        select site_id, %(anonymous)s || event_id from archive.events where user_id is null and session_id is null
+    )
+    select known.site_id, known.user_id
+    from known
     cross join ops.erasure_key as k
     inner join ops.erased_visitors as e
-        on e.visitor_hash = ops.visitor_hash(u.site_id, u.user_id, k.inner_key, k.outer_key)
+        on e.visitor_hash = ops.visitor_hash(known.site_id, known.user_id, k.inner_key, k.outer_key)
     order by 1, 2
 """
 
 
 def enlist(connection: psycopg.Connection, person: Person) -> None:
-    """Put a person's visitor ids on the list. The models' names of visits without an id are nobody's to come back."""
-    connection.execute(
-        _LIST,
-        {"site": person.site_id, "ids": [one for one in person.visitor_ids if not one.startswith(ANONYMOUS)]},
-    )
+    """Put a person's visitor ids on the list.
+
+    Synthetic `anonymous:` ids are put there as well, unless a visitor id leads to their session: no client can send
+    them, but an event without a visitor id comes back with a backup, and only its own id tells that it was erased.
+    """
+    sessions = {f"{ANONYMOUS}{one}" for one in person.own_sessions}
+    ids = person.visitor_ids | (person.unnamed - sessions)
+    connection.execute(_LIST, {"site": person.site_id, "ids": sorted(ids)})
 
 
 def returned(connection: psycopg.Connection) -> list[tuple[str, str]]:
-    """Sites and ids of visitors who are on the list and in `public.users` all the same: after a backup was restored."""
-    return connection.execute(_KNOWN_AND_ERASED).fetchall()
+    """Sites and ids of visitors who are on the list and in the database all the same: after a backup was restored."""
+    return connection.execute(_KNOWN_AND_ERASED, {"anonymous": ANONYMOUS}).fetchall()
 
 
 def wait_for_writers(connection: psycopg.Connection, patience: float = PATIENCE_SECONDS) -> None:

@@ -23,21 +23,25 @@ MEANING = {
 
 
 def export(url: str, settings: Settings, site_id: str, user_id: str) -> dict[str, Any]:
+    """Export the person with one visitor id, as `export_person` does."""
+    return export_person(url, settings, Person(site_id, frozenset({user_id})))
+
+
+def export_person(url: str, settings: Settings, known: Person) -> dict[str, Any]:
     """A JSON document of all rows, by place; places that hold nothing are left out.
 
     Args:
         url: An address of the database, of the owner or of the login `tilda_privacy`.
         settings: Where spool and cold files are.
-        site_id: The person's site.
-        user_id: One of the person's visitor ids.
+        known: What is known of the person: a visitor id at least, or an identity. The rest is found.
 
     Raises:
         UserError: There is no such site, or a place cannot be read.
     """
     held: list[dict[str, Any]] = []
     with session(url) as connection:
-        require_site(connection, site_id)
-        person = find_person(connection, Person(site_id, frozenset({user_id})))
+        require_site(connection, known.site_id)
+        person = find_person(connection, known)
         for place in all_places(connection, settings):
             with connection.transaction():
                 rows = list(place.read(connection, person))
@@ -45,7 +49,7 @@ def export(url: str, settings: Settings, site_id: str, user_id: str) -> dict[str
                 what = MEANING.get(place.name, "What was worked out from the above for statistics")
                 held.append({"place": place.name, "what": what, "count": len(rows), "rows": rows})
     return {
-        "site_id": site_id,
+        "site_id": known.site_id,
         "exported_at": datetime.now(UTC).isoformat(),
         "visitor_ids": sorted(person.visitor_ids),
         "held": held,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import psycopg
 import pyarrow as pa
 import pyarrow.compute
@@ -16,7 +19,9 @@ import pyarrow.compute
 from warehouse.archive import cold
 from warehouse.archive.checksum import uuid_texts
 from warehouse.errors import UserError
+from warehouse.events.schema import Row
 from warehouse.events.spool import FILE_NAME, Spool, SpoolError
+from warehouse.privacy.identifier import contains
 from warehouse.privacy.person import SQL_DIR, Person
 from warehouse.queries import read_query
 from warehouse.settings import Settings
@@ -42,11 +47,42 @@ class ColdFiles:
 
     def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:
         """The events, oldest first."""
+        for _, event in self.read_each(connection, [person]):
+            yield event
+
+    def read_each(
+        self, connection: psycopg.Connection, people: Sequence[Person]
+    ) -> Iterator[tuple[list[int], dict[str, Any]]]:
+        """The events of several persons in one pass, oldest first; with each, the places of its persons in `people`."""
         for file in cold.list_files(connection):
             for batch in cold.read(file):
-                found = batch.filter(_belongs(batch, person))
+                theirs = [_belongs(batch, person) for person in people]
+                wanted = functools.reduce(pc.or_, theirs)
+                found = batch.filter(wanted)
                 if found.num_rows:
-                    yield from _readable(found).to_pylist()
+                    owners = zip(*(one.filter(wanted).to_pylist() for one in theirs), strict=True)
+                    for owned, event in zip(owners, _readable(found).to_pylist(), strict=True):
+                        yield [place for place, is_theirs in enumerate(owned) if is_theirs], event
+
+    def containing(
+        self, connection: psycopg.Connection, site_id: str, fragments: Sequence[dict[str, Any]]
+    ) -> Iterator[dict[str, Any]]:
+        """The events of a site whose payload contains one of these fragments, oldest first."""
+        # a superset at the speed of Arrow; what it finds is parsed and compared exactly
+        pattern = "|".join(re.escape(text) for text in dict.fromkeys(_text_of_leaf(one) for one in fragments))
+        for file in cold.list_files(connection):
+            for batch in cold.read(file):
+                found = batch.filter(
+                    pc.and_(
+                        pc.equal(batch.column("site_id").cast(pa.string()), site_id),
+                        pc.match_substring_regex(batch.column("payload").cast(pa.string()), pattern),
+                    )
+                )
+                if found.num_rows:
+                    for event in _readable(found).to_pylist():
+                        payload = json.loads(event["payload"])
+                        if any(contains(payload, one) for one in fragments):
+                            yield event
 
     def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
         """Rewrite the files that hold the person, and delete the old ones. Returns the events that are gone."""
@@ -79,16 +115,22 @@ class SpoolFile:
         return sum(1 for _ in self.read(connection, person))
 
     def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:  # noqa: ARG002 - as every place
-        """The events that wait."""
+        """The events that wait, oldest first."""
         with self._open() as spool:
-            for visitor_id in sorted(person.visitor_ids) if spool else ():
-                assert spool is not None
-                yield from spool.of_visitor(person.site_id, visitor_id)
+            for _, row in _rows_of(spool, person):
+                yield msgspec.to_builtins(row)
+
+    def containing(self, site_id: str, fragments: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The events of a site whose payload contains one of these fragments, oldest first."""
+        with self._open() as spool:
+            for _, row in spool.of_site(site_id) if spool else ():
+                if any(contains(row.payload, one) for one in fragments):
+                    yield msgspec.to_builtins(row)
 
     def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:  # noqa: ARG002 - as every place
         """Remove the events; the space is overwritten."""
         with self._open() as spool:
-            gone = sum(spool.erase(person.site_id, visitor_id) for visitor_id in person.visitor_ids) if spool else 0
+            gone = spool.remove([number for number, _ in _rows_of(spool, person)]) if spool else 0
         return {self.name: gone}
 
     @contextmanager
@@ -108,6 +150,31 @@ class SpoolFile:
             raise UserError(f"The spool cannot be read: {error}.", f"Check the folder {folder}.") from error
 
 
+def _rows_of(spool: Spool | None, person: Person) -> Iterator[tuple[int, Row]]:
+    """The rows of a person that wait: the rule of `sql/live_events.sql`."""
+    identities = [{"identity": {name: value}} for name, value in person.identities]
+    anonymous = frozenset(person.values["anonymous"])
+    for number, row in spool.of_site(person.site_id) if spool else ():
+        if row.user_id is not None:
+            is_theirs = row.user_id in person.visitor_ids
+        else:
+            is_theirs = (
+                str(row.session_id) in person.own_sessions
+                or str(row.event_id) in anonymous
+                or any(contains(row.payload, one) for one in identities)
+            )
+        if is_theirs:
+            yield number, row
+
+
+def _text_of_leaf(fragment: Any) -> str:  # noqa: ANN401 - any JSON
+    """The innermost member of a fragment, as Postgres writes it in the text of a jsonb."""
+    ((name, value),) = fragment.items()
+    if isinstance(value, dict):
+        return _text_of_leaf(value)
+    return f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(value, ensure_ascii=False)}"
+
+
 def _count(file: cold.ColdFile, person: Person) -> int:
     return sum(pc.sum(_belongs(batch, person)).as_py() or 0 for batch in cold.read(file))
 
@@ -123,11 +190,10 @@ def _belongs(batch: pa.RecordBatch, person: Person) -> pa.BooleanArray:
         _is_one_of(batch.column("event_id"), frozenset(person.values["anonymous"])),
     )
     if person.identities:
-        payload = batch.column("payload").cast(pa.string())
-        for key, value in person.identities:
-            # as Postgres writes jsonb; both come from there
-            text = f'"{key}": {json.dumps(value, ensure_ascii=False)}'
-            theirs = pc.or_(theirs, pc.match_substring(payload, text))
+        texts = sorted(re.escape(_text_of_leaf({name: value})) for name, value in person.identities)
+        # a number ends where the next member or the object does
+        pattern = f"({'|'.join(texts)})[,}}]"
+        theirs = pc.or_(theirs, pc.match_substring_regex(batch.column("payload").cast(pa.string()), pattern))
     return pc.fill_null(pc.and_(on_site, pc.or_(named, pc.and_(unnamed, theirs))), False)
 
 

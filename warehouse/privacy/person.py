@@ -39,23 +39,14 @@ _SHARED_SESSIONS: LiteralString = """
 _MODELLED_SESSIONS: LiteralString = """
     select session_id::text from marts.sessions where site_id = %(site)s and user_id = any(%(ids)s)
 """
-_IDENTITIES: LiteralString = """
-    select distinct jsonb_build_object('identity', jsonb_build_object(said.key, said.value))
-    from public.events as e
-    cross join jsonb_each(e.payload -> 'identity') as said
-    where
-        e.site_id = %(site)s and e.user_id = any(%(ids)s)
-        and (e.session_id = any(%(sessions)s::uuid[]) or e.session_id is null)
-        and jsonb_typeof(e.payload -> 'identity') = 'object'
-        and said.key in ('external_id', 'email_sha256', 'phone_sha256')
-        and jsonb_typeof(said.value) = 'string' and said.value <> '""'
-"""
 _UNNAMED: LiteralString = """
     select e.event_id::text
     from unnest(%(times)s::timestamptz[], %(event_ids)s::uuid[]) as k (created_at, event_id)
     inner join archive.all_events as e on k.created_at = e.created_at and k.event_id = e.event_id
-    where e.user_id is null and e.session_id is null
+    where e.site_id = %(site)s and e.user_id is null and e.session_id is null
 """
+MANY_VISITORS = 25
+"""An identity that more visitors share tells nobody apart: the dbt variable `identifier_visitor_bound`."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +61,8 @@ class Person:
         own_sessions: Sessions that began with one of the ids: events in them without an id are the person's, too.
         shared_sessions: Sessions that began as somebody else's.
         modelled_sessions: Ids that the models gave to sessions.
-        identities: `{"identity": {…}}` that the person's events carry: an outside id, the hash of an e-mail address or
-            of a telephone number. Events without a visitor id that carry one are the person's.
+        identities: Names and values under `payload.identity` that the person's events carry: an external id, the hash
+            of an e-mail address or of a telephone number. Events without a visitor id that carry one are the person's.
     """
 
     site_id: str
@@ -81,7 +72,7 @@ class Person:
     own_sessions: frozenset[str] = frozenset()
     shared_sessions: frozenset[str] = frozenset()
     modelled_sessions: frozenset[str] = frozenset()
-    identities: frozenset[tuple[str, str]] = field(default=frozenset())
+    identities: frozenset[tuple[str, str | int]] = field(default=frozenset())
 
     def __or__(self, other: Person) -> Person:
         mine, theirs = self._sets(), other._sets()
@@ -92,7 +83,7 @@ class Person:
 
     def as_json(self) -> Jsonb:
         """For `ops.erasures`, while the erasure is under way."""
-        return Jsonb({name: sorted(values) for name, values in self._sets().items()})
+        return Jsonb({name: sorted(values, key=str) for name, values in self._sets().items()})
 
     @classmethod
     def from_json(cls, site_id: str, stored: dict[str, list[Any]]) -> Self:
@@ -111,8 +102,8 @@ class Person:
             "sessions": sorted(self.own_sessions | self.shared_sessions),
             "all_sessions": sorted(self.own_sessions | self.shared_sessions | self.modelled_sessions),
             "anonymous": _ids_in(self.unnamed | self.visitor_ids),
-            "identities": [Jsonb({"identity": {name: value}}) for name, value in sorted(self.identities)],
-            "words": sorted(self.visitor_ids | {value for _, value in self.identities}),
+            "identities": [Jsonb({"identity": {name: value}}) for name, value in sorted(self.identities, key=str)],
+            "words": sorted(self.visitor_ids | {str(value) for _, value in self.identities}),
         }
 
 
@@ -130,11 +121,12 @@ def find_person(connection: psycopg.Connection, known: Person) -> Person:
         own = frozenset([*cursor.execute(_OWN_SESSIONS, found.values), *_ids_in(found.visitor_ids)])
         shared = frozenset(cursor.execute(_SHARED_SESSIONS, found.values).fetchall())
         found |= Person(site, none, own_sessions=own, shared_sessions=shared)
-        said = [pair for one in cursor.execute(_IDENTITIES, found.values) for pair in one["identity"].items()]
+        query = read_query(SQL_DIR, "identities")
+        said = connection.execute(query, found.values | {"many": MANY_VISITORS}).fetchall()
         found |= Person(site, none, identities=frozenset(said))
         keys = [key for table in ("live_events", "archived_events") for key in event_keys(connection, table, found)]
         times, event_ids = [at for at, _ in keys], [event_id for _, event_id in keys]
-        alone = cursor.execute(_UNNAMED, {"times": times, "event_ids": event_ids}).fetchall()
+        alone = cursor.execute(_UNNAMED, {"site": site, "times": times, "event_ids": event_ids}).fetchall()
         found |= Person(site, none, unnamed=frozenset(f"{ANONYMOUS}{one}" for one in (*found.own_sessions, *alone)))
         if {"user_id", "session_id"} <= columns_of(connection, "marts", "sessions").keys():
             found |= Person(site, none, modelled_sessions=frozenset(cursor.execute(_MODELLED_SESSIONS, found.values)))

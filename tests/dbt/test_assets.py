@@ -1,0 +1,10 @@
+"""The names by which a selection of assets is checked are those of Dagster's graph."""
+
+from orchestration.selection import known_assets
+
+
+def test_the_known_assets_are_those_of_the_graph() -> None:
+    from orchestration.definitions import defs  # noqa: PLC0415 - dbt may parse its project first
+
+    graph = defs.resolve_asset_graph()
+    assert known_assets() == {key.to_user_string(): graph.get(key).group_name for key in graph.get_all_asset_keys()}
