@@ -14,7 +14,7 @@ from warehouse.errors import UserError
 from warehouse.settings import load_settings
 
 PRIVATE_HOST = "127.0.0.1"
-_APPLICATIONS = {"public": "ingest_api.public.app:create_app", "private": "ingest_api.private:create_private_app"}
+_APPLICATIONS = {"public": "ingest_api.public.app:create_app", "private": "ingest_api.private.app:create_app"}
 
 
 def main(arguments: list[str]) -> int:

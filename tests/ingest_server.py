@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 
-from ingest_api.metrics_page import exposition
+from ingest_api.private.metrics_page import exposition
 from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect, replace_in_url
 from warehouse.embedded_postgres import free_port
 from warehouse.secret_store import Secrets

@@ -1,4 +1,4 @@
-"""Counters and gauges for Prometheus; `ingest_api.metrics_page` shows them."""
+"""Counters and gauges for Prometheus; `ingest_api.private.metrics_page` shows them."""
 
 from __future__ import annotations
 

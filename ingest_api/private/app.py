@@ -13,8 +13,9 @@ from fastapi import Depends, FastAPI
 from fastapi.responses import Response
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from ingest_api import logs, metrics_page, privacy, problems, propensity
+from ingest_api import logs, problems
 from ingest_api.docs_page import add_docs_page
+from ingest_api.private import metrics_page, privacy, propensity
 from ingest_api.problems import ProblemError, documented
 from warehouse.errors import UserError
 from warehouse.settings import load_settings
@@ -49,7 +50,7 @@ class RequireKey:
             )
 
 
-def create_private_app() -> FastAPI:
+def create_app() -> FastAPI:
     """Make the application from the environment.
 
     `DATABASE_URL` is the address of the login that reads scores, `DATABASE_DIRECT_URL` of the one that shows and erases
