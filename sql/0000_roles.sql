@@ -1,6 +1,6 @@
--- Roles. Supabase ships anon, authenticated and service_role; elsewhere they are made here. Roles belong to the server
--- and not to a database: restoring a backup runs this file by itself.
--- Login roles get their passwords from `tilda migrate`, never from a file.
+-- Roles. Supabase ships anon, authenticated and service_role; on other servers this file creates them. Roles belong to
+-- the server and not to a database, so restoring a backup runs this file by itself. Passwords of login roles are set by
+-- the command line, never by a migration.
 
 do $$
 declare
@@ -24,7 +24,7 @@ $$;
 
 grant analyst to tilda_reader;
 
--- A statement of the public API that takes longer than this has met trouble; the flush is retried or spooled.
+-- A statement of the public API that exceeds these limits fails, and its rows are retried or spooled.
 alter role tilda_ingest set statement_timeout = '15s';
 alter role tilda_ingest set lock_timeout = '10s';
 alter role tilda_reader set default_transaction_read_only = on;

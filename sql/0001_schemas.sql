@@ -1,4 +1,4 @@
--- Schemas, and what nobody gets by default.
+-- Schemas and default privileges.
 
 create schema if not exists ops;
 create schema if not exists archive;
@@ -14,7 +14,7 @@ comment on schema intermediate is 'dbt: steps between staging and marts. Private
 comment on schema marts is 'dbt: the tables that analysts and BI tools read.';
 comment on schema ml is 'Model versions and propensity scores.';
 
--- Nobody but the owner gets anything that is not granted by name below; Supabase grants by default.
+-- Revoke every default privilege: Supabase grants some. Later migrations grant what each role needs by name.
 alter default privileges in schema public revoke all on tables from public;
 alter default privileges in schema public revoke all on tables from anon, authenticated;
 alter default privileges in schema public revoke all on sequences from anon, authenticated;
@@ -25,6 +25,6 @@ grant usage on schema public to anon, authenticated, service_role, tilda_ingest;
 grant usage on schema ops, archive, ml, marts to service_role;
 grant usage on schema marts, ml to analyst;
 
--- Every table that dbt or ml makes later can be read by analysts at once.
+-- Analysts can read each table that dbt or ml creates later.
 alter default privileges in schema marts grant select on tables to analyst, service_role;
 alter default privileges in schema ml grant select on tables to analyst, service_role;

@@ -1,4 +1,4 @@
--- One row an event. Columns of fixed width come first: no padding between them.
+-- One row an event. Columns of fixed width come first, which avoids alignment padding between columns.
 create sequence public.events_id_seq;
 
 create table public.events (
@@ -49,7 +49,8 @@ create table public.events (
     ) is true),
     constraint events_payload_is_object check ((jsonb_typeof(payload) = 'object') is true),
     constraint events_payload_is_bounded check (pg_column_size(payload) <= 262144),
-    -- A CHECK that is NULL passes: each ends in IS TRUE. None casts text, so bad data fails as a check.
+    -- A CHECK that evaluates to NULL passes, so each one ends in IS TRUE. None casts text: bad data must violate the
+    -- check and not raise a cast error.
     constraint events_click_has_position check ((
         event_type <> 'click' or (
             case
@@ -154,7 +155,7 @@ $$;
 comment on function ops.visitor_hash(text, text, bytea, bytea) is
 'The name of a visitor in ops.erased_visitors. The key is passed, so that calls are inlined.';
 
--- A session is looked for under the visitor that it began with; one in which another id appeared is named here as well.
+-- public.sessions names only the first visitor of a session. Other visitor ids that appeared in it are listed here.
 create table ops.shared_sessions (
     site_id text not null,
     user_id text not null,
@@ -177,13 +178,13 @@ create table public.rejected_events (
 comment on table public.rejected_events is 'Events that were refused, each with its reason: nothing is lost silently.';
 comment on column public.rejected_events.body is 'The event as it came, shortened to 16,384 characters, NUL escaped.';
 create index rejected_events_site on public.rejected_events (site_id, received_at);
--- A second import of the same file refuses the same lines: each is kept once.
+-- Importing a file again rejects the same lines again; this index keeps each of them once.
 create unique index rejected_events_of_imports on public.rejected_events (site_id, hashtextextended(body, 0))
 where source in ('access-log', 'import');
 
--- Counters of visitors and sessions: one upsert a statement, not one a row. Users come before sessions and each is
--- ordered by key: unordered batches that share sessions deadlock. Rows put into a partition directly (drained,
--- restored) fire nothing and are not counted twice.
+-- Keeps the counters of visitors and sessions with one upsert for each statement, not for each row. Users are locked
+-- before sessions, and both in the order of their keys: batches in other orders that share sessions deadlock. Rows that
+-- are inserted into a partition directly (drained, restored) do not fire the trigger and are not counted twice.
 create function ops.count_events() returns trigger
 language plpgsql
 security definer
@@ -202,8 +203,8 @@ begin
         last_seen_at = greatest(u.last_seen_at, excluded.last_seen_at),
         event_count = u.event_count + excluded.event_count;
 
-    -- The earliest event of a session describes it, in whatever order and company its events arrive; a session that a
-    -- client upserted before any event keeps what the client said.
+    -- The earliest event describes its session, in any order of arrival. Values that a client upserted before the first
+    -- event are kept.
     with described as (
         insert into public.sessions as s (
             site_id, session_id, user_id, started_at, last_seen_at, event_count, landing_page, referrer,

@@ -1,4 +1,4 @@
--- Months of public.events and archive.events.
+-- Monthly partitions of public.events and archive.events.
 
 create table archive.events (
     like public.events including defaults including constraints including comments
@@ -40,8 +40,8 @@ union all
 select * from archive.events;
 comment on view archive.all_events is 'Live and archived events together; cold months are in archive.cold_files.';
 
--- Closes a partition to direct reading: policies of the parent do not apply to a query that names a partition, and
--- Supabase's default privileges would leave it open to anon.
+-- Revokes all direct access to a partition. Policies of the parent do not apply to a query that names a partition, and
+-- Supabase's default privileges would let anon read it.
 create function ops.close_partition(partition regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -62,9 +62,10 @@ begin
 end
 $$;
 
--- Locks tables against everybody, without making anybody wait long: while a lock is waited for, all who come later wait
--- as well. So it gives up after 40 ms and comes back, ever more rarely; tables after the first get 10 ms each. The
--- weaker lock before hinders no reader or writer, and makes an autovacuum step aside, which 40 ms would not.
+-- Takes ACCESS EXCLUSIVE locks without blocking other sessions for long: every session that asks for a lock queues behind
+-- a waiting exclusive lock. So each attempt waits 40 ms for the first table and 10 ms for each further one, then backs off
+-- exponentially. SHARE UPDATE EXCLUSIVE is taken first: it blocks no reader or writer and cancels a running autovacuum,
+-- which takes longer than 40 ms.
 create function ops.lock_briefly(variadic tables regclass[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -102,8 +103,8 @@ $$;
 comment on function ops.lock_briefly(regclass[]) is
 'ACCESS EXCLUSIVE on these tables; nobody waits longer than 100 ms for it. TA002: no chance within ten minutes.';
 
--- Makes the partition of one month (UTC) under public.events if it is missing; rows of that month that wait in
--- events_default become part of it. True if it was made.
+-- Creates the partition of one month (UTC) of public.events if it is missing, and moves that month's rows from the default
+-- partition into it. Returns true if it created the partition.
 create function ops.make_month(month date) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -117,7 +118,7 @@ declare
     inside bigint;
     outside bigint;
 begin
-    -- One maker at a time; the lock ends with the transaction, so that it works behind a transaction pooler.
+    -- One session at a time. The lock ends with the transaction, so that it works behind a transaction pooler.
     perform pg_advisory_xact_lock(hashtextextended('tilda.make_month', 0));
     if to_regclass(format('public.%I', name)) is not null then
         return false;
@@ -138,8 +139,8 @@ begin
     from public.events_default;
 
     if inside > few and inside > outside then
-        -- Nobody made months for long: moving so many rows would stop all writers. The table itself becomes the month,
-        -- the new one takes its place as the default and what is not of this month.
+        -- The default partition holds mostly this month's rows, and moving them would block all writers. Attach it as
+        -- the month's partition instead; the new table becomes the default partition and takes the other rows.
         perform ops.lock_briefly('public.events', 'public.events_default');
         alter table public.events detach partition public.events_default;
         execute format('alter table public.events_default rename to %I', name || '_waited');
@@ -173,7 +174,8 @@ $$;
 comment on function ops.make_month(date) is
 'Makes one monthly partition of public.events. Error TA001: the month is archived or cold.';
 
--- The lock of make_month makes this and archiving see each other: a month is never archived under an import.
+-- Prepares a month for an import. make_month's lock is held until the transaction ends, so archiving cannot move the month
+-- at the same time.
 create function ops.open_month(month date) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -211,7 +213,7 @@ as $$
     order by 1
 $$;
 
--- Keeps the current month and the next ones ready, and gives a month to whatever waits in events_default.
+-- Creates the partitions of the current month, of the next months, and of each month that has rows in events_default.
 create function ops.ensure_partitions(months_ahead integer default 3) returns setof date
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -225,7 +227,7 @@ begin
                 return next wanted;
             end if;
         exception when sqlstate 'TA001' then
-            -- a stray event of an archived month stays where it is, and keeps no other month from being made
+            -- events of an archived month stay in the default partition; the other months are created all the same
             raise warning '%', sqlerrm using hint = format('tilda restore %s', to_char(wanted, 'YYYY-MM'));
         end;
     end loop;

@@ -1,4 +1,4 @@
--- The two functions that the public API may call, and the one statement behind them.
+-- The functions that the public API may call, and the statement that lands events.
 
 create function public.site_for_key(key text) returns table (site_id text, domains text[], timezone text)
 language sql
@@ -10,21 +10,23 @@ as $$
     from public.sites as s
     where
         s.public_key = key
-        -- no key holds a space: a sender whose secret is checked need not name the site when there is only one
+        -- a webhook need not name the site when there is only one; no public key contains a space
         or (key = 'the only site' and (select count(*) = 1 from public.sites))
 $$;
 comment on function public.site_for_key(text) is
 'The site that a public key names, or that is the only one for "the only site"; no row for an unknown key.';
 
--- Inserts a flush in one statement and returns the ids that were new. An element of the batch is an event (columns of
--- public.events; its time is client_created_at) or, with reject_code, a refusal for public.rejected_events.
+-- Inserts a batch in one statement and returns the ids that were new. An element of the batch is an event (columns of
+-- public.events, with its time in client_created_at) or, if it has a reject_code, a rejected event for
+-- public.rejected_events.
 --
--- created_at must be the same on every resend, since it is half of the idempotency key. The sender's time within
--- [arrival - 35 days, arrival + 25 hours] is. Any other gets the arrival time once, kept in event_claims. When two
--- flushes race for one claim, the loser waits for the winner's commit, finds no claim in its snapshot and inserts
--- nothing: the winner stored that event in the same transaction. An event that was in bounds when it first came and is
--- out of bounds now (resent weeks later) is found by its own key and is a duplicate. Two copies that arrive on either
--- side of a bound may be landed at the same moment and not see each other: so a time near a bound is claimed, too.
+-- created_at is part of the idempotency key, so a resend must get the same value:
+-- * The sender's time within [arrival - 35 days, arrival + 25 hours] is used as it is.
+-- * Any other event gets its arrival time once, recorded in event_claims. If two batches race for a claim, the loser waits
+--   for the winner's commit, does not see the claim in its snapshot and inserts nothing: the winner stored the event.
+-- * An event that was within the bounds when it first came and is outside now (resent weeks later) is found by its key.
+-- * Two copies that arrive on either side of a bound at the same moment do not see each other. So events with a time near a
+--   bound are claimed as well.
 create function ops.insert_events(batch json, keep_times boolean) returns setof uuid
 language sql
 volatile
@@ -52,7 +54,7 @@ as $$
         )
     ),
 
-    -- what comes late from somebody who was erased is dropped
+    -- late events of erased visitors are dropped
     erased as materialized (
         select visitors.site_id, visitors.visitor
         from (

@@ -1,4 +1,5 @@
--- Who may do what. anon inserts and reads nothing; authenticated reads; the API's login may call two functions.
+-- Privileges and row-level security. anon may only insert, authenticated may read, and the public API's login may only
+-- execute its functions.
 
 create function ops.site_exists(site text) returns boolean
 language sql
@@ -23,8 +24,8 @@ as $$
     )
 $$;
 
--- On Supabase anyone may sign up and becomes "authenticated": a role in app_metadata, which only the project's owner
--- can set, tells the team from visitors. Elsewhere the database role itself is the proof.
+-- On Supabase anyone may sign up and become "authenticated", so reading also needs a role in app_metadata, which only the
+-- project's owner can set. On other servers the database role is enough.
 create function ops.may_read() returns boolean
 language sql
 stable
@@ -68,7 +69,7 @@ create policy anon_inserts on public.sessions for insert to anon with check (
 );
 create policy anon_inserts on public.events for insert to anon with check (
     ops.site_exists(site_id) and not ops.is_erased(site_id, user_id)
-    -- the bounds of the API hold for direct clients as well: no live event reaches an archived month
+    -- direct clients have the API's bounds on time: no live event reaches an archived month
     and created_at between now() - interval '35 days' and now() + interval '25 hours'
     and received_at between now() - interval '1 minute' and now()
     and loaded_at = now()
@@ -87,7 +88,7 @@ grant execute on function public.site_for_key(text), public.land_events(json) to
 
 grant execute on function public.site_for_key(text), public.land_events(json) to tilda_ingest;
 
--- Partitions keep no grant of their own, whatever the line above gave them.
+-- Revoke what the grants above gave on partitions.
 do $$
 begin
     perform ops.close_partition(c.oid::regclass)

@@ -43,7 +43,7 @@ comment on table ml.propensity_scores is
 'Probability of each visitor active in the last 28 days to reach the target within 7 days of as_of.';
 comment on column ml.propensity_scores.decile is '1 is the tenth of visitors with the highest scores.';
 comment on column ml.propensity_scores.reasons is 'The strongest reasons for this visitor''s score, in words.';
--- the hottest of a day, and how many there are of each band
+-- the highest scores of a day, and counts by band
 create index propensity_scores_best on ml.propensity_scores (site_id, target, as_of, band, score desc);
 create index propensity_scores_visitor on ml.propensity_scores (site_id, user_id);
 

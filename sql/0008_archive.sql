@@ -1,4 +1,5 @@
--- Months move between public.events and archive.events without being copied; checksums prove what is copied to files.
+-- Moves months between public.events and archive.events without copying rows, and computes the checksums by which files
+-- are compared with tables.
 
 create table archive.files_to_delete (
     url text primary key,
@@ -10,7 +11,7 @@ that replaces one, so that a kill leaves no file that nobody knows of. The next 
 alter table archive.files_to_delete enable row level security;
 revoke all on archive.files_to_delete from public, anon, authenticated;
 
--- The bounds of a month as a CHECK: with it validated, ATTACH reads no row.
+-- The bounds of a month as a CHECK constraint: ATTACH does not scan a table with this constraint validated.
 create function ops.bound_month(partition regclass, month date) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -27,7 +28,7 @@ begin
 end
 $$;
 
--- Puts a table under public.events or archive.events as the month that its CHECK says.
+-- Attaches a table to public.events or archive.events as the partition of a month.
 create function ops.attach_month(partition regclass, target text, month date) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -39,7 +40,7 @@ declare
 begin
     execute format('alter table %s set schema %I', partition, target);
     if target = 'public' then
-        -- events of this month that came while it was away; one that the month has already is a resend
+        -- events of this month that arrived while it was detached; an event that the month already has is a resend
         execute format(
             'with moved as (delete from public.events_default where created_at >= %L and created_at < %L returning *)
             insert into %s select * from moved on conflict do nothing', lower_bound, upper_bound, partition
@@ -54,9 +55,9 @@ begin
 end
 $$;
 
--- Moves a month from public.events to archive.events (target 'archive') or back ('public'). No row is touched: with the
--- CHECK validated and the target's indexes built before, it takes milliseconds. All of both parents is locked, so that
--- even a transaction that reads them one after the other finds each event exactly once.
+-- Moves a month from public.events to archive.events (target 'archive') or back ('public'). It takes milliseconds if the
+-- CHECK is validated and the target's indexes are built before. Both parents are locked, so that a transaction that reads
+-- one after the other finds each event exactly once.
 create function ops.move_month(month date, target text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -74,7 +75,7 @@ $$;
 comment on function ops.move_month(date, text) is
 'Moves a month to archive.events (''archive'') or back to public.events (''public'').';
 
--- Puts a month under public.events that was loaded from its cold file into a table of its own.
+-- Attaches a month to public.events that was loaded from its cold file into a separate table.
 create function ops.take_in_month(loaded regclass, month date) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -87,7 +88,7 @@ begin
 end
 $$;
 
--- How an index is defined, whatever it and its table are called: equal for an index and its copy on a partition.
+-- The definition of an index without its name and table: equal for an index and its copy on a partition.
 create function ops.index_shape(index regclass) returns text
 language sql
 stable
@@ -96,7 +97,7 @@ as $$
     select regexp_replace(pg_get_indexdef(index), '^CREATE (UNIQUE )?INDEX \S+ ON (ONLY )?\S+ USING', '\1USING')
 $$;
 
--- Indexes of a parent that a table lacks: attaching would build them under its locks.
+-- Indexes of a parent that a table lacks. Build them before attaching: ATTACH would build them while it holds its locks.
 create function ops.missing_indexes(parent regclass, partition regclass)
 returns table (name text, uniqueness boolean, shape text)
 language sql
@@ -119,8 +120,8 @@ as $$
         )
 $$;
 
--- Rows and a checksum that neither their order nor the layout of the table changes: the sum of 128 bits of each row's
--- text. warehouse.archive.checksum computes the same from a file.
+-- The number of rows and a checksum that depends neither on the order of rows nor on the layout of the table: the sum of
+-- 128 bits of the hash of each row's text. warehouse.archive.checksum computes the same value from a file.
 create function ops.checksum(partition regclass, columns text[])
 returns table (row_count bigint, checksum text, oldest timestamptz, newest timestamptz)
 language plpgsql

@@ -1,4 +1,4 @@
--- Erasing a person: what is under way, the audit of what was done, and the days that the models must build again.
+-- Erasing a person: unfinished erasures, the audit log, and the days that the models must rebuild.
 
 create table ops.erasures (
     erasure_id uuid primary key default gen_random_uuid(),
@@ -23,7 +23,7 @@ create table ops.rebuild_days (
 comment on table ops.rebuild_days is
 'Days in the time zone of the site whose events changed behind the watermark: built again by the models, then removed.';
 
--- A scoring that had read its features before somebody was erased must not bring them back.
+-- Drops scores of erased visitors: a scoring that read its features before the erasure must not bring them back.
 create function ops.drop_erased_scores() returns trigger
 language plpgsql
 security definer
@@ -50,7 +50,7 @@ alter table ops.rebuild_days enable row level security;
 revoke all on ops.erasures, ops.rebuild_days from public, anon, authenticated;
 revoke all on function ops.drop_erased_scores() from public, anon, authenticated;
 
--- The login of the two privacy calls: it finds, shows and deletes, and cannot change what anybody did.
+-- The login of the privacy calls: it may read and delete a person's rows, and may not change events.
 alter role tilda_privacy set statement_timeout = '10min';
 grant usage on schema public, ops, archive, intermediate, marts, ml to tilda_privacy;
 grant select on public.sites to tilda_privacy;

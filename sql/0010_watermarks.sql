@@ -1,4 +1,4 @@
--- What the incremental models still have to do. dbt reads and empties these; erasing a person adds to them.
+-- Pending work of the incremental models. dbt reads and empties these tables; an erasure adds rows.
 
 alter table ops.watermarks add column build bigint not null default 0;
 comment on column ops.watermarks.build is
@@ -13,7 +13,7 @@ comment on table ops.visitors_to_rebuild is
 'Visitors that the next build works out anew, with all who share a session, an order or an identity with them, though
 no event of theirs came: their site''s settings changed, or one they were joined with was erased.';
 
--- A log, not a set: a day that is added while a build works on it must be built once more.
+-- A log without a unique key: a day that is added while a build works on it must be built again.
 create table ops.days_to_rebuild (
     id bigint generated always as identity primary key,
     model text not null,
@@ -36,6 +36,6 @@ alter table ops.days_to_rebuild enable row level security;
 alter table ops.site_settings enable row level security;
 revoke all on ops.visitors_to_rebuild, ops.days_to_rebuild, ops.site_settings from public, anon, authenticated;
 
--- Erasing a person asks for those who were joined with them.
+-- An erasure requests a rebuild of the visitors that were joined with the erased person.
 grant select, insert on ops.visitors_to_rebuild to tilda_privacy;
 create policy privacy on ops.visitors_to_rebuild to tilda_privacy using (true) with check (true);

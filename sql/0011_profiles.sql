@@ -1,6 +1,6 @@
--- What a client of the Supabase kind may tell of its visitors and sessions, through the public API's login.
+-- Lands rows of users and sessions that a Supabase client upserts, through the public API's login.
 
--- A sender's time within the bounds that hold for events, else now.
+-- The sender's time if it lies within the bounds for events, else now.
 create function ops.sane_time(told timestamptz) returns timestamptz
 language sql
 stable

@@ -1,4 +1,4 @@
--- What a site's owner sees of refused pages, and how a site is closed.
+-- Counts of requests from pages whose domain is not registered, and closed sites.
 
 -- A closed site takes no events and keeps its data; opened again, it has its old key, which its pages still carry.
 alter table public.sites
