@@ -62,10 +62,10 @@ begin
 end
 $$;
 
--- Takes ACCESS EXCLUSIVE locks without blocking other sessions for long: every session that asks for a lock queues behind
--- a waiting exclusive lock. So each attempt waits 40 ms for the first table and 10 ms for each further one, then backs off
--- exponentially. SHARE UPDATE EXCLUSIVE is taken first: it blocks no reader or writer and cancels a running autovacuum,
--- which takes longer than 40 ms.
+-- Takes ACCESS EXCLUSIVE locks without blocking other sessions for long: every session that asks for a lock queues
+-- behind a waiting exclusive lock. So each attempt waits 40 ms for the first table and 10 ms for each further one, then
+-- backs off exponentially. SHARE UPDATE EXCLUSIVE is taken first: it blocks no reader or writer and cancels a running
+-- autovacuum, which takes longer than 40 ms.
 create function ops.lock_briefly(variadic tables regclass[]) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -103,8 +103,8 @@ $$;
 comment on function ops.lock_briefly(regclass[]) is
 'ACCESS EXCLUSIVE on these tables; nobody waits longer than 100 ms for it. TA002: no chance within ten minutes.';
 
--- Creates the partition of one month (UTC) of public.events if it is missing, and moves that month's rows from the default
--- partition into it. Returns true if it created the partition.
+-- Creates the partition of one month (UTC) of public.events if it is missing, and moves that month's rows from the
+-- default partition into it. Returns true if it created the partition.
 create function ops.make_month(month date) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -174,8 +174,8 @@ $$;
 comment on function ops.make_month(date) is
 'Makes one monthly partition of public.events. Error TA001: the month is archived or cold.';
 
--- Prepares a month for an import. make_month's lock is held until the transaction ends, so archiving cannot move the month
--- at the same time.
+-- Prepares a month for an import. make_month's lock is held until the transaction ends, so archiving cannot move the
+-- month at the same time.
 create function ops.open_month(month date) returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp

@@ -24,8 +24,8 @@ as $$
     )
 $$;
 
--- On Supabase anyone may sign up and become "authenticated", so reading also needs a role in app_metadata, which only the
--- project's owner can set. On other servers the database role is enough.
+-- On Supabase anyone may sign up and become "authenticated", so reading also needs a role in app_metadata, which only
+-- the project's owner can set. On other servers the database role is enough.
 create function ops.may_read() returns boolean
 language sql
 stable

@@ -55,9 +55,9 @@ begin
 end
 $$;
 
--- Moves a month from public.events to archive.events (target 'archive') or back ('public'). It takes milliseconds if the
--- CHECK is validated and the target's indexes are built before. Both parents are locked, so that a transaction that reads
--- one after the other finds each event exactly once.
+-- Moves a month from public.events to archive.events (target 'archive') or back ('public'). It takes milliseconds if
+-- the CHECK is validated and the target's indexes are built before. Both parents are locked, so that a transaction that
+-- reads one after the other finds each event exactly once.
 create function ops.move_month(month date, target text) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -97,7 +97,8 @@ as $$
     select regexp_replace(pg_get_indexdef(index), '^CREATE (UNIQUE )?INDEX \S+ ON (ONLY )?\S+ USING', '\1USING')
 $$;
 
--- Indexes of a parent that a table lacks. Build them before attaching: ATTACH would build them while it holds its locks.
+-- Indexes of a parent that a table lacks. Build them before attaching: ATTACH would build them while it holds its
+-- locks.
 create function ops.missing_indexes(parent regclass, partition regclass)
 returns table (name text, uniqueness boolean, shape text)
 language sql
@@ -120,8 +121,8 @@ as $$
         )
 $$;
 
--- The number of rows and a checksum that depends neither on the order of rows nor on the layout of the table: the sum of
--- 128 bits of the hash of each row's text. warehouse.archive.checksum computes the same value from a file.
+-- The number of rows and a checksum that depends neither on the order of rows nor on the layout of the table: the sum
+-- of 128 bits of the hash of each row's text. warehouse.archive.checksum computes the same value from a file.
 create function ops.checksum(partition regclass, columns text[])
 returns table (row_count bigint, checksum text, oldest timestamptz, newest timestamptz)
 language plpgsql

@@ -1,4 +1,5 @@
--- The public API keeps all sites in memory: it reads the whole list, and no request with an unknown key reaches Postgres.
+-- The public API keeps all sites in memory: it reads the whole list, and no request with an unknown key reaches
+-- Postgres.
 
 create function public.list_sites() returns table (site_id text, public_key text, domains text[], timezone text)
 language sql
