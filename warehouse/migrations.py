@@ -70,18 +70,6 @@ def _apply(backend: DatabaseBackend, migration: Migration) -> None:
         ) from error
 
 
-def pending_sql(url: str) -> str:
-    """The text of the migrations that `migrate` would apply now."""
-    with connect(url) as connection:
-        known = connection.execute("select to_regclass('ops._yoyo_migration')").fetchone()
-        rows = (
-            connection.execute("select migration_id from ops._yoyo_migration").fetchall() if known and known[0] else []
-        )
-    applied = {row[0] for row in rows}
-    files = [file for file in sorted(SQL_DIR.glob("*.sql")) if file.stem not in applied]
-    return "\n".join(f"-- {file.name}\n{file.read_text()}" for file in files)
-
-
 def set_login_passwords(url: str, secrets: Secrets) -> None:
     """Give the login roles the passwords that the platform keeps, so that its parts can log in."""
     with connect(url) as connection:

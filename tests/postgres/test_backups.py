@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,11 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.postgres.dumps import dump
 from tests.postgres.landed import ago, count, event
 from warehouse import backups
 from warehouse.backup_manifest import Manifest
 from warehouse.database import INGEST_LOGIN, connect, replace_in_url
-from warehouse.embedded_postgres import programs
 from warehouse.errors import UserError
 from warehouse.events.landing import land
 from warehouse.privacy.erase import erase, erase_returned
@@ -44,18 +42,6 @@ def source(database_url: str) -> psycopg.Connection:
         "create table marts.odd as select 'ä\n\\.'::text as \"a column\", null::int as n, 0.1::float8 as f"
     )
     return connection
-
-
-def dump(url: str) -> str:
-    """The database as text: schema, rights, policies, rows.
-
-    Lines that pg_dump makes up anew are left out, and so are brackets: Postgres writes a condition that it has read
-    from a dump with fewer of them.
-    """
-    command = [programs(18) / "pg_dump", "--no-owner", "--inserts", f"--dbname={url}"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    lines = [re.sub(r"[()\s]", "", line) for line in done.stdout.splitlines() if not line.startswith("\\")]
-    return "\n".join(sorted(lines))
 
 
 def test_what_is_restored_is_what_was_backed_up(

@@ -5,19 +5,22 @@ from __future__ import annotations
 import click
 
 from tilda import console
-from warehouse import backups, migrations
+from warehouse import backups, migration_script, migrations
 from warehouse.database import running_database
 from warehouse.settings import load_settings
 
 
 @click.command()
-@click.option("--sql", "only_sql", is_flag=True, help="Print what would run, and run nothing.")
+@click.option("--sql", "only_sql", is_flag=True, help="Print a script for psql that does the same; change nothing.")
 def migrate(*, only_sql: bool) -> None:
-    """Bring the database's schema up to date."""
+    """Bring the database's schema up to date.
+
+    With --sql a database administrator can do it instead: the script records each migration as this command does.
+    """
     settings = load_settings()
     with running_database(settings) as url:
         if only_sql:
-            click.echo(migrations.pending_sql(url), nl=False)
+            click.echo(migration_script.pending_script(url), nl=False)
             return
         applied = migrations.migrate(url)
         migrations.set_login_passwords(url, settings.secrets)
