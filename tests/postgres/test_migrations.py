@@ -285,9 +285,9 @@ def test_the_script_brings_an_older_database_up_to_date(
     monkeypatch.setattr(migrations, "SQL_DIR", older)
     assert len(migrations.migrate(empty_url)) == 9
     monkeypatch.setattr(migrations, "SQL_DIR", new_migrations)
-    (new_migrations / "9001_column.sql").write_text("alter table public.events add column \"Odd name\" text;\n")
+    (new_migrations / "9001_column.sql").write_text('alter table public.events add column "Odd name" text;\n')
     (new_migrations / "9002_index.sql").write_text(
-        "create unique index \"Odd\" on only public.events (created_at, event_id, \"Odd name\");\n"
+        'create unique index "Odd" on only public.events (created_at, event_id, "Odd name");\n'
     )
     script = pending_script(empty_url)
     assert ("-- 0008_archive.sql" in script, "-- 0009_privacy.sql" in script) == (False, True)
