@@ -15,7 +15,7 @@ from tests.conftest import NOT_DURABLE
 from tests.postgres import security_table
 from tests.postgres.dumps import dump, psql
 from tests.postgres.landed import ago, at_once, count, event, now
-from warehouse import backups, locks, migrations
+from warehouse import backups, locks, migrations, restores
 from warehouse.archive import moves
 from warehouse.database import connect, replace_in_url
 from warehouse.embedded_postgres import EmbeddedPostgres
@@ -135,7 +135,7 @@ def test_older_servers_and_supabase(older_server: EmbeddedPostgres, secrets: Sec
             admin.execute(f"drop role {role}".encode())
         admin.execute("create role authenticator")
         admin.execute("create role service_role bypassrls")
-    backups.restore(older_server.url("supabase"), settings, taken.name, lambda *_: None)
+    restores.restore(older_server.url("supabase"), settings, taken.name, lambda *_: None)
     with connect(older_server.url("supabase")) as admin:
         assert count(admin, "events") == 1
         names = security_table.tables(admin)

@@ -21,6 +21,7 @@ from warehouse.archive.runs import only_one
 from warehouse.backups import Backup
 from warehouse.database import connect
 from warehouse.errors import UserError
+from warehouse.locks import held
 from warehouse.privacy import erased
 from warehouse.privacy.files import ColdFiles, SpoolFile
 from warehouse.privacy.person import Person, find_person
@@ -82,7 +83,7 @@ def erase(
         UserError: There is no such site, a place cannot be reached, or something was left. Run again, it goes on.
     """
     started = time.monotonic()
-    with session(url) as connection, _held(connection, ERASE_LOCK):
+    with session(url) as connection, held(connection, ERASE_LOCK):
         require_site(connection, site_id)
         say("Looking for the person")
         if dry_run:
@@ -120,13 +121,6 @@ def resume(url: str, settings: Settings) -> list[Erasure]:
             " order by requested_at"
         ).fetchall()
     return [erase(url, settings, site_id, user_id) for site_id, user_id in waiting]
-
-
-def erase_returned(url: str, settings: Settings) -> list[Erasure]:
-    """Erase again who was erased once and came back with a backup."""
-    with session(url) as connection:
-        known = erased.returned(connection)
-    return [erase(url, settings, site_id, user_id) for site_id, user_id in known]
 
 
 def all_places(connection: psycopg.Connection, settings: Settings) -> list[Place]:
@@ -188,7 +182,7 @@ def _remove(connection: psycopg.Connection, settings: Settings, erasure_id: UUID
         say(f"Removing from {place.name}")
         _note(connection, erasure_id, place.erase(connection, person))
     say("Waiting for a build of the models to end")
-    with _held(connection, BUILD_LOCK):
+    with held(connection, BUILD_LOCK):
         with connection.transaction():
             note_joined(connection, person)
         for place in model_places(connection):
@@ -233,19 +227,6 @@ def session(url: str) -> Generator[psycopg.Connection]:
     with connect(url, application="tilda-privacy") as connection:
         connection.execute("set enable_seqscan = off")
         yield connection
-
-
-@contextmanager
-def _held(connection: psycopg.Connection, name: str) -> Generator[None]:
-    """A lock of the session. Asked for again and again: a statement that waits would keep index builds waiting."""
-    key = [name]
-    while connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone() != (True,):
-        time.sleep(0.2)
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)
 
 
 def _since(started: float) -> float:
