@@ -1,7 +1,7 @@
 """The migrations that a database lacks, as a script that a database administrator runs with psql.
 
 It leaves the database as `warehouse.migrations.migrate` does: each migration is one transaction with its record in
-yoyo's ledger, under the same lock and search path, and indexes of partitioned tables are built at the end.
+yoyo's ledger, under the same lock and search path, and indexes of partitioned tables are built partition by partition.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def pending_script(url: str) -> str:
     missing = [migration for migration in known if migration.hash not in (recorded or ())]
     if not missing and not incomplete:
         return ""
-    parts = [_HEAD.format(database=database)]
+    indexes = _INDEXES.format(unbuilt=UNBUILT.rstrip())
+    parts = [_HEAD.format(database=database), *([indexes] if incomplete else [])]
     if recorded is None:
         ledger = read_query(Path(__file__).parent / "sql", "migration_ledger")
         parts.append(f"begin;\n{_LOCK}{ledger}commit;\n")
@@ -87,9 +88,9 @@ def pending_script(url: str) -> str:
     for migration in missing:
         text = Path(migration.path).read_text()
         parts.append("".join(_transaction(migration, text, previous.get(migration.id))))
-        incomplete = incomplete or bool(_ON_ONLY.search(text))
-    if incomplete:
-        parts.append(_INDEXES.format(unbuilt=UNBUILT.rstrip()))
+        # the next migration may need them
+        if _ON_ONLY.search(text):
+            parts.append(indexes)
     return "\n".join(parts)
 
 

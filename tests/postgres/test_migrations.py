@@ -289,6 +289,9 @@ def test_the_script_brings_an_older_database_up_to_date(
     (new_migrations / "9002_index.sql").write_text(
         'create unique index "Odd" on only public.events (created_at, event_id, "Odd name");\n'
     )
+    (new_migrations / "9003_needs_it.sql").write_text(
+        "do $$ begin assert (select indisvalid from pg_index where indexrelid = 'public.\"Odd\"'::regclass); end $$;\n"
+    )
     script = pending_script(empty_url)
     assert ("-- 0008_archive.sql" in script, "-- 0009_privacy.sql" in script) == (False, True)
     done = psql(empty_url, script, STOP)
