@@ -19,6 +19,8 @@ from orchestration.defs.privacy import schedules as privacy_schedules
 from orchestration.defs.propensity import assets as propensity_assets
 from orchestration.defs.propensity import checks as propensity_checks
 from orchestration.defs.propensity import schedules as propensity_schedules
+from orchestration.defs.retention import assets as retention_assets
+from orchestration.defs.retention import schedules as retention_schedules
 from orchestration.lib.dbt import dbt_resource
 from orchestration.lib.warehouse import Warehouse
 
@@ -33,6 +35,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         assets=[
             partition_assets.event_partitions,
             archive_assets.archived_months,
+            retention_assets.expired_rows,
             privacy_assets.erasures,
             dbt_assets.dbt_models,
             propensity_assets.training_set,
@@ -44,6 +47,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         schedules=[
             partition_schedules.daily,
             archive_schedules.daily,
+            retention_schedules.daily,
             privacy_schedules.hourly,
             dbt_schedules.hourly,
             dbt_schedules.nightly,
