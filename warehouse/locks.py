@@ -1,4 +1,4 @@
-"""Strong locks on tables that others use, and advisory locks."""
+"""Locks that do not make others wait: strong ones on tables in use, and advisory locks of one job at a time."""
 
 from __future__ import annotations
 
@@ -40,9 +40,14 @@ def retried(work: Callable[[], None], patience: float = PATIENCE_SECONDS) -> Non
 
 @contextmanager
 def held(connection: psycopg.Connection, name: str) -> Generator[None]:
-    """Hold an advisory lock of the session while the block runs; wait for it if another session holds it.
+    """Hold an advisory lock of the session.
 
-    The lock is polled: a statement that waited for it would keep a snapshot, for which CREATE INDEX CONCURRENTLY waits.
+    The lock is polled: a statement that waits for it would hold a snapshot, and CREATE INDEX CONCURRENTLY waits for
+    every snapshot.
+
+    Args:
+        connection: In autocommit mode, past a pooler.
+        name: Of the lock; its hash is the key.
     """
     key = [name]
     while connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone() != (True,):

@@ -16,12 +16,11 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from warehouse import backups
+from warehouse import backups, locks
 from warehouse.archive.runs import only_one
 from warehouse.backups import Backup
 from warehouse.database import connect
 from warehouse.errors import UserError
-from warehouse.locks import held
 from warehouse.privacy import erased
 from warehouse.privacy.files import ColdFiles, SpoolFile
 from warehouse.privacy.person import Person, find_person
@@ -83,7 +82,7 @@ def erase(
         UserError: There is no such site, a place cannot be reached, or something was left. Run again, it goes on.
     """
     started = time.monotonic()
-    with session(url) as connection, held(connection, ERASE_LOCK):
+    with session(url) as connection, locks.held(connection, ERASE_LOCK):
         require_site(connection, site_id)
         say("Looking for the person")
         if dry_run:
@@ -182,7 +181,7 @@ def _remove(connection: psycopg.Connection, settings: Settings, erasure_id: UUID
         say(f"Removing from {place.name}")
         _note(connection, erasure_id, place.erase(connection, person))
     say("Waiting for a build of the models to end")
-    with held(connection, BUILD_LOCK):
+    with locks.held(connection, BUILD_LOCK):
         with connection.transaction():
             note_joined(connection, person)
         for place in model_places(connection):
