@@ -60,14 +60,22 @@ def migrate(url: str) -> list[str]:
 
 
 def _apply(backend: DatabaseBackend, migration: Migration) -> None:
-    """Apply one file in a transaction of its own."""
+    """Apply one file in a transaction of its own, with its record."""
     try:
-        locks.retried(partial(backend.apply_one, migration))
+        locks.retried(partial(_apply_and_record, backend, migration))
     except psycopg.Error as error:
         raise UserError(
             f"The migration {migration.id} failed: {str(error).strip().splitlines()[0]}.",
             "Nothing of it was kept; put the cause right and run `tilda migrate` again.",
         ) from error
+
+
+def _apply_and_record(backend: DatabaseBackend, migration: Migration) -> None:
+    """Apply one file and record it. Yoyo's `apply_one` records later: after a kill in between it applies again."""
+    with backend.transaction():
+        migration.process_steps(backend, "apply")
+        backend.log_migration(migration, "apply")
+        backend.mark_one(migration, log=False)
 
 
 def set_login_passwords(url: str, secrets: Secrets) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import errors
+from yoyo.backends.base import DatabaseBackend
 
 from tests.conftest import NOT_DURABLE
 from tests.postgres import security_table
@@ -224,6 +225,23 @@ def test_a_migration_that_fails_names_itself_and_leaves_nothing(database_url: st
     with connect(database_url) as owner, pytest.raises(psycopg.errors.UndefinedTable):
         owner.execute("select from public.half")
     assert "create table public.half" in pending_script(database_url)
+
+
+def test_a_migration_that_is_cut_short_before_its_record_leaves_nothing(
+    database_url: str, new_migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (new_migrations / "9001_table.sql").write_text("create table public.once ();\n")
+
+    def cut_short(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DatabaseBackend, "log_migration", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        migrations.migrate(database_url)
+    monkeypatch.undo()
+    monkeypatch.setattr(migrations, "SQL_DIR", new_migrations)
+    assert migrations.migrate(database_url) == ["9001_table"]
+    assert migrations.migrate(database_url) == []
 
 
 STOP = "--set=ON_ERROR_STOP=1"
