@@ -114,7 +114,7 @@ def _measure(server: EmbeddedPostgres, events: int, folder: Path, console: Conso
     url = server.url(database)
     migrations.migrate(url)
     with connect(url) as connection:
-        _store(connection, events, console)
+        store_events(connection, events, console)
         target = folder / database
         console.print(f"{events:,} events: full build …")
         full = _build(connection, url, target, [*MODELS, "--full-refresh"])
@@ -128,12 +128,12 @@ def _measure(server: EmbeddedPostgres, events: int, folder: Path, console: Conso
         return Measured(events, full, _median(hours[1:-1]), hours[-1], *sizes)
 
 
-def _store(connection: psycopg.Connection, events: int, console: Console) -> None:
-    """Events of whole days up to END, in pieces, so that it shows how far it is."""
+def store_events(connection: psycopg.Connection, events: int, console: Console, end: datetime = END) -> None:
+    """Store events of whole days before `end`, in pieces, and print how far it is."""
     days = max(events // EVENTS_A_DAY, 30)
-    start = END - timedelta(days=days)
+    start = end - timedelta(days=days)
     month = start.date().replace(day=1)
-    while month <= END.date():
+    while month <= end.date():
         connection.execute("select ops.make_month(%s)", [month])
         month = (month + timedelta(days=32)).replace(day=1)
     connection.execute(

@@ -14,6 +14,7 @@ from orchestration.defs.partitions import schedules as partition_schedules
 from orchestration.defs.privacy import schedules as privacy_schedules
 from orchestration.defs.propensity import checks as propensity_checks
 from orchestration.defs.propensity import schedules as propensity_schedules
+from orchestration.defs.retention import schedules as retention_schedules
 from orchestration.lib.dbt import dbt_resource
 from orchestration.lib.warehouse import Warehouse
 from orchestration.python_assets import PYTHON_ASSETS
@@ -31,6 +32,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         schedules=[
             partition_schedules.daily,
             archive_schedules.daily,
+            retention_schedules.daily,
             privacy_schedules.hourly,
             dbt_schedules.hourly,
             dbt_schedules.nightly,

@@ -8,7 +8,7 @@ import sys
 import click
 from psycopg import errors
 
-from tilda.commands import archive, data, database, mindsdb, models, privacy, sites, stack
+from tilda.commands import archive, data, database, mindsdb, models, privacy, retention, sites, stack
 from tilda.console import err
 from warehouse.errors import UserError
 
@@ -22,7 +22,7 @@ def cli() -> None:
     """
 
 
-for group in (stack, sites, data, archive, privacy, database, models, mindsdb):
+for group in (stack, sites, data, archive, retention, privacy, database, models, mindsdb):
     for command in group.COMMANDS:
         cli.add_command(command)
 

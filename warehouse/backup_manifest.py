@@ -1,4 +1,4 @@
-"""What a database holds, in few words: rows and checksums of every table, by which a restore is compared."""
+"""The manifest of a backup: rows and checksums of every table, with which a restored copy is compared."""
 
 from __future__ import annotations
 
@@ -30,11 +30,19 @@ class Content:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup must be when it is restored."""
+    """What a restored copy of the backup must hold.
+
+    Attributes:
+        taken_at: The moment of the snapshot.
+        tables: Content by table, partitions by name.
+        sequences: Last value by sequence; None: not used yet.
+        left_out: Schemas that belong to other roles, such as `auth` of Supabase: the backup does not hold them.
+    """
 
     taken_at: datetime
     tables: dict[str, Content]
     sequences: dict[str, int | None]
+    left_out: Sequence[str] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -49,6 +57,7 @@ class Manifest:
                 datetime.fromisoformat(stored["taken_at"]),
                 {name: Content(**content) for name, content in stored["tables"].items()},
                 stored["sequences"],
+                stored.get("left_out", ()),
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"The manifest of {folder} cannot be read.", "Take another backup.") from error
@@ -90,7 +99,8 @@ _TABLES: LiteralString = """
     inner join pg_namespace as n on n.oid = c.relnamespace
     where
         c.relkind = 'r' and c.relpersistence = 'p' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
-        and pg_has_role(n.nspowner, 'usage')
+        -- after an upgrade from Postgres 14 the superuser still owns the schema public
+        and (n.nspname = 'public' or pg_has_role(n.nspowner, 'usage'))
         and not exists (
             select from pg_depend as d
             where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
@@ -100,10 +110,10 @@ _TABLES: LiteralString = """
 
 
 def foreign_schemas(connection: psycopg.Connection) -> list[str]:
-    """Schemas of somebody else's, such as `auth` of Supabase: they are no part of a backup."""
+    """Schemas that belong to other roles, such as `auth` of Supabase: they are no part of a backup."""
     rows = connection.execute(
-        "select nspname from pg_namespace"
-        " where nspname !~ '^pg_' and nspname <> 'information_schema' and not pg_has_role(nspowner, 'usage') order by 1"
+        "select nspname from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public')"
+        " and not pg_has_role(nspowner, 'usage') order by 1"
     )
     return [row[0] for row in rows]
 

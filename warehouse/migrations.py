@@ -60,9 +60,9 @@ def migrate(url: str) -> list[str]:
 
 
 def _apply(backend: DatabaseBackend, migration: Migration) -> None:
-    """Apply one file in a transaction of its own."""
+    """Apply one file in a transaction of its own, with its record."""
     try:
-        locks.retried(partial(backend.apply_one, migration))
+        locks.retried(partial(_apply_and_record, backend, migration))
     except psycopg.Error as error:
         raise UserError(
             f"The migration {migration.id} failed: {str(error).strip().splitlines()[0]}.",
@@ -70,16 +70,12 @@ def _apply(backend: DatabaseBackend, migration: Migration) -> None:
         ) from error
 
 
-def pending_sql(url: str) -> str:
-    """The text of the migrations that `migrate` would apply now."""
-    with connect(url) as connection:
-        known = connection.execute("select to_regclass('ops._yoyo_migration')").fetchone()
-        rows = (
-            connection.execute("select migration_id from ops._yoyo_migration").fetchall() if known and known[0] else []
-        )
-    applied = {row[0] for row in rows}
-    files = [file for file in sorted(SQL_DIR.glob("*.sql")) if file.stem not in applied]
-    return "\n".join(f"-- {file.name}\n{file.read_text()}" for file in files)
+def _apply_and_record(backend: DatabaseBackend, migration: Migration) -> None:
+    """Apply one file and record it. Yoyo's `apply_one` records later: after a kill in between it applies again."""
+    with backend.transaction():
+        migration.process_steps(backend, "apply")
+        backend.log_migration(migration, "apply")
+        backend.mark_one(migration, log=False)
 
 
 def set_login_passwords(url: str, secrets: Secrets) -> None:

@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     cold_after_months: Annotated[int, Field(ge=1, le=1_200)] = 12
     cold_storage_url: str | None = None
 
+    rejected_keep_days: Annotated[int, Field(ge=1, le=3_650)] = 90
+    # A claim may be 35 days older than the event's arrival, and another copy may wait on a spool for 35 days.
+    claims_keep_days: Annotated[int, Field(ge=70, le=3_650)] = 90
+    users_keep_months: Annotated[int, Field(ge=1, le=1_200)] = 25
+    sessions_keep_months: Annotated[int, Field(ge=1, le=1_200)] = 25
+
     backup_dir: Path | None = None
     backup_keep_days: Annotated[int, Field(ge=1, le=3_650)] = 30
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,14 +10,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests.postgres.dumps import dump
 from tests.postgres.landed import ago, count, event
-from warehouse import backups
+from warehouse import backups, restores
 from warehouse.backup_manifest import Manifest
 from warehouse.database import INGEST_LOGIN, connect, replace_in_url
-from warehouse.embedded_postgres import programs
 from warehouse.errors import UserError
 from warehouse.events.landing import land
-from warehouse.privacy.erase import erase, erase_returned
+from warehouse.privacy.erase import erase, resume
 from warehouse.secret_store import Secrets
 from warehouse.settings import Settings
 from warehouse.sites import add_site
@@ -46,18 +44,6 @@ def source(database_url: str) -> psycopg.Connection:
     return connection
 
 
-def dump(url: str) -> str:
-    """The database as text: schema, rights, policies, rows.
-
-    Lines that pg_dump makes up anew are left out, and so are brackets: Postgres writes a condition that it has read
-    from a dump with fewer of them.
-    """
-    command = [programs(18) / "pg_dump", "--no-owner", "--inserts", f"--dbname={url}"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    lines = [re.sub(r"[()\s]", "", line) for line in done.stdout.splitlines() if not line.startswith("\\")]
-    return "\n".join(sorted(lines))
-
-
 def test_what_is_restored_is_what_was_backed_up(
     source: psycopg.Connection, database_url: str, settings: Settings, secrets: Secrets
 ) -> None:
@@ -77,11 +63,11 @@ def test_what_is_restored_is_what_was_backed_up(
     land(source, [event(user_id="after the backup")])
     source.execute("update archive.cold_files set url = 'file:///new'")  # somebody was taken out of it
     with pytest.raises(UserError, match="holds events"):
-        backups.restore(database_url, settings, done.name, silent)
+        restores.restore(database_url, settings, done.name, silent)
     assert count(source, "events") == 501
 
     told.clear()
-    backups.restore(database_url, settings, done.name, lambda *step: told.append(step), replace=True)
+    restores.restore(database_url, settings, done.name, lambda *step: told.append(step), replace=True)
     assert told[-1][0] == told[-1][1]
     assert dump(database_url) == before.replace("file:///old", "file:///new")
     # the platform's parts can log in and work, and the months are closed to reading by name
@@ -96,8 +82,8 @@ def test_nobody_who_was_erased_comes_back(source: psycopg.Connection, database_u
     erasure = erase(database_url, settings, "shop", "visitor-3")
     assert [one.name for one in erasure.backups] == [done.name]  # and the person is told so
     source.close()
-    backups.restore(database_url, settings, done.name, silent, replace=True)
-    (again,) = erase_returned(database_url, settings)
+    restores.restore(database_url, settings, done.name, silent, replace=True)
+    (again,) = resume(database_url, settings)
     assert again.removed["public.events"] == erasure.removed["public.events"] > 0
     with connect(database_url) as connection:
         assert count(connection, "events where user_id = 'visitor-3'") == 0
@@ -116,15 +102,15 @@ def test_a_backup_that_was_damaged_takes_nobodys_place(
     manifest.tables[table] = type(content)(content.rows, content.checksum + "1")
     manifest.write(folder)
     with pytest.raises(UserError, match="is not what was backed up"):
-        backups.restore(database_url, settings, done.name, silent, replace=True)
+        restores.restore(database_url, settings, done.name, silent, replace=True)
     for file in (folder / "dump").glob("*.dat.gz"):
         file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(UserError, match="pg_restore failed"):
-        backups.restore(database_url, settings, done.name, silent, replace=True)
+        restores.restore(database_url, settings, done.name, silent, replace=True)
     assert count(source, "events") == 500
     assert source.execute("select datname from pg_database where datname ~ '_restoring|_replaced'").fetchall() == []
     with pytest.raises(UserError, match="no backup 'yesterday'"):
-        backups.restore(database_url, settings, "yesterday", silent)
+        restores.restore(database_url, settings, "yesterday", silent)
 
 
 def test_expired_backups_and_torn_ones_go_and_the_newest_stays(settings: Settings) -> None:

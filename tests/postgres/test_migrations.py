@@ -10,16 +10,19 @@ from pathlib import Path
 import psycopg
 import pytest
 from psycopg import errors
+from yoyo.backends.base import DatabaseBackend
 
 from tests.conftest import NOT_DURABLE
 from tests.postgres import security_table
+from tests.postgres.dumps import dump, psql
 from tests.postgres.landed import ago, at_once, count, event, now
-from warehouse import backups, locks, migrations
+from warehouse import backups, locks, migrations, restores
 from warehouse.archive import moves
 from warehouse.database import connect, replace_in_url
 from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.errors import UserError
 from warehouse.events.landing import IMPORT, land
+from warehouse.migration_script import pending_script
 from warehouse.partitions import ensure, ensure_months
 from warehouse.privacy.erase import erase
 from warehouse.secret_store import Secrets
@@ -59,13 +62,7 @@ VERSIONS = {16: None} | ({15: security_table.DEBIAN_15} if security_table.DEBIAN
 
 def test_a_second_run_applies_nothing(database_url: str) -> None:
     assert migrations.migrate(database_url) == []
-    assert migrations.pending_sql(database_url) == ""
-
-
-def test_pending_sql_is_what_an_empty_database_lacks(database_url: str) -> None:
-    empty = replace_in_url(database_url, database="postgres")
-    pending = migrations.pending_sql(empty)
-    assert pending.index("create table public.sites") < pending.index("create table public.events")
+    assert pending_script(database_url) == ""
 
 
 def test_two_at_once_apply_each_file_once(database_url: str) -> None:
@@ -139,7 +136,7 @@ def test_older_servers_and_supabase(older_server: EmbeddedPostgres, secrets: Sec
             admin.execute(f"drop role {role}".encode())
         admin.execute("create role authenticator")
         admin.execute("create role service_role bypassrls")
-    backups.restore(older_server.url("supabase"), settings, taken.name, lambda *_: None)
+    restores.restore(older_server.url("supabase"), settings, taken.name, lambda *_: None)
     with connect(older_server.url("supabase")) as admin:
         assert count(admin, "events") == 1
         names = security_table.tables(admin)
@@ -227,4 +224,116 @@ def test_a_migration_that_fails_names_itself_and_leaves_nothing(database_url: st
         migrations.migrate(database_url)
     with connect(database_url) as owner, pytest.raises(psycopg.errors.UndefinedTable):
         owner.execute("select from public.half")
-    assert "create table public.half" in migrations.pending_sql(database_url)
+    assert "create table public.half" in pending_script(database_url)
+
+
+def test_a_migration_that_is_cut_short_before_its_record_leaves_nothing(
+    database_url: str, new_migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (new_migrations / "9001_table.sql").write_text("create table public.once ();\n")
+
+    def cut_short(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(DatabaseBackend, "log_migration", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        migrations.migrate(database_url)
+    monkeypatch.undo()
+    monkeypatch.setattr(migrations, "SQL_DIR", new_migrations)
+    assert migrations.migrate(database_url) == ["9001_table"]
+    assert migrations.migrate(database_url) == []
+
+
+STOP = "--set=ON_ERROR_STOP=1"
+
+
+@pytest.fixture
+def empty_url(database_url: str) -> Iterator[str]:
+    """The owner's address of a database that has seen nothing of ours."""
+    with connect(database_url) as admin:
+        admin.execute("create database bare")
+        yield replace_in_url(database_url, database="bare")
+        admin.execute("drop database bare with (force)")
+
+
+def ledger(url: str) -> list[tuple[str, str, str]]:
+    """What yoyo has recorded: the rows of `_yoyo_migration` that `_yoyo_log` tells of, and the version."""
+    with connect(url) as connection:
+        return connection.execute(
+            """
+            select m.migration_hash, m.migration_id, l.operation
+            from ops._yoyo_migration as m
+            inner join ops._yoyo_log as l on m.migration_hash = l.migration_hash and m.migration_id = l.migration_id
+            where
+                length(l.id) = 36 and l.username <> '' and l.hostname <> '' and l.comment is null
+                and abs(extract(epoch from m.applied_at_utc - now() at time zone 'utc')) < 600
+                and abs(extract(epoch from l.created_at_utc - now() at time zone 'utc')) < 600
+            union all
+            select version::text, '', '' from ops._yoyo_version
+            order by 2
+            """
+        ).fetchall()
+
+
+def without_chance(text: str) -> list[str]:
+    """A dump without the ledger's times and the key that each database makes for itself."""
+    return [line for line in text.splitlines() if not line.startswith(("INSERTINTOops._yoyo", "INSERTINTOops.erasure"))]
+
+
+def test_the_script_run_by_psql_leaves_what_migrate_leaves(
+    database_url: str, empty_url: str, new_migrations: Path
+) -> None:
+    done = psql(empty_url, pending_script(empty_url), STOP)
+    assert done.returncode == 0, done.stderr
+    assert ledger(empty_url) == ledger(database_url)
+    assert without_chance(dump(empty_url)) == without_chance(dump(database_url))
+    assert pending_script(empty_url) == ""
+    assert migrations.migrate(empty_url) == []
+    (new_migrations / "9001_later.sql").write_text("create table ops.later ();\n")
+    assert migrations.migrate(empty_url) == ["9001_later"]
+
+
+def test_the_script_brings_an_older_database_up_to_date(
+    empty_url: str, new_migrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = tmp_path / "older"
+    older.mkdir()
+    for file in sorted(new_migrations.glob("*.sql"))[:9]:
+        (older / file.name).write_text(file.read_text())
+    monkeypatch.setattr(migrations, "SQL_DIR", older)
+    assert len(migrations.migrate(empty_url)) == 9
+    monkeypatch.setattr(migrations, "SQL_DIR", new_migrations)
+    (new_migrations / "9001_column.sql").write_text('alter table public.events add column "Odd name" text;\n')
+    (new_migrations / "9002_index.sql").write_text(
+        'create unique index "Odd" on only public.events (created_at, event_id, "Odd name");\n'
+    )
+    (new_migrations / "9003_needs_it.sql").write_text(
+        "do $$ begin assert (select indisvalid from pg_index where indexrelid = 'public.\"Odd\"'::regclass); end $$;\n"
+    )
+    script = pending_script(empty_url)
+    assert ("-- 0008_archive.sql" in script, "-- 0009_privacy.sql" in script) == (False, True)
+    done = psql(empty_url, script, STOP)
+    assert done.returncode == 0, done.stderr
+    with connect(empty_url) as owner:
+        assert count(owner, "pg_index where not indisvalid") == 0
+        months = count(owner, "pg_inherits where inhparent = 'public.events'::regclass")
+        assert count(owner, "pg_index where indisunique and indexrelid::regclass::text ~ '_Odd\"$'") == months > 1
+    assert pending_script(empty_url) == ""
+    assert migrations.migrate(empty_url) == []
+
+    # an index that a migration of before left unbuilt
+    with connect(empty_url) as owner:
+        owner.execute("create index events_title on only public.events (page_title)")
+    assert psql(empty_url, pending_script(empty_url), STOP).returncode == 0
+    assert pending_script(empty_url) == ""
+
+
+def test_a_script_that_fails_applies_nothing_after_the_failure(database_url: str, new_migrations: Path) -> None:
+    (new_migrations / "9001_wrong.sql").write_text("create table public.half ();\nselect 1 / 0;\n")
+    (new_migrations / "9002_next.sql").write_text("create table public.next ();\n")
+    done = psql(database_url, pending_script(database_url))  # goes on after an error, as many clients do
+    assert "division by zero" in done.stderr
+    assert "Apply the migration 9001_wrong first." in done.stderr
+    with connect(database_url) as owner:
+        assert count(owner, "pg_class where relname in ('half', 'next')") == 0
+    assert pending_script(database_url).count("insert into ops._yoyo_migration ") == 2

@@ -5,19 +5,22 @@ from __future__ import annotations
 import click
 
 from tilda import console
-from warehouse import backups, migrations
+from warehouse import backups, migration_script, migrations
 from warehouse.database import running_database
 from warehouse.settings import load_settings
 
 
 @click.command()
-@click.option("--sql", "only_sql", is_flag=True, help="Print what would run, and run nothing.")
+@click.option("--sql", "only_sql", is_flag=True, help="Print a script for psql that does the same; change nothing.")
 def migrate(*, only_sql: bool) -> None:
-    """Bring the database's schema up to date."""
+    """Bring the database's schema up to date.
+
+    With --sql a database administrator can do it instead: the script records each migration as this command does.
+    """
     settings = load_settings()
     with running_database(settings) as url:
         if only_sql:
-            click.echo(migrations.pending_sql(url), nl=False)
+            click.echo(migration_script.pending_script(url), nl=False)
             return
         applied = migrations.migrate(url)
         migrations.set_login_passwords(url, settings.secrets)
@@ -50,15 +53,19 @@ def backup(*, as_json: bool) -> None:
 def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
     """Put a backup in the place of the database. BACKUP is a name that `tilda backup` printed, or a folder.
 
-    It is compared row for row before it takes the place. Persons who were erased after it was taken are erased again.
+    The backup is loaded beside the present database and compared row for row; only then are the two exchanged. If that
+    fails, the present database stays in use, the copy is kept, and the same command goes on with it. Persons who were
+    erased after the backup was taken are erased again.
     """
-    from warehouse.privacy.erase import erase_returned  # noqa: PLC0415 - Arrow takes a while to load
+    from warehouse import restores  # noqa: PLC0415 - Arrow takes a while to load
+    from warehouse.privacy.erase import resume  # noqa: PLC0415
 
     settings = load_settings()
     with running_database(settings) as url:
         with console.progress("Restoring", quiet=as_json) as advance:
-            manifest = backups.restore(url, settings, name, advance, replace=replace)
-        erased_again = len(erase_returned(url, settings))
+            say = _silent if as_json else console.err.print
+            manifest = restores.restore(url, settings, name, advance, replace=replace, say=say)
+        erased_again = len(resume(url, settings))
     rows = sum(table.rows for table in manifest.tables.values())
     if as_json:
         result = {"taken_at": manifest.taken_at, "tables": len(manifest.tables), "rows": rows}
@@ -67,6 +74,9 @@ def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
         click.echo(f"Restored {rows:,} rows of {len(manifest.tables)} tables, each the same as when it was backed up.")
         if erased_again:
             click.echo(f"Persons erased again, who had been erased after the backup: {erased_again}.")
+
+
+def _silent(_text: str) -> None: ...
 
 
 COMMANDS = (migrate, backup, restore_backup)

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 
 import psycopg
 import pyarrow as pa
@@ -21,6 +22,9 @@ from warehouse.archive.months import table_name
 from warehouse.archive.moves import build_missing_indexes, note_restored
 from warehouse.archive.parquet import Progress
 from warehouse.errors import UserError
+from warehouse.queries import read_query
+
+SQL_DIR = Path(__file__).parent / "sql"
 
 Keep = Callable[[pa.RecordBatch], pa.BooleanArray]
 """Says of each row whether it stays."""
@@ -98,6 +102,9 @@ def freeze(
 def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress = _no_progress) -> None:
     """Bring a cold month back under `public.events`, all of it in one transaction, and note its file for deletion.
 
+    Visitors and sessions of the month whose rows retention has deleted get rows again: erasing a person finds live
+    events through them.
+
     Args:
         connection: The owner's, in autocommit mode.
         file: The month's file.
@@ -125,7 +132,10 @@ def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress =
         connection.execute("select ops.bound_month(%s::regclass, %s)", [f"archive.{loaded}", file.month])
         connection.execute(sql.SQL("alter table {} validate constraint events_lie_in_month").format(table))
         connection.execute(sql.SQL("analyze {}").format(table))
+        # before the locks of take_in_month, under which only the few rows that are missing are inserted
+        connection.execute(sql.SQL(read_query(SQL_DIR, "collect_missing_counters")).format(month=table))
         connection.execute("select ops.take_in_month(%s::regclass, %s)", [f"archive.{loaded}", file.month])
+        connection.execute(read_query(SQL_DIR, "insert_missing_counters"))
         note_restored(connection, file.month)
         connection.execute("delete from archive.cold_files where month = %s", [file.month])
         connection.execute("insert into archive.files_to_delete (url) values (%s)", [file.url])
@@ -184,14 +194,14 @@ def rewrite(connection: psycopg.Connection, file: ColdFile, folder: str, keep: K
     return before.rows - after.rows
 
 
-def read(file: ColdFile) -> Iterator[pa.RecordBatch]:
-    """The rows of a cold month, in batches.
+def read(file: ColdFile, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of a cold month, in batches; only these columns, if any are named.
 
     Raises:
         UserError: The file cannot be read.
     """
     with storage.reading(file.url) as stream:
-        yield from parquet.read(stream)[1]
+        yield from parquet.read(stream, columns)[1]
 
 
 def sweep(connection: psycopg.Connection) -> list[str]:

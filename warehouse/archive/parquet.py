@@ -125,10 +125,10 @@ def write(file: IO[bytes], schema: pa.Schema, batches: Iterable[pa.RecordBatch],
             progress(rest.num_rows)
 
 
-def read(file: IO[bytes]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The columns of a file and its rows, in batches. Page checksums are verified."""
+def read(file: IO[bytes], columns: list[str] | None = None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The columns of a file and its rows, in batches of all or of these columns. Page checksums are verified."""
     parquet = pq.ParquetFile(file, page_checksum_verification=True)
-    return parquet.schema_arrow, parquet.iter_batches(ROWS)
+    return parquet.schema_arrow, parquet.iter_batches(ROWS, columns=columns)
 
 
 class _CopyStream(io.RawIOBase):

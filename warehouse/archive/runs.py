@@ -138,7 +138,7 @@ def only_one(connection: psycopg.Connection) -> Generator[None]:
     try:
         yield
     finally:
-        if not connection.broken:
+        if not connection.closed:
             connection.execute("select pg_advisory_unlock(hashtextextended('tilda.archive', 0))")
 
 

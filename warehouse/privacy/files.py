@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -43,6 +44,7 @@ class ColdFiles:
 
     def count(self, connection: psycopg.Connection, person: Person) -> int:
         """How many events of the person the files hold."""
+        person = _with_sessions_of_files(connection, person)
         return sum(_count(file, person) for file in cold.list_files(connection))
 
     def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:
@@ -54,6 +56,7 @@ class ColdFiles:
         self, connection: psycopg.Connection, people: Sequence[Person]
     ) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """The events of several persons in one pass, oldest first; with each, the places of its persons in `people`."""
+        people = [_with_sessions_of_files(connection, person) for person in people]
         for file in cold.list_files(connection):
             for batch in cold.read(file):
                 theirs = [_belongs(batch, person) for person in people]
@@ -86,6 +89,7 @@ class ColdFiles:
 
     def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
         """Rewrite the files that hold the person, and delete the old ones. Returns the events that are gone."""
+        person = _with_sessions_of_files(connection, person)
 
         def keep(batch: pa.RecordBatch) -> pa.BooleanArray:
             theirs = _belongs(batch, person)
@@ -195,6 +199,37 @@ def _belongs(batch: pa.RecordBatch, person: Person) -> pa.BooleanArray:
         pattern = f"({'|'.join(texts)})[,}}]"
         theirs = pc.or_(theirs, pc.match_substring_regex(batch.column("payload").cast(pa.string()), pattern))
     return pc.fill_null(pc.and_(on_site, pc.or_(named, pc.and_(unnamed, theirs))), False)
+
+
+def _with_sessions_of_files(connection: psycopg.Connection, person: Person) -> Person:
+    """The person with the sessions that only the files name: retention deletes old rows of `public.sessions`.
+
+    As there, a session is the person's if its first event with a visitor id has one of the person's. Events of the
+    session without an id are the person's, too.
+    """
+    known = person.own_sessions | person.shared_sessions
+    unknown: set[uuid.UUID] = set()
+    for file in cold.list_files(connection):
+        for batch in cold.read(file, ["site_id", "user_id", "session_id"]):
+            users = batch.column("user_id").cast(pa.string())
+            named = pc.is_in(users, value_set=pa.array(person.values["ids"], pa.string()))
+            on_site = pc.equal(batch.column("site_id").cast(pa.string()), person.site_id)
+            theirs = batch.filter(pc.fill_null(pc.and_(on_site, named), False)).column("session_id")
+            unknown |= {one for one in theirs.to_pylist() if one is not None and str(one) not in known}
+    if not unknown:
+        return person
+    first: dict[uuid.UUID, tuple[datetime, str]] = {}
+    sessions = frozenset(map(str, unknown))
+    for file in cold.list_files(connection):
+        for batch in cold.read(file, ["site_id", "user_id", "session_id", "created_at"]):
+            on_site = pc.equal(batch.column("site_id").cast(pa.string()), person.site_id)
+            in_session = _is_one_of(batch.column("session_id"), sessions)
+            for row in batch.filter(pc.fill_null(pc.and_(on_site, in_session), False)).to_pylist():
+                if row["user_id"] is not None:
+                    seen = (row["created_at"], row["user_id"])
+                    first[row["session_id"]] = min(first.get(row["session_id"], seen), seen)
+    own = frozenset(str(session) for session, (_, user) in first.items() if user in person.values["ids"])
+    return person | Person(person.site_id, frozenset(), own_sessions=own)
 
 
 def _is_one_of(column: pa.Array, wanted: frozenset[str]) -> pa.BooleanArray:

@@ -1,0 +1,159 @@
+"""What each index costs: bytes a row, and processor time of landing an event.
+
+`python -m bench.indexes` starts an embedded Postgres of its own. Bytes are those of 300,000 events that were landed.
+For the time, 1.5 million events of the last 30 days are stored with their visitors and sessions, and 40,000 more are
+landed again and again, each time in a transaction that drops another index first and is rolled back. The cost is the
+difference between the least processor times of the server process: other work on the machine only adds to them. The
+table in `sql/README.md` is from here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import secrets
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import psutil
+import psycopg
+from psycopg import sql
+from rich.console import Console
+from rich.table import Table
+
+from bench.ingest import sample_rows
+from bench.models import store_events
+from warehouse import migrations
+from warehouse.database import connect
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.events.landing import LAND
+from warehouse.queries import read_query
+
+HERE = Path(__file__).parent
+LANDED = 300_000
+BATCHES, BATCH = 80, 500
+EVENTS_A_SESSION = 5
+TABLES = ("public.events", "public.sessions", "public.users")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.indexes", description=__doc__)
+    parser.add_argument("--events", type=int, default=1_500_000, help="events stored")
+    parser.add_argument("--rounds", type=int, default=9, help="how often each index is dropped")
+    options = parser.parse_args()
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="bench-indexes-") as folder:
+        server = EmbeddedPostgres(Path(folder) / "data", password=secrets.token_hex(8))
+        server.start(55500)
+        try:
+            for name in ("sizes", "costs"):
+                server.ensure_database(name)
+                migrations.migrate(server.url(name))
+            with connect(server.url("sizes")) as connection:
+                for batch in _batches(LANDED // BATCH):
+                    connection.execute(LAND, [batch])
+                connection.execute("vacuum analyze")
+                sizes = _bytes_a_row(connection)
+            with connect(server.url("costs")) as connection:
+                store_events(connection, options.events, console, end=datetime.now(UTC))
+                connection.execute(read_query(HERE, "indexes_counters"))
+                connection.execute("vacuum analyze")
+                costs, whole = _costs(connection, list(sizes), options.rounds)
+        finally:
+            server.remove()
+    table = Table("index", "bytes a row", "µs an event", title=f"landing an event: {whole:.1f} µs of processor time")
+    for name, size in sizes.items():
+        table.add_row(name, f"{size:.1f}", f"{costs[name]:.1f}" if name in costs else "-")
+    console.print(table)
+
+
+def _batches(number: int) -> Iterator[str]:
+    """Flushes of events of the last minute, as `land_events` takes them."""
+    encode = msgspec.json.Encoder().encode
+    for _ in range(number):
+        rows, now = sample_rows(BATCH), datetime.now(UTC)
+        for place, row in enumerate(rows):
+            row.session_id = rows[place - 1].session_id if place % EVENTS_A_SESSION else uuid4()
+            row.client_created_at = now - timedelta(seconds=random.uniform(0, 60))
+            if place % 25 == 24:
+                row.event_type = "signup"
+        for row in rows[::50]:
+            row.session_id = None
+        yield encode(rows).decode()
+
+
+def _bytes_a_row(connection: psycopg.Connection) -> dict[str, float]:
+    """Size of each index of the tables, of all its partitions, by name."""
+    return dict(
+        connection.execute(
+            """
+            with parts as (
+                select i.indexrelid as index, p.relid as part
+                from pg_index as i
+                cross join lateral (
+                    select i.indexrelid union select relid from pg_partition_tree(i.indexrelid)
+                ) as p (relid)
+                where i.indrelid = any(%s::regclass[])
+            )
+
+            select
+                parts.index::regclass::text,
+                sum(pg_relation_size(parts.part)) / sum(c.reltuples) filter (where c.reltuples > 0)
+            from parts
+            inner join pg_index as own on parts.part = own.indexrelid
+            inner join pg_class as c on own.indrelid = c.oid and c.relkind = 'r'
+            group by parts.index
+            order by min(own.indrelid::bigint), parts.index
+            """,
+            [list(TABLES)],
+        ).fetchall()
+    )
+
+
+def _costs(connection: psycopg.Connection, indexes: list[str], rounds: int) -> tuple[dict[str, float], float]:
+    """Microseconds an event that each index costs, and of landing an event with all of them.
+
+    Indexes of constraints are left out: landing needs them.
+    """
+    row = connection.execute("select pg_backend_pid()").fetchone()
+    assert row is not None
+    process: int = row[0]
+    needed = {name for (name,) in connection.execute("select conindid::regclass::text from pg_constraint")}
+    tried = [name for name in indexes if name not in needed]
+    spent: dict[str | None, list[float]] = {name: [] for name in (None, *tried)}
+    for _ in range(rounds):
+        for name, times in spent.items():
+            times.append(_land(connection, process, name))
+        connection.execute("vacuum")
+    whole = min(spent.pop(None))
+    return {str(name): whole - min(times) for name, times in spent.items()}, whole
+
+
+def _land(connection: psycopg.Connection, process: int, without: str | None) -> float:
+    """Microseconds of the server's processor time an event, landed without one index; nothing stays."""
+    batches = list(_batches(BATCHES))
+    with connection.transaction(force_rollback=True):
+        if without is not None:
+            connection.execute(sql.SQL("drop index {}").format(sql.Identifier(*without.split("."))))
+        before = _cpu_seconds(process)
+        for batch in batches:
+            connection.execute(LAND, [batch])
+        spent = _cpu_seconds(process) - before
+    return 1e6 * spent / (BATCHES * BATCH)
+
+
+def _cpu_seconds(process: int) -> float:
+    """Processor time of a process, on Linux to the nanosecond."""
+    exact = Path(f"/proc/{process}/schedstat")
+    if exact.exists():
+        return int(exact.read_text().split()[0]) / 1e9
+    return sum(psutil.Process(process).cpu_times()[:2])
+
+
+if __name__ == "__main__":
+    main()
