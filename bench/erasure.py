@@ -1,7 +1,7 @@
-"""How long it takes to forget one visitor of many, and that nothing of them is left.
+"""Measure the erasure of one visitor among many, and verify that no data of the visitor is left.
 
-`python -m bench.erasure` fills a live, an archived and a cold month of an embedded Postgres of its own, erases one of
-the visitors, and looks for the id in a dump of the whole database and in every file.
+`python -m bench.erasure` fills three months of its own embedded Postgres (live, archived and cold), erases one visitor,
+and searches for the visitor ID in a dump of the complete database and in every file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from warehouse.sites import add_site
 out = Console(highlight=False)
 PORT = 55950
 
-# A visitor's events lie far apart in the table, as in life.
+# The events of a visitor are spread over the table, as in production.
 FILL: LiteralString = """
 insert into public.events (
     created_at, received_at, event_id, session_id, site_id, user_id, event_type, source, page_url, user_agent, payload
@@ -58,9 +58,9 @@ def fill(connection: psycopg.Connection, month: date, events: int, visitors: int
 
 
 def main() -> None:
-    """Fill, erase, look for what is left, print."""
+    """Run the benchmark and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_500_000, help="Events in each of the three months.")
+    parser.add_argument("--events", type=int, default=1_500_000, help="events in each of the three months")
     parser.add_argument("--visitors", type=int, default=100_000)
     arguments = parser.parse_args()
     today = datetime.now(UTC).date().replace(day=1)
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def measure(server: EmbeddedPostgres, folder: Path, months: list[date], arguments: argparse.Namespace) -> None:
-    """The three months, the newest live, the oldest cold."""
+    """Fill the months (newest live, next archived, oldest cold), erase one visitor, and print the results."""
     settings = Settings(_env_file=None, data_dir=folder)  # pyright: ignore[reportCallIssue]
     server.ensure_database("tilda")
     url = server.url("tilda")
@@ -94,12 +94,12 @@ def measure(server: EmbeddedPostgres, folder: Path, months: list[date], argument
     done = erase(
         url, settings, "shop", visitor, say=lambda text: out.print(f"{time.monotonic() - started:8.2f} s  {text}")
     )
-    out.print(f"{done.seconds:8.2f} s  in all; left: {done.left}; removed: {done.removed}")
-    out.print(f"found by searching the whole database and every file: {search(url, settings, visitor)}")
+    out.print(f"{done.seconds:8.2f} s  total; left: {done.left}; removed: {done.removed}")
+    out.print(f"occurrences of the visitor ID in the database and all files: {search(url, settings, visitor)}")
 
 
 def search(url: str, settings: Settings, visitor: str) -> int:
-    """How often the id stands in a dump of the database, in the cold files' rows, or in any file."""
+    """Count the visitor ID in a dump of the database, in the rows of the cold files, and in the bytes of all files."""
     dump = subprocess.run([programs(18) / "pg_dump", "--data-only", f"--dbname={url}"], check=True, capture_output=True)
     found = dump.stdout.count(visitor.encode())
     with connect(url) as connection:

@@ -1,5 +1,5 @@
--- `missing`: visitors of the newest cut-off without a score of a champion. `unexpected`: scores of that cut-off without a
--- matching visitor.
+-- `missing`: visitors of the newest cut-off without a score of a champion. `unexpected`: scores of that cut-off without
+-- a matching visitor.
 with
 
 newest as (
