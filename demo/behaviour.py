@@ -33,8 +33,8 @@ Visit rate
     :math:`E \sim \mathrm{Exp}(1)`.
 
 Source of a visit
-    With probability `stay`, the source of the visitor's last visit; otherwise a source drawn from `return_mix`. The
-    source of a first visit is drawn from `arrival_mix`.
+    A visit has the same source as the visitor's last visit with probability `stay`; otherwise its source is drawn from
+    `return_mix`. The source of a first visit is drawn from `arrival_mix`.
 
 Outcome of a visit
     One of six outcomes, by a multinomial logit given the state before the visit and the *new* source ``c'``:

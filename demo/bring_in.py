@@ -62,7 +62,7 @@ def simulate_into(
     Args:
         url: Database URL with the owner's login.
         site: The site that receives the events.
-        simulation: The simulation. Its event IDs are deterministic, so a second call stores no duplicates.
+        simulation: The events to load. Their IDs are deterministic, so a second call stores no duplicates.
         ingest_url: URL of the public ingest API.
         service_key: Exempts the requests from the rate limit per IP address.
         hash_key: Passed to `import_file`.

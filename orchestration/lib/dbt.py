@@ -46,7 +46,7 @@ def load_project() -> DbtProject:
 def _parse(target: Path, database: str) -> None:
     """Write the manifest with `dbt parse`.
 
-    Dagster's own `DagsterDbtProjectPreparer` requires dbt on PATH; if `dagster dev` is started by its path, dbt is not.
+    Dagster's own `DagsterDbtProjectPreparer` is not used: it fails if dbt is not on PATH.
 
     Raises:
         RuntimeError: dbt cannot parse the project.
