@@ -1,1 +1,1 @@
-"""Repeatable benchmarks; each prints ratios taken in one run on one machine."""
+"""Repeatable benchmarks and long-running tests. Ratios compare measurements of one run on one machine."""

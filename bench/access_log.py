@@ -1,7 +1,8 @@
-"""A real log's sessions, by the models and by pandas from the log's lines, compared row for row and column by column.
+"""Compare the sessions that dbt builds from a real access log with sessions that pandas computes from the same log.
 
-`python -m bench.access_log [FILE]` imports a log in Apache's combined format into an embedded Postgres of its own and
-builds the models; without FILE, the log that the demo brings. Differing rows are printed, and make it exit with 1.
+`python -m bench.access_log [FILE]` imports a log in Apache's combined format into its own embedded Postgres, builds the
+models, and compares every row and column. The default FILE is the demo's log. If rows differ, the script prints them
+and exits with 1.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ SITE, KEY = "blog", "key"
 
 
 def main() -> int:
-    """Compare and print; the number of differing rows decides."""
+    """Compare the sessions and print the result; return the exit code: 1 if rows differ, else 0."""
     parser = argparse.ArgumentParser(prog="python -m bench.access_log", description=__doc__)
-    parser.add_argument("file", type=Path, nargs="?", default=SAMPLE_LOG, help="the log, packed with gzip or not")
-    parser.add_argument("--domain", default="semicomplete.com", help="of the site that the log is of")
-    parser.add_argument("--timezone", default="America/Los_Angeles", help="in which its days are cut")
+    parser.add_argument(
+        "file", type=Path, nargs="?", default=SAMPLE_LOG, help="the access log, optionally compressed with gzip"
+    )
+    parser.add_argument("--domain", default="semicomplete.com", help="domain of the site that wrote the log")
+    parser.add_argument("--timezone", default="America/Los_Angeles", help="time zone of the site")
     options = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory(prefix="bench-access-log-") as folder:
@@ -52,9 +55,9 @@ def main() -> int:
     views = read_page_views(options.file, SITE, [options.domain], KEY)
     expected = recompute_sessions(views, options.timezone)
     others = differing(modelled, expected)
-    console.print(f"{result.lines:,} lines, {result.imported:,} page views, {result.bots:,} of them by crawlers")
-    console.print(f"{len(modelled):,} sessions of {modelled['user_id'].nunique():,} visitors by the models")
-    console.print(f"{len(expected):,} sessions of {expected['user_id'].nunique():,} visitors by pandas")
+    console.print(f"{result.lines:,} lines, {result.imported:,} page views, of which {result.bots:,} by crawlers")
+    console.print(f"{len(modelled):,} sessions of {modelled['user_id'].nunique():,} visitors built by dbt")
+    console.print(f"{len(expected):,} sessions of {expected['user_id'].nunique():,} visitors computed by pandas")
     console.print(f"{len(modelled.columns) + 1} columns compared, {others.index.nunique():,} rows differ")
     if len(others):
         console.print(others.head(20).to_string())

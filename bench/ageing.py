@@ -1,10 +1,11 @@
-"""Ages a database: months of events at the plan's volume go to the archive and to files while events keep coming.
+"""Test of archiving under load: move months of events to the archive and to cold storage while new events arrive.
 
-`python -m bench.ageing` starts an embedded Postgres of its own (durable, all indexes, policies and triggers), fills
-months with simulated events, and runs the real `tilda archive run` again and again as time goes by, killing it with
-SIGKILL at random moments, while one connection lands 1,000 events a second through `land_events` and another counts
-every event in `archive.all_events` and in the files' records. In the end a run is left alone, a month is brought back,
-and the account is printed. Exit code 1 when an event is missing, or in two places, at any moment.
+`python -m bench.ageing` starts its own embedded Postgres (durable, with all indexes, policies and triggers) and fills
+months with simulated events. It then runs `tilda archive run` repeatedly as of later and later dates, and kills the
+process with SIGKILL at random times. Meanwhile, one connection inserts 1,000 events per second through `land_events`,
+and another repeatedly counts all events in `archive.all_events` and in the records of the cold files. At the end, the
+script measures runs that are not killed, restores a month, and prints the results as JSON. It exits with 1 if an event
+was missing or in two places at any time.
 """
 
 from __future__ import annotations
@@ -43,31 +44,36 @@ from warehouse.sites import add_site
 
 SIMULATED_MONTH = "simulated_month"
 ROWS_PER_SECOND = 20_000
-"""About what a run does: kills come while it is at a month."""
+"""Approximate rows per second of an archive run, so that kills happen while the run processes a month."""
 
 
 @dataclass
 class Account:
-    """What was found. Times are in the unit that the name says.
+    """The results.
 
     Attributes:
-        events: Stored before the ageing began.
-        landed: By the writer, meanwhile.
-        landed_per_second: Of them, in the mean.
-        kills: Runs that were killed at work.
-        runs: All of them.
-        checks: How often every event was counted while months moved.
-        wrong_checks: How many of these found another number.
-        missing: Events in no place in the end.
-        doubled: Events in two places in the end.
-        longest_wait_ms: Of the writer for one flush while runs were at work; `quiet_wait_ms` the same before them.
-        longest_lock_wait_ms: Of these, what was waiting for a lock and not for a processor, within 10 ms.
-        wait_p99_ms: 99 of 100 flushes were faster, while runs were at work.
-        table_bytes: An event in `public.events`; `index_bytes` its indexes, `archive_index_bytes` those in the archive.
-        parquet_bytes: An event in a file.
-        to_cold_per_second: Rows, in a run of one month that is left alone: written, read back, compared, dropped.
-        from_cold_per_second: Rows, loaded, compared, indexed, attached.
-        to_archive_seconds: Of a month, in a run that is left alone.
+        events: Number of events before the first run.
+        landed: Number of events that the writer inserted during the runs.
+        landed_per_second: Mean rate of these events.
+        kills: Number of runs that were killed while they worked.
+        runs: Number of all runs.
+        checks: Number of times that all events were counted during the runs.
+        wrong_checks: Number of these counts that were wrong.
+        missing: Number of events that are in no place at the end.
+        doubled: Number of events that are in two places at the end.
+        quiet_wait_ms: Longest flush of the writer before the first run.
+        longest_wait_ms: Longest flush of the writer during the runs.
+        longest_lock_wait_ms: Longest wait of the writer for a lock during the runs, to within 10 ms.
+        wait_p99_ms: 99th percentile of the flushes during the runs.
+        table_bytes: Bytes per event of a partition of `public.events`.
+        index_bytes: Bytes per event of the indexes of a partition of `public.events`.
+        archive_index_bytes: Bytes per event of the indexes of an archived partition.
+        parquet_bytes: Bytes per event of a Parquet file.
+        to_archive_seconds: Time to archive one month, without a kill.
+        to_cold_per_second: Rows per second from the archive to cold storage, without a kill: write, read back, compare
+            and drop.
+        from_cold_per_second: Rows per second from cold storage to `public.events`: load, compare, index and attach.
+        places: Number of partitions at the end, by place.
     """
 
     events: int = 0
@@ -94,7 +100,7 @@ class Account:
 
 
 class Ageing:
-    """One database that grows old."""
+    """A database whose months of events grow old."""
 
     def __init__(self, folder: Path, url: str, months: int, rows: int, seed: int) -> None:
         self._url = url
@@ -105,14 +111,14 @@ class Ageing:
         }
         self._dice = random.Random(seed)
         self._this_month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        # live events may still reach the last two months: those are never archived
+        # skip the last two months: they are never archived, because late events can still arrive for them
         self._months = [months_after(self._this_month, -2 - ago).date() for ago in range(months, 0, -1)]
         self._rows = rows
         self.account = Account(events=months * rows)
         self._output = Console(stderr=True)
 
     def fill(self) -> None:
-        """Put the simulated events of the past into their months."""
+        """Fill the past months with simulated events."""
         query = read_query(Path(__file__).parent / "sql", SIMULATED_MONTH)
         with connect(self._url) as connection:
             for month in self._months:
@@ -121,14 +127,14 @@ class Ageing:
                 connection.execute(sql.SQL(query).format(table=table), {"month": month, "rows": self._rows})
                 connection.execute(sql.SQL("analyze {}").format(table))
                 self._output.print(f"filled {month:%Y-%m}")
-            # as if each had come in its own time
+            # mark the months as not imported, as if the events had arrived when they happened
             connection.execute("update ops.months set imported_at = null")
         live = [part for part in list_partitions(self._url) if part.month in self._months]
         self.account.table_bytes = _mean(live, "bytes")
         self.account.index_bytes = _mean(live, "index_bytes")
 
     def age(self, kills: int, events_per_second: int) -> None:
-        """Let a year pass while events keep coming and the job is killed."""
+        """Run and kill the archive job as of four consecutive months while new events arrive."""
         writer = Writer(self._url, events_per_second)
         writer.start()
         time.sleep(5)
@@ -138,12 +144,12 @@ class Ageing:
         watch = LockWatch(self._url)
         watch.start()
         began = time.monotonic()
-        # within these the last month stays live: it is measured alone
+        # as of these months, the newest filled month is not due yet: `measure` needs it
         moments = [months_after(self._this_month, ahead) for ahead in range(4)]
         while self.account.kills < kills:
             moment = moments[len(moments) * self.account.kills // kills]
             killed_after = self._dice.uniform(0, max(4.0, self._rows / ROWS_PER_SECOND))
-            # with nothing left to do, a month comes back and goes once more
+            # if the run ended because no month was due, restore a month, so that the next run archives it again
             self.account.kills += self._run(moment, killed_after) or self._restore_oldest(killed_after)
         self._run(moments[-1])
         waits = writer.take()
@@ -161,10 +167,10 @@ class Ageing:
         self._judge(writer.ids)
 
     def measure(self) -> None:
-        """The speed of one month each way, nobody killed."""
+        """Measure the speed of archiving, exporting and restoring one month, without kills."""
         month = self._months[-1]
         with connect(self._url) as connection:
-            # every other month is too young to be moved now
+            # make all other months too young to be archived
             connection.execute(
                 """
                 insert into ops.months (month, imported_at)
@@ -189,14 +195,14 @@ class Ageing:
         self.account.from_cold_per_second = self._rows / (time.monotonic() - started)
 
     def _run(self, moment: datetime, killed_after: float | None = None) -> bool:
-        """One run of the job as of a moment. Whether it was killed at work."""
+        """Run the archive job as of a date; return whether it was killed."""
         self.account.runs += 1
         killed = self._tilda("archive", "run", "--as-of", f"{moment:%Y-%m-%d}", killed_after=killed_after)
         self._output.print(f"run {self.account.runs} as of {moment:%Y-%m-%d}: {'killed' if killed else 'done'}")
         return killed
 
     def _restore_oldest(self, killed_after: float) -> bool:
-        """Bring the oldest month back, as old as it was. Whether that was killed."""
+        """Restore the oldest month, with its age unchanged; return whether the command was killed."""
         if self._tilda("restore", f"{self._months[0]:%Y-%m}", killed_after=killed_after):
             return True
         with connect(self._url) as connection:
@@ -211,24 +217,24 @@ class Ageing:
         if killed_after is not None:
             self._wait_until_at_work(process)
         try:
-            _, said = process.communicate(timeout=killed_after)
+            _, stderr = process.communicate(timeout=killed_after)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             return True
         if process.returncode:
-            raise RuntimeError(f"tilda {' '.join(arguments)}: {said.decode()}")
+            raise RuntimeError(f"tilda {' '.join(arguments)}: {stderr.decode()}")
         return False
 
     def _wait_until_at_work(self, process: subprocess.Popen[bytes]) -> None:
-        """Wait for the job's connection, or its end."""
+        """Wait until the job has connected to Postgres or has exited."""
         query = "select exists (select from pg_stat_activity where application_name = 'tilda archive')"
         with connect(self._url) as connection:
             while process.poll() is None and connection.execute(query).fetchone() != (True,):
                 time.sleep(0.01)
 
     def _judge(self, landed: set[UUID]) -> None:
-        """Look for every event in every place."""
+        """Count the events that are missing or in two places."""
         found, files = Counter[str](), list[cold.ColdFile]()
         with connect(self._url) as connection:
             files = cold.list_files(connection)
@@ -262,8 +268,8 @@ def _mean(parts: list[Partition], name: str) -> float:
 
 
 def age(folder: Path, *, months: int, rows: int, kills: int, events_per_second: int, seed: int) -> Account:
-    """Age a database in `folder` and return the account."""
-    postgres = EmbeddedPostgres(folder / "postgres", password="ageing")  # noqa: S106 - lives as long as this run
+    """Run the test in `folder` and return its results."""
+    postgres = EmbeddedPostgres(folder / "postgres", password="ageing")  # noqa: S106 - this database exists only during the run
     try:
         postgres.start(55900)
         postgres.ensure_database("ageing")
@@ -280,10 +286,10 @@ def age(folder: Path, *, months: int, rows: int, kills: int, events_per_second: 
 
 
 def main() -> int:
-    """Age a database and print the account; 1 when an event was lost or doubled."""
+    """Run the test and print its results; return the exit code: 1 if an event was lost or duplicated, else 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--months", type=int, default=14)
-    parser.add_argument("--rows", type=int, default=1_500_000, help="events a month")
+    parser.add_argument("--rows", type=int, default=1_500_000, help="events per month")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--events-per-second", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""What goes on beside an ageing database: events that come, a count that must never change, and an eye on the locks."""
+"""Threads that run beside the archive job: a writer of events, a counter of events, and a monitor of lock waits."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ FLUSHES_PER_SECOND = 20
 
 
 class Writer(threading.Thread):
-    """Lands events of now at a steady rate, and remembers how long each flush took.
+    """Inserts new events at a constant rate, and records the duration of each flush.
 
     Attributes:
-        ids: Events that were landed.
-        waits: Seconds of each flush since the last `take`.
+        ids: IDs of the events that were inserted.
+        waits: Duration in seconds of each flush since the last call of `take`.
     """
 
     def __init__(self, url: str, events_per_second: int) -> None:
         super().__init__(daemon=True)
         self._url = url
         self._size = max(1, events_per_second // FLUSHES_PER_SECOND)
-        self._told_to_stop = threading.Event()
+        self._stop_requested = threading.Event()
         self.ids: set[UUID] = set()
         self.waits: list[float] = []
 
     def run(self) -> None:
-        """Land until told to stop."""
+        """Insert events until `stop` is called."""
         with connect(self._url, application="ageing writer") as connection:
             due = time.monotonic()
-            while not self._told_to_stop.is_set():
+            while not self._stop_requested.is_set():
                 session, now = uuid4(), datetime.now(UTC)
                 rows = [
                     Row(event_id=uuid4(), site_id="shop", source="api", event_type="page_view", session_id=session,
@@ -48,62 +48,67 @@ class Writer(threading.Thread):
                 time.sleep(max(0, due - time.monotonic()))
 
     def take(self) -> list[float]:
-        """The waits so far; counting begins anew."""
+        """Return the recorded durations in seconds, and clear them."""
         taken, self.waits = self.waits, []
         return taken
 
     def stop(self) -> None:
-        """Finish the flush at hand."""
-        self._told_to_stop.set()
+        """Stop after the current flush."""
+        self._stop_requested.set()
         self.join(60)
 
 
 class Auditor(threading.Thread):
-    """Counts old events everywhere in one statement, over and over: the number must never change."""
+    """Repeatedly counts the old events in all places in one statement; the number must never change.
+
+    Attributes:
+        checks: Number of counts.
+        wrong: Number of counts that differ from the expected number.
+    """
 
     def __init__(self, url: str, before: datetime, expected: int) -> None:
         super().__init__(daemon=True)
         self._url, self._before, self._expected = url, before, expected
-        self._told_to_stop = threading.Event()
+        self._stop_requested = threading.Event()
         self.checks = 0
         self.wrong = 0
 
     def run(self) -> None:
-        """Count until told to stop."""
+        """Count until `stop` is called."""
         query = """
             select
                 (select count(*) from archive.all_events where created_at < %s)
                 + (select coalesce(sum(row_count), 0) from archive.cold_files)
         """
         with connect(self._url, application="ageing auditor") as connection:
-            while not self._told_to_stop.is_set():
+            while not self._stop_requested.is_set():
                 row = connection.execute(query, [self._before]).fetchone()
                 self.checks += 1
                 self.wrong += row is None or int(row[0]) != self._expected
-                # a count holds its locks as long as it runs: leave room between two
-                self._told_to_stop.wait(1)
+                # a count holds locks while it runs: pause between two counts, so that the archive job can get its locks
+                self._stop_requested.wait(1)
 
     def stop(self) -> None:
-        """Finish the count at hand."""
-        self._told_to_stop.set()
+        """Stop after the current count."""
+        self._stop_requested.set()
         self.join(300)
 
 
 class LockWatch(threading.Thread):
-    """Looks every few milliseconds whether the writer waits for a lock, and since when.
+    """Checks every 10 ms how long the writer has been waiting for a lock.
 
     Attributes:
-        longest: Seconds.
+        longest: Longest wait so far, in seconds.
     """
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
         self._url = url
-        self._told_to_stop = threading.Event()
+        self._stop_requested = threading.Event()
         self.longest = 0.0
 
     def run(self) -> None:
-        """Look until told to stop."""
+        """Check until `stop` is called."""
         query = """
             select coalesce(extract(epoch from max(clock_timestamp() - l.waitstart)), 0)::float
             from pg_locks as l
@@ -111,11 +116,11 @@ class LockWatch(threading.Thread):
             where not l.granted
         """
         with connect(self._url, application="ageing watch") as connection:
-            while not self._told_to_stop.wait(0.01):
+            while not self._stop_requested.wait(0.01):
                 row = connection.execute(query).fetchone()
                 self.longest = max(self.longest, row[0] if row else 0)
 
     def stop(self) -> None:
-        """Finish."""
-        self._told_to_stop.set()
+        """Stop checking."""
+        self._stop_requested.set()
         self.join(60)

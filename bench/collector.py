@@ -1,10 +1,10 @@
-"""What the collector costs a page: time on the main thread of Chromium, as it is and slowed down four times.
+"""Measure the collector's main-thread time in Chromium, at normal CPU speed and with a 4x slowdown.
 
     .venv/bin/python -m bench.collector
 
-Prints the evaluation of the script and the worst call of each kind of handler, in milliseconds of the thread's own
-time (so that other work on the machine counts little), layout that a handler forces included. The page is large on
-purpose: 5,000 elements, so that asking for sizes has something to lay out.
+The script prints the time to evaluate the collector and the slowest call of each kind of handler. Times are thread time
+in milliseconds, so that other processes have little effect, and include layout that a handler forces. The page has
+5,000 elements, so that a forced layout is expensive.
 """
 
 import json
@@ -30,7 +30,7 @@ Trace = list[dict[str, Any]]
 
 
 def record(browser: Browser, slowdown: int) -> Trace:
-    """The timeline of a visit with some of everything, on a processor so many times slower."""
+    """Record the trace of a visit that triggers every kind of handler, with the CPU slowed down by `slowdown`."""
     page = browser.new_page()
     page.route(ADDRESS, lambda route: route.fulfill(body=HTML, content_type="text/html"))
     page.route(f"{API}/collector.js", lambda route: route.fulfill(path=SCRIPT, content_type="text/javascript"))
@@ -60,7 +60,7 @@ def _use(page: Page) -> None:
 
 
 def costs(trace: Trace) -> dict[str, float]:
-    """The worst thread time of each kind of work that the collector does, in milliseconds."""
+    """Return the longest thread time of each kind of work that the collector does, in milliseconds."""
     dispatches = [event for event in trace if event["name"] == "EventDispatch" and "dur" in event]
     worst: dict[str, float] = {}
     for event in trace:
@@ -78,7 +78,7 @@ def costs(trace: Trace) -> dict[str, float]:
 
 
 def _enclosing(call: dict[str, Any], dispatches: Trace) -> str:
-    """The type of the DOM event during which the call was made."""
+    """Return the DOM event type whose dispatch contains the call, or "timers and answers" if there is none."""
     for dispatch in dispatches:
         same_thread = (dispatch["pid"], dispatch["tid"]) == (call["pid"], call["tid"])
         if same_thread and dispatch["ts"] <= call["ts"] <= dispatch["ts"] + dispatch["dur"]:
@@ -87,12 +87,12 @@ def _enclosing(call: dict[str, Any], dispatches: Trace) -> str:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print the results."""
     with sync_playwright() as playwright:
         browser = launch(playwright)
         worst = [costs(record(browser, slowdown)) for slowdown in SLOWDOWNS]
         browser.close()
-    print(f"{'worst of each, ms':<18}" + "".join(f"{slowdown:>13}x" for slowdown in SLOWDOWNS))
+    print(f"{'slowest call, ms':<18}" + "".join(f"{slowdown:>13}x" for slowdown in SLOWDOWNS))
     for kind in sorted(worst[-1], key=worst[-1].__getitem__, reverse=True):
         print(f"{kind:<18}" + "".join(f"{figures.get(kind, 0.0):14.1f}" for figures in worst))
 

@@ -1,8 +1,8 @@
-"""Kills the API's workers and Postgres at random under load, and looks for what was lost or stored twice.
+"""Crash test: kill the API's workers and Postgres at random under load, and look for lost and duplicate events.
 
-`python -m bench.crash --kills 100` prints the account. Clients retry what was not acknowledged with the same events,
-as the collector does; they share sessions, mix new events with resends in another order, and send some events without
-a time. Acknowledged and missing must be 0, stored twice must be 0.
+`python -m bench.crash --kills 100` prints the results as JSON. A client retries every batch with the same events until
+the batch is acknowledged, as the collector does. Clients share sessions, mix new events with resent ones in random
+order, and send some events without a time. No acknowledged event may be missing, and no event may be stored twice.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from warehouse.embedded_postgres import EmbeddedPostgres
 CLIENTS = 6
 BATCH = 20
 LONGEST_PAUSE = 0.4
-"""Seconds of a client between two batches; half of that in the mean."""
+"""Longest pause of a client between two batches, in seconds; the mean is half of it."""
 STUCK_SECONDS = 60
 
 
 @dataclass
 class Account:
-    """What a campaign found.
+    """The results of a crash test.
 
     Attributes:
-        acknowledged: Events answered with 202.
-        missing: Of them, not in the table.
-        stored_twice: Ids with more than one row.
-        accepted: Sum of the answers' `accepted`.
-        answers: Answers by status; 0 is a connection that broke.
-        kills: Killed processes by kind.
-        unexpected: Answers that were neither 202 nor 503.
-        spooled: Sum of the answers' `spooled`.
+        acknowledged: Number of events in batches that were answered with 202.
+        missing: Number of acknowledged events that are not in the table.
+        stored_twice: Number of event IDs with more than one row.
+        accepted: Sum of `accepted` over all responses.
+        answers: Number of responses by status; 0 means that the connection failed.
+        kills: Number of kills by kind of process.
+        unexpected: Number of responses with a status other than 202 and 503.
+        spooled: Sum of `spooled` over all responses.
     """
 
     acknowledged: int = 0
@@ -65,7 +65,7 @@ class Account:
 
 
 class Clients:
-    """Threads that send until told to stop, and remember what was acknowledged."""
+    """Client threads that send batches until `stop` is called, and record the acknowledged event IDs."""
 
     def __init__(self, url: str, account: Account) -> None:
         self._url = url
@@ -77,16 +77,16 @@ class Clients:
         self._threads = [threading.Thread(target=self._run, args=(seed,), daemon=True) for seed in range(CLIENTS)]
 
     def start(self) -> None:
-        """Start sending."""
+        """Start the threads."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Let every client finish its batch: it retries until it is acknowledged."""
+        """Stop each client after its current batch is acknowledged."""
         self._stop.set()
         for thread in self._threads:
             thread.join(120)
-            assert not thread.is_alive(), "a client hangs"
+            assert not thread.is_alive(), "a client did not stop within 120 s"
 
     def _run(self, seed: int) -> None:
         dice = random.Random(seed)
@@ -101,7 +101,7 @@ class Clients:
                 earlier = (earlier + batch)[-200:]
 
     def _event(self, dice: random.Random) -> dict[str, object]:
-        """Most with a time; some without, some with a clock years wrong, some of last month."""
+        """Return a random event: most have the current time, some are 20 days or 11 years old, some have no time."""
         event = page_view(session_id=dice.choice(self._sessions), user_id=f"v-{dice.randrange(30)}")
         ago = dice.choice([timedelta(0)] * 6 + [timedelta(days=20), timedelta(days=4000), None])
         if ago is not None:
@@ -120,9 +120,9 @@ class Clients:
             with self._lock:
                 self._account.answers[status] += 1
                 if answer is not None and status == 202:
-                    said = answer.json()
-                    self._account.accepted += said.get("accepted", 0)
-                    self._account.spooled += said.get("spooled", 0)
+                    result = answer.json()
+                    self._account.accepted += result.get("accepted", 0)
+                    self._account.spooled += result.get("spooled", 0)
                     self.acknowledged |= {UUID(str(event["event_id"])) for event in batch}
                     return
                 self._account.unexpected += status not in {0, 503}
@@ -131,7 +131,7 @@ class Clients:
 
 
 class Reaper:
-    """Kills at random and starts again what stays dead."""
+    """Kills random processes, and restarts those that nothing else restarts."""
 
     def __init__(self, server: IngestServer, postgres: EmbeddedPostgres, account: Account, seed: int) -> None:
         self._server = server
@@ -141,7 +141,7 @@ class Reaper:
         self._dice = random.Random(seed)
 
     def kill_once(self) -> None:
-        """One kill: a worker, the whole API, a backend of Postgres, or all of Postgres."""
+        """Kill a worker, the complete API, a Postgres backend, or all processes of Postgres."""
         kind = self._dice.choice(["worker", "worker", "api", "backend", "postgres"])
         {"worker": self._worker, "api": self._api, "backend": self._backend, "postgres": self._all_of_postgres}[kind]()
         self._account.kills[kind] += 1
@@ -150,7 +150,7 @@ class Reaper:
         assert self._server.process is not None
         workers: list[psutil.Process] = []
         for child in psutil.Process(self._server.process.pid).children():
-            with contextlib.suppress(psutil.NoSuchProcess):  # and zombies
+            with contextlib.suppress(psutil.NoSuchProcess):  # the worker has just exited, or is a zombie
                 if "resource_tracker" not in " ".join(child.cmdline()):
                     workers.append(child)
         if not workers:
@@ -164,10 +164,10 @@ class Reaper:
         self._server.start()
 
     def _backend(self) -> None:
-        """A backend that dies makes Postgres end all others and recover."""
+        """Kill a backend; Postgres then terminates all other backends and recovers."""
         try:
             rows = self._server.rows("select pid from pg_stat_activity where usename = 'tilda_ingest'")
-        except Exception:  # noqa: BLE001 - it is down already
+        except Exception:  # noqa: BLE001 - Postgres is already down
             return
         if rows:
             with contextlib.suppress(ProcessLookupError):
@@ -175,17 +175,25 @@ class Reaper:
 
     def _all_of_postgres(self) -> None:
         pid = int((self._postgres.data / "postmaster.pid").read_text().splitlines()[0])
-        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        for process in family:
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        psutil.wait_procs(family, 10)
+        psutil.wait_procs(processes, 10)
         time.sleep(self._dice.uniform(0, 2))
         self._postgres.start(self._port, exact_port=True)
 
 
 def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause: float = 1.5) -> Account:
-    """Run a campaign in `folder` and return its account. `pause`: mean seconds between kills."""
+    """Run a crash test and return its results.
+
+    Args:
+        folder: An empty folder for the data.
+        kills: Number of kills.
+        workers: Number of API workers.
+        seed: Seed for the order and times of kills.
+        pause: Mean time between kills, in seconds.
+    """
     account = Account()
     with prepared(folder, 55800, UNBOUNDED | {"INGEST_WORKERS": str(workers)}) as (server, postgres):
         server.start()
@@ -203,7 +211,11 @@ def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause
 
 
 def _wait_until_drained(server: IngestServer) -> None:
-    """Wait as long as the spool gets shorter; a minute without that is a failure."""
+    """Wait until the spool is empty.
+
+    Raises:
+        AssertionError: The spool did not get shorter for `STUCK_SECONDS`.
+    """
     least, deadline = float("inf"), time.monotonic() + STUCK_SECONDS
     state: Any = None
     while time.monotonic() < deadline:
@@ -230,7 +242,7 @@ def _judge(server: IngestServer, acknowledged: set[UUID], account: Account) -> N
 
 
 def outage(folder: Path, minutes: float) -> Account:
-    """Load through an outage of Postgres of so many minutes."""
+    """Stop Postgres for `minutes` under load, and return the results."""
     account = Account()
     with prepared(folder, 55850, UNBOUNDED) as (server, postgres):
         port = postgres.running_port()
@@ -250,19 +262,19 @@ def outage(folder: Path, minutes: float) -> Account:
 
 
 def main() -> int:
-    """Run a campaign and print its account; 1 when something was lost or doubled."""
+    """Run a crash test and print its results; return the exit code: 1 if an event was lost or duplicated, else 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--outage-minutes", type=float, help="instead: an outage of Postgres")
+    parser.add_argument("--outage-minutes", type=float, help="stop Postgres for this long instead of killing processes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tilda-crash-", ignore_cleanup_errors=True) as place:
         if options.outage_minutes is not None:
             account = outage(Path(place), options.outage_minutes)
         else:
             account = campaign(Path(place), options.kills, workers=options.workers, seed=options.seed)
-    # vars, not asdict: that one makes nonsense of a Counter (Python 3.11)
+    # vars, not asdict: asdict cannot copy a Counter correctly in Python 3.11
     print(json.dumps(vars(account), indent=1))
     return 1 if account.missing or account.stored_twice or account.unexpected else 0
 

@@ -36,7 +36,7 @@ out = Console(highlight=False)
 PORT = 55950
 ADDRESS = "visitor@example.com"
 
-# A visitor's events lie far apart in the table, as in life.
+# The events of a visitor are spread over the table, as in production.
 FILL: LiteralString = """
 insert into public.events (
     created_at, received_at, event_id, session_id, site_id, user_id, event_type, source, page_url, user_agent, payload
@@ -64,9 +64,9 @@ def fill(connection: psycopg.Connection, month: date, events: int, visitors: int
 
 
 def main() -> None:
-    """Fill, erase, look for what is left, print."""
+    """Run the benchmark and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=1_500_000, help="Events in each of the three months.")
+    parser.add_argument("--events", type=int, default=1_500_000, help="events in each of the three months")
     parser.add_argument("--visitors", type=int, default=100_000)
     arguments = parser.parse_args()
     today = datetime.now(UTC).date().replace(day=1)
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def measure(server: EmbeddedPostgres, folder: Path, months: list[date], arguments: argparse.Namespace) -> None:
-    """The three months, the newest live, the oldest cold."""
+    """Fill the months (newest live, next archived, oldest cold), erase one visitor, and print the results."""
     settings = Settings(_env_file=None, data_dir=folder)  # pyright: ignore[reportCallIssue]
     server.ensure_database("tilda")
     url = server.url("tilda")

@@ -1,5 +1,5 @@
--- Load for wrk: batches of events that no other request carries. Arguments: batch size, milliseconds to wait before
--- each request (0 = as fast as answers come), a number of this run, the content type.
+-- wrk script that sends batches of events, each with a unique ID. Arguments: batch size; mean pause before each request
+-- in milliseconds, 0 for no pause; number of this run, which is part of the IDs and the random seed; content type.
 local threads = 0
 function setup(thread)
   threads = threads + 1
@@ -50,7 +50,7 @@ function request()
     sent = sent + 1
     local id = uuid()
     local created_at = string.format("%s.%03dZ", second, math.random(0, 999))
-    if sent % 4 == 0 or not view then view = uuid() end -- the four events of a page view
+    if sent % 4 == 0 or not view then view = uuid() end -- a page view has four events
     local kind = string.format(types[sent % 4 + 1], view)
     parts[i] = string.format(event, id, created_at, session, visitor, sent % 97, kind)
   end

@@ -1,12 +1,12 @@
-"""How fast events are taken: HTTP against the database alone, in one run on one machine.
+"""Measure ingest throughput: the HTTP API compared with the database alone, in one run on one machine.
 
-`python -m bench.ingest` starts an embedded Postgres of its own (durable, with all indexes, policies and triggers) and:
+`python -m bench.ingest` starts its own embedded Postgres (durable, with all indexes, policies, triggers) and measures:
 
-1. calls `land_events` directly in batches of 500 on one connection,
-2. loads the real ingest API with every defence on, in batches of 10 and of 1, at saturation and at half of it,
-3. loads a plain endpoint that inserts once a request.
+1. `land_events` called directly, in batches of 500 on one connection,
+2. the ingest API with rate limits and validation active, in batches of 10 and of 1, at saturation and at half load,
+3. a minimal endpoint that runs one INSERT per request.
 
-Events are counted in the table, not in answers. Load comes from wrk.
+Events are counted in the table, not in responses. wrk generates the load.
 """
 
 from __future__ import annotations
@@ -46,20 +46,22 @@ AGENT = (
 SCRIPT = Path(__file__).with_name("events.lua")
 DIRECT_BATCH = 500
 CONNECTIONS = 64
-# Every limiter counts, none refuses: one machine stands for all visitors here.
+# Rate limits are so high that no request is rejected, but their cost is measured: all load comes from one IP address.
 OPEN_LIMITS = {"RATE_LIMIT_PER_IP": "2000000000/5 minutes", "RATE_LIMIT_PER_SITE": "2000000000/5 minutes"}
 
 
 @dataclass
 class Load:
-    """What one load gave.
+    """The result of one load test.
 
     Attributes:
-        events_per_second: Counted in the table.
-        p50: Milliseconds to an answer, as `p99`.
-        errors: Answers other than 2xx, and none.
-        memory_mb: Most that the API and its workers held.
-        api_cpu: Microseconds of processor time an event; `postgres_cpu` the same of the server, all its processes.
+        events_per_second: Events stored in the table per second.
+        p50: Median response time in milliseconds.
+        p99: 99th percentile of the response time in milliseconds.
+        errors: Number of responses other than 2xx, and of requests without a response.
+        memory_mb: Peak resident memory of the API and its workers, in MiB.
+        api_cpu: CPU time of the API and its workers per event, in microseconds.
+        postgres_cpu: CPU time of all Postgres processes per event, in microseconds.
     """
 
     events_per_second: float
@@ -72,19 +74,19 @@ class Load:
 
 
 def wrk_program() -> str:
-    """The load generator.
+    """Return the path of wrk, the load generator.
 
     Raises:
-        UserError: It is not installed.
+        UserError: wrk is not installed.
     """
     found = shutil.which("wrk")
     if found is None:
-        raise UserError("The benchmark needs wrk.", "Install it: apt-get install wrk (or brew install wrk).")
+        raise UserError("The benchmark requires wrk.", "Install it: apt-get install wrk (or brew install wrk).")
     return found
 
 
 def sample_events(count: int) -> bytes:
-    """A batch like those of `events.lua`."""
+    """Return the request body of a batch with `count` events like those of `events.lua`."""
     session, visitor, view = str(uuid4()), f"v-{random.randrange(200_000)}", str(uuid4())
     now = datetime.now(UTC).isoformat()
     kinds: list[tuple[str, dict[str, object]]] = [
@@ -118,7 +120,7 @@ def sample_events(count: int) -> bytes:
 
 
 def sample_rows(count: int) -> list[Row]:
-    """The rows that the API would make of them."""
+    """Return the rows that the API would make from `sample_events(count)`."""
     now = datetime.now(UTC)
     return [
         make_row(
@@ -135,9 +137,10 @@ def sample_rows(count: int) -> list[Row]:
 
 
 def direct(server: IngestServer, seconds: float) -> tuple[float, float]:
-    """`land_events` alone: prepared batches, one connection, the API's own login.
+    """Measure `land_events` alone: batches of rows in memory, one connection, the login of the API.
 
-    Returns events a second, and microseconds of Postgres's processor time an event.
+    Returns:
+        Events per second, and CPU time of Postgres per event in microseconds.
     """
     encode = msgspec.json.Encoder().encode
     url = replace_in_url(server.database_url, user=INGEST_LOGIN, password=server.secrets.ingest_password)
@@ -156,7 +159,15 @@ def direct(server: IngestServer, seconds: float) -> tuple[float, float]:
 def load(
     server: IngestServer, batch: int, seconds: float, rate: float | None = None, content_type: str = "text/plain"
 ) -> Load:
-    """Load the API with batches. `rate`: requests a second, each connection pausing between its requests."""
+    """Run a load test of the API.
+
+    Args:
+        server: The API.
+        batch: Events per request.
+        seconds: Duration of the test.
+        rate: Target rate in requests per second: connections pause between requests. None: as fast as possible.
+        content_type: Content type of the requests.
+    """
     pause = 0 if rate is None else round(1000 * CONNECTIONS / rate)
     before = server.count()
     memory = [_memory(server)]
@@ -198,7 +209,7 @@ def _api(server: IngestServer) -> psutil.Process:
 
 
 def _postgres(server: IngestServer) -> psutil.Process:
-    """The server that the benchmark started: its backend's parent, seen from here although another user runs it."""
+    """Return the Postgres server process, found as the parent of a backend; another user may run it."""
     with connect(server.database_url) as connection:
         found = connection.execute("select pg_backend_pid()").fetchone()
         assert found is not None
@@ -208,7 +219,7 @@ def _postgres(server: IngestServer) -> psutil.Process:
 
 
 def _cpu(parent: psutil.Process) -> float:
-    """Processor seconds of a process and its children, those that ended included."""
+    """Return the CPU seconds of a process and its children, including children that have ended."""
     total = 0.0
     for process in [parent, *parent.children(recursive=True)]:
         try:
@@ -222,7 +233,7 @@ def _cpu(parent: psutil.Process) -> float:
 
 
 def _memory(server: IngestServer) -> float:
-    """Resident megabytes of the API and its workers."""
+    """Return the resident memory of the API and its workers, in MiB."""
     total = 0
     parent = _api(server)
     for process in [parent, *parent.children(recursive=True)]:
@@ -234,7 +245,7 @@ def _memory(server: IngestServer) -> float:
 
 
 def plain(server: IngestServer, seconds: float) -> Load:
-    """The same load on the plain endpoint."""
+    """Run the load test with batches of 10 against the minimal endpoint."""
     port = free_port(9400)
     url = replace_in_url(server.database_url, user=INGEST_LOGIN, password=server.secrets.ingest_password)
     command = [sys.executable, "-m", "uvicorn", "bench.plain_endpoint:app", "--port", str(port), "--no-access-log"]
@@ -251,7 +262,7 @@ def plain(server: IngestServer, seconds: float) -> Load:
 
 
 def bytes_per_event(server: IngestServer) -> float:
-    """Table and all indexes, in bytes an event."""
+    """Return the size of the table and all indexes, in bytes per event."""
     [(size,)] = server.rows(
         "select sum(pg_total_relation_size(inhrelid)) from pg_inherits where inhparent = 'public.events'::regclass"
     )
@@ -259,11 +270,16 @@ def bytes_per_event(server: IngestServer) -> float:
 
 
 def main() -> int:
-    """Run everything and print the figures."""
+    """Run all measurements and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seconds", type=float, default=15, help="length of each measurement")
-    parser.add_argument("--soak-minutes", type=float, default=0, help="then load for so long and watch the memory")
-    parser.add_argument("--workers", type=int, default=1, help="processes of the API")
+    parser.add_argument("--seconds", type=float, default=15, help="duration of each measurement")
+    parser.add_argument(
+        "--soak-minutes",
+        type=float,
+        default=0,
+        help="duration of an additional load test that compares memory at its start and end",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="number of API worker processes")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args()
     try:
@@ -283,16 +299,16 @@ def main() -> int:
 
 
 def measure(server: IngestServer, seconds: float, soak_minutes: float) -> dict[str, float]:
-    """All figures by name."""
+    """Run all measurements and return the figures by name."""
     server.start()
     try:
-        load(server, 10, 3)  # warm
+        load(server, 10, 3)  # warm up
         before, cpu = direct(server, seconds)
         full = load(server, 10, seconds)
         half = load(server, 10, seconds, rate=full.events_per_second / 10 / 2)
         single = load(server, 1, seconds)
         after, _ = direct(server, seconds)
-        # The table grows in between: the baseline is the mean of before and after.
+        # The table grows during the load tests, so the baseline is the mean of before and after.
         figures = {
             "direct": (before + after) / 2,
             "direct_postgres_cpu": cpu,
@@ -313,10 +329,20 @@ def measure(server: IngestServer, seconds: float, soak_minutes: float) -> dict[s
 
 
 def show(figures: dict[str, float]) -> None:
-    """Print the figures for a person."""
+    """Print the figures as a table."""
     table = Table(title=f"Ingest, {os.cpu_count()} cores, load generator and Postgres on the same machine")
-    for heading in ("what", "events/s", "of (1)", "p50 ms", "p99 ms", "errors", "API MB", "API µs", "Postgres µs"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
+    for heading in (
+        "measurement",
+        "events/s",
+        "of (1)",
+        "p50 ms",
+        "p99 ms",
+        "errors",
+        "API MB",
+        "API µs",
+        "Postgres µs",
+    ):
+        table.add_column(heading, justify="left" if heading == "measurement" else "right")
     base = figures["direct"]
     table.add_row(
         "(1) land_events, batches of 500, one connection",
@@ -331,9 +357,9 @@ def show(figures: dict[str, float]) -> None:
     )
     for label, name in (
         ("(2) HTTP, batches of 10, saturated", "tens"),
-        ("(2) HTTP, batches of 10, half of that", "tens_half"),
+        ("(2) HTTP, batches of 10, half load", "tens_half"),
         ("(2) HTTP, batches of 1, saturated", "ones"),
-        ("(3) plain endpoint, batches of 10", "plain"),
+        ("(3) minimal endpoint, batches of 10", "plain"),
     ):
         speed = figures[f"{name}_events_per_second"]
         fields = ("p50", "p99", "errors", "memory_mb", "api_cpu", "postgres_cpu")
@@ -341,8 +367,8 @@ def show(figures: dict[str, float]) -> None:
         table.add_row(label, f"{speed:,.0f}", f"{speed / base:.2f}", *(f"{value:,.1f}" for value in rest))
     console = Console()
     console.print(table)
-    console.print("µs: processor time an event; all of Postgres's processes")
-    console.print(f"{figures['bytes_per_event']:,.0f} bytes an event, table and all indexes")
+    console.print("µs: CPU time per event; for Postgres, the sum of all its processes")
+    console.print(f"{figures['bytes_per_event']:,.0f} bytes per event, table and all indexes")
     if "soak_memory_first_mb" in figures:
         first, last = figures["soak_memory_first_mb"], figures["soak_memory_last_mb"]
         console.print(f"memory under load: {first:,.0f} MB in the first minute, {last:,.0f} MB in the last")

@@ -1,13 +1,13 @@
-"""What the model reaches and what it costs: `python -m bench.ml CAMPAIGN …`, or all of them.
+"""Measure the quality and the cost of the propensity model: `python -m bench.ml [CAMPAIGN …]`. Default: all campaigns.
 
-* **speed**: training on and scoring a million rows: seconds, rows a second, peak memory, the database's share.
-* **truth**: simulated shops with known true probabilities: the share of the attainable gain in log-loss, the
-  calibration, the deciles, the lift, beside the best possible.
-* **null**: shops where nothing can be predicted: how often a model is promoted all the same.
-* **small**: a site with 200 visitors a day, 2 % of whom convert, at several ages: what it is told.
-* **drift**: twelve weeks of a shop whose visitors change half-way, lived through week by week.
+* **speed**: train on and score a million rows: seconds, rows per second, peak memory, share of time in the database.
+* **truth**: simulated shops with known true probabilities: log-loss, calibration, deciles and lift of the model,
+  compared with the best possible prediction.
+* **null**: shops where nothing can be predicted: how often a model is promoted nevertheless.
+* **small**: a site with 200 visitors per day, 2 % of whom convert: the decision and its reason at several ages.
+* **drift**: twelve weeks of a shop whose visitors change their behaviour after six weeks, one daily run per week.
 
-Progress goes to standard error, the result as JSON to standard output or `--output`.
+Progress is written to standard error, the result as JSON to standard output or to the file of `--output`.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from bench.ml_world import Say
 
 
 def main() -> int:
-    """Run the campaigns that were named."""
+    """Run the selected campaigns; return the exit code 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "campaigns", nargs="*", metavar="CAMPAIGN", help="speed, truth, null, small, drift; default: all"
     )
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of speed")
-    parser.add_argument("--visitors", type=int, default=110_000, help="visitors of each simulated shop of truth")
-    parser.add_argument("--days", type=int, default=120, help="simulated days of truth and null")
-    parser.add_argument("--seeds", type=int, default=3, help="shops of truth")
-    parser.add_argument("--null-seeds", type=int, default=20, help="shops of null")
-    parser.add_argument("--null-visitors", type=int, default=3_000, help="visitors of each shop of null")
-    parser.add_argument("--drift-visitors", type=int, default=20_000, help="visitors of the shop of drift")
-    parser.add_argument("--output", type=Path, help="file for the JSON")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows in speed")
+    parser.add_argument("--visitors", type=int, default=110_000, help="visitors of each shop in truth")
+    parser.add_argument("--days", type=int, default=120, help="simulated days in truth and null")
+    parser.add_argument("--seeds", type=int, default=3, help="number of shops in truth")
+    parser.add_argument("--null-seeds", type=int, default=20, help="number of shops in null")
+    parser.add_argument("--null-visitors", type=int, default=3_000, help="visitors of each shop in null")
+    parser.add_argument("--drift-visitors", type=int, default=20_000, help="visitors of the shop in drift")
+    parser.add_argument("--output", type=Path, help="file for the JSON result")
     wanted = parser.parse_args()
-    say = _teller()
+    say = _progress_printer()
     campaigns: dict[str, Callable[[], dict[str, Any]]] = {
         "speed": lambda: ml_speed.run(wanted.rows, say),
         "truth": lambda: ml_truth.run(range(1, wanted.seeds + 1), wanted.visitors, wanted.days, say),
@@ -49,20 +49,20 @@ def main() -> int:
     }
     unknown = set(wanted.campaigns) - set(campaigns)
     if unknown:
-        parser.error(f"no such campaign: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown campaign: {', '.join(sorted(unknown))}")
     results: dict[str, Any] = {}
     for name in wanted.campaigns or campaigns:
         say(f"== {name}")
         results[name] = campaigns[name]()
         text = json.dumps(results, indent=1)
         if wanted.output:
-            wanted.output.write_text(text)  # after each: what is done is not lost with what is not
+            wanted.output.write_text(text)  # after each campaign, so that a later failure loses no result
     if not wanted.output:
         sys.stdout.write(f"{json.dumps(results, indent=1)}\n")
     return 0
 
 
-def _teller() -> Say:
+def _progress_printer() -> Say:
     started = time.monotonic()
 
     def say(text: str) -> None:

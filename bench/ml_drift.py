@@ -1,4 +1,4 @@
-"""Twelve weeks of a shop whose visitors change half-way: is it noticed, and does retraining mend it?"""
+"""Drift: a shop whose visitors change after six of twelve weeks. Is the drift detected, and does retraining fix it?"""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from warehouse.database import connect
 
 BEFORE_WEEKS, WEEKS = 14, 12
 FIRST = pd.Timestamp("2026-08-03T00:30:00", tz="UTC")
-"""A Monday, half past three in the morning at the shop: when the daily run comes."""
+"""A Monday at 3:30 in the time zone of the shop: the time of the daily run."""
 
 
 def run(visitors: int, say: Say) -> dict[str, Any]:
-    """Live through the weeks as the daily run does, once a week, and compare each scoring with what came of it."""
+    """Simulate the daily run once per week, and compare each scoring with the observed outcomes."""
     change = FIRST + pd.Timedelta(weeks=WEEKS // 2)
     end = FIRST + pd.Timedelta(weeks=WEEKS + 2)
     days = 7 * (BEFORE_WEEKS + WEEKS + 2)
@@ -32,33 +32,33 @@ def run(visitors: int, say: Say) -> dict[str, Any]:
     def week_of(event: Event) -> int:
         return bisect.bisect_right(known_until, event["received_at"])
 
-    told: list[dict[str, Any]] = []
+    weeks: list[dict[str, Any]] = []
     with world(say) as place:
         for week, arrived in itertools.groupby(shop.events(), key=week_of):
             if week >= len(moments):
                 break
             place.bring_in("shop", arrived)
             seconds = place.build(fresh=week == 0)
-            told.append({"week": week, "build_seconds": round(seconds), **_live(place)})
-            say(", ".join(f"{name} {value}" for name, value in told[-1].items() if name != "reason"))
+            weeks.append({"week": week, "build_seconds": round(seconds), **_daily_run(place)})
+            say(", ".join(f"{name} {value}" for name, value in weeks[-1].items() if name != "reason"))
         realised = {one.as_of: one for one in _realised(place)}
-    for one in told:
+    for one in weeks:
         found = realised.get(one["as_of"])
         one |= {"as_of": one["as_of"].isoformat()}
         if found is not None:
             one |= {"converted": found.converted, "low": found.low, "high": found.high, "kept": found.kept}
-    noticed = [one["week"] for one in told if one["drifted"] and one["week"] > WEEKS // 2]
+    noticed = [one["week"] for one in weeks if one["drifted"] and one["week"] > WEEKS // 2]
     return {
         "visitors": visitors,
         "changed_in_week": WEEKS // 2,
         "noticed_in_week": min(noticed, default=None),
-        "false_alarms": sum(bool(one["drifted"]) for one in told if one["week"] <= WEEKS // 2),
-        "weeks": told,
+        "false_alarms": sum(bool(one["drifted"]) for one in weeks if one["week"] <= WEEKS // 2),
+        "weeks": weeks,
     }
 
 
-def _live(place: World) -> dict[str, Any]:
-    """What the daily run does with the features of now."""
+def _daily_run(place: World) -> dict[str, Any]:
+    """Train and score with the current features, as the daily run does."""
     with connect(place.url) as connection:
         trained = steps.train(connection, "shop", TARGET, min_positives=300, pages=place.folder / "reports")
         scored = steps.score(connection, "shop", TARGET)

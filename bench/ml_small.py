@@ -1,4 +1,4 @@
-"""A small site at several ages: the message until there are grounds, the regression from then on."""
+"""A small site at several ages: first too few examples for a model, later a regression."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ QUIET = replace(
     rho=tuple(0.7 * rate for rate in USUAL.rho),
     b=(*USUAL.b[:4], USUAL.b[4] - 1.4, USUAL.b[5] - 1.4),
 )
-"""With so many new visitors a day about 200 come, counting those who return, and 2 % of them convert."""
+"""Parameters under which `NEW_A_DAY` new visitors per day result in about 200 visitors per day, with returning ones.
+
+About 2 % of the visitors of a day convert."""
 
 
 def run(say: Say) -> dict[str, Any]:
-    """What the daily run tells such a site after so many weeks; the sites share a warehouse."""
+    """Run the daily run for one site per age in `AGES` (weeks), all in one warehouse, and return the decisions."""
     shops = {
         f"weeks-{weeks}": Simulation(
             NEW_A_DAY * 7 * weeks, 7 * weeks, weeks, timezone=ZONE, domain=DOMAIN, end=moment(END), usual=QUIET
@@ -38,10 +40,10 @@ def run(say: Say) -> dict[str, Any]:
         for site_id, shop in shops.items():
             say(f"{site_id}: {place.bring_in(site_id, shop.events()):,} events")
         say(f"features built in {place.build(fresh=True):.0f} s")
-        return {"sites": [_told(place, site_id, shop, say) for site_id, shop in shops.items()]}
+        return {"sites": [_daily_run(place, site_id, shop, say) for site_id, shop in shops.items()]}
 
 
-def _told(place: World, site_id: str, shop: Simulation, say: Say) -> dict[str, Any]:
+def _daily_run(place: World, site_id: str, shop: Simulation, say: Say) -> dict[str, Any]:
     with connect(place.url) as connection:
         traffic = connection.execute(
             "select avg(visitors), sum(converted_visitors)::float / sum(visitors) from"
@@ -79,7 +81,7 @@ def _told(place: World, site_id: str, shop: Simulation, say: Say) -> dict[str, A
 
 
 def _slope(truth: np.ndarray, p: np.ndarray) -> float:
-    """The calibration slope that outcomes of these true probabilities have in the mean."""
+    """Return the expected calibration slope of predictions `p`, from outcomes drawn from the true probabilities."""
     copies = 200
     y = np.random.default_rng(0).random((copies, len(p))) < truth
     return evaluation.calibration(y.ravel(), np.tile(p, copies))[0]

@@ -1,6 +1,6 @@
-"""What a million rows cost: training on them, scoring as many visitors, and the database's share of both.
+"""Measure training on a million rows and scoring a million visitors, and the share of time spent in the database.
 
-`python -m bench.ml_speed URL` measures on a warehouse that is filled; `run` fills one and calls it.
+`python -m bench.ml_speed URL` measures on an existing warehouse; `run` creates and fills a warehouse, then calls it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TODAY = pd.Timestamp("2026-11-05", tz="UTC")
 
 
 def run(rows: int, say: Say) -> dict[str, Any]:
-    """Fill a warehouse with `rows` examples and as many visitors to score, and measure in a process of its own."""
+    """Fill a warehouse with `rows` examples and `rows` visitors to score, and measure in a separate process."""
     with world(say) as place:
         _fill(place, rows)
         say(f"{rows:,} examples and {rows:,} visitors stored")
@@ -45,14 +45,14 @@ def run(rows: int, say: Say) -> dict[str, Any]:
         one = found[work]
         say(
             f"{work}: {one['seconds']:.0f} s, {one['rows'] / one['seconds']:,.0f} rows/s, "
-            f"{one['database_share']:.0%} of it in the database"
+            f"{one['database_share']:.0%} of the time in the database"
         )
-    say(f"most memory: {found['peak_memory_mb']:,.0f} MB")
+    say(f"peak memory: {found['peak_memory_mb']:,.0f} MB")
     return found
 
 
 def _fill(place: World, rows: int) -> None:
-    """Twelve weeks of examples, and today's visitors, whose outcome is not known."""
+    """Store twelve weeks of examples, and today's visitors, whose outcome is unknown."""
     kinds = {"site_id": "text", "user_id": "text", "as_of": "timestamptz"}
     kinds |= dict.fromkeys(NUMERIC_NAMES, "double precision") | dict.fromkeys(CATEGORICAL_NAMES, "text")
     kinds[TARGET.label] = "boolean"
@@ -77,7 +77,7 @@ def _fill(place: World, rows: int) -> None:
 
 
 def measure(url: str) -> dict[str, Any]:
-    """Train and score as the daily run does, timing what is the database's."""
+    """Train and score as the daily run does, and measure the total time and the time in the database."""
     clock = _Clock()
     with connect(url) as connection:
         frame = clock.of_database(lambda: propensity.training_frame(connection, "shop", TARGET.label, TARGET.weeks))
@@ -98,7 +98,7 @@ def measure(url: str) -> dict[str, Any]:
 
 
 class _Clock:
-    """Seconds since the last lap, and how many of them were the database's."""
+    """Measures the time since the last lap, and the part of it that was spent in the database."""
 
     def __init__(self) -> None:
         self._started, self._database = time.monotonic(), 0.0

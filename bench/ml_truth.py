@@ -1,4 +1,4 @@
-"""The model beside the truth of simulated shops, and shops without anything to learn."""
+"""Compare models with the true probabilities of simulated shops, and test shops where nothing can be predicted."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SIZES = (100_000, 400_000)
 
 
 def run(seeds: Iterable[int], visitors: int, days: int, say: Say) -> dict[str, Any]:
-    """Judge models on each seed's newest cut-off, which none has seen, against the true probabilities."""
+    """Evaluate models on the newest cut-off of each seed, which is held out, against the true probabilities."""
     shops = [_shop(seed, visitors, days, say) for seed in seeds]
     return {"visitors": visitors, "days": days, "shops": shops}
 
 
 def run_null(seeds: Iterable[int], visitors: int, days: int, say: Say) -> dict[str, Any]:
-    """Count the shops without signal in which a model would be promoted. They share a warehouse, as sites do."""
+    """Count the shops without signal for which a model would be promoted. All shops share one warehouse."""
     sites = {seed: f"shop-{seed}" for seed in seeds}
     shops: list[dict[str, Any]] = []
     with world(say) as place:
@@ -42,7 +42,7 @@ def run_null(seeds: Iterable[int], visitors: int, days: int, say: Say) -> dict[s
 
 
 def without_signal(frame: pd.DataFrame) -> dict[str, Any]:
-    """Whether a model of a training table would be promoted."""
+    """Train on a training table of a shop without signal, and return whether the model would be promoted, and why."""
     counts = {"examples": len(frame), "positives": int(frame[TARGET.label].sum())}
     grounds = gate.check(frame, label=TARGET.label, time="as_of", visitor="user_id", weeks=TARGET.weeks)
     if not grounds.met:
@@ -64,7 +64,7 @@ def _shop(seed: int, visitors: int, days: int, say: Say) -> dict[str, Any]:
     models = learned(frame, seed)
     for one in models:
         say(
-            f"seed {seed}: {one['algorithm']} from {one['examples']:,} examples, share of the attainable gain "
+            f"seed {seed}: {one['algorithm']} from {one['examples']:,} examples, share of the possible gain "
             f"{one['share']:.3f}, slope {one['slope']:.3f}, {one['deciles_as_expected']} of 10 deciles, "
             f"lift {one['top_lift']:.2f} of {one['top_lift_best']:.2f}"
         )
@@ -79,16 +79,16 @@ def _features(place: World, shop: Simulation, seed: int) -> pd.DataFrame:
 
 
 def with_truth(frame: pd.DataFrame, shop: Simulation) -> pd.DataFrame:
-    """A training table with the column `p_conversion_7d`, the best possible prediction."""
+    """Add the column `p_conversion_7d`, the best possible prediction, to a training table."""
     truth = shop.truth([moment.to_pydatetime() for moment in sorted(frame["as_of"].unique())])
     return frame.merge(truth, on=["user_id", "as_of"], how="left", validate="one_to_one")
 
 
 def learned(frame: pd.DataFrame, seed: int, sizes: Iterable[int] = SIZES) -> list[dict[str, Any]]:
-    """Models of so many examples each (or of all there are), beside the truth on the newest cut-off.
+    """Train one model for each number of examples in `sizes`, and compare each with the truth on the newest cut-off.
 
-    They learn from the cut-offs before it, as the daily run does, and from visitors drawn at random with all their
-    examples, so that a smaller table is that of a smaller shop.
+    The training data is a random sample of visitors with all their examples from earlier cut-offs, so that a smaller
+    sample resembles a smaller shop. If there are fewer examples than asked for, all are used.
     """
     newest = frame["as_of"] == frame["as_of"].max()
     earlier, judged = frame[~newest], frame[newest]
@@ -103,13 +103,13 @@ def learned(frame: pd.DataFrame, seed: int, sizes: Iterable[int] = SIZES) -> lis
 
 
 def _of_some_visitors(frame: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
-    """All examples of visitors drawn at random, together at most so many."""
+    """Return all examples of randomly chosen visitors, at most `rows` in total."""
     together = frame.groupby("user_id").size().sample(frac=1, random_state=seed).cumsum()
     return frame[frame["user_id"].isin(together.index[together <= rows])]
 
 
 def _newcomers(model: Propensity) -> dict[str, float] | None:
-    """How the trial went for visitors whom the training had not seen."""
+    """Return the holdout metrics for visitors who are not in the training data."""
     unseen = model.trial.unseen if model.trial else None
     if unseen is None:
         return None
@@ -117,13 +117,23 @@ def _newcomers(model: Propensity) -> dict[str, float] | None:
 
 
 def compared(y: np.ndarray, p: np.ndarray, truth: np.ndarray, base_rate: float) -> dict[str, Any]:
-    """Figures of a model beside those of the truth on the same rows, all of shape (n,).
+    """Compare the metrics of a model with those of the true probabilities on the same rows.
 
-    `share` compares expected losses under the truth, in which the chance of what happened to happen is gone; the
-    calibration and the deciles are those of what happened. The truth itself has fewer than nine of ten deciles within
-    their 95 % intervals about once in twelve times, by chance. Hence `deciles_of_truth`; `deciles_attainable`, the
-    tenths by the model's score in which what came lies within 95 % of what the truth says of the same rows; and
-    `mean_error_by_decile`, the error of the mean score of each tenth against its mean true probability, as a share.
+    `share` is the model's part of the log-loss reduction that the truth achieves over a constant prediction. It uses
+    expected losses under the true probabilities, so the random outcomes do not affect it. Calibration and deciles use
+    the observed outcomes. By chance, even the truth has fewer than nine of ten deciles within their 95 % intervals in
+    about one of twelve samples. Therefore the result also contains:
+
+    * `deciles_of_truth`: the number of deciles within their intervals when the truth is the prediction.
+    * `deciles_attainable`: the number of deciles by the model's score whose observed outcomes are within the 95 %
+      interval of the true probabilities of the same rows.
+    * `mean_error_by_decile`: the relative error of the mean score of each decile against the mean true probability.
+
+    Args:
+        y: Observed outcomes, 0 or 1: shape (n,).
+        p: Predictions of the model: shape (n,).
+        truth: True probabilities: shape (n,).
+        base_rate: Share of positives in the training data.
     """
     tenths = np.array_split(np.argsort(-p, kind="stable"), 10)
 

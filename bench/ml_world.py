@@ -1,4 +1,4 @@
-"""A warehouse for campaigns of the model: a simulated shop's events, its features, its truth."""
+"""A temporary warehouse for the campaigns of `bench.ml`, and the simulated shop that fills it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,20 @@ Say = Callable[[str], None]
 
 @dataclass
 class World:
-    """A warehouse of its own; everything in it goes when the campaign ends."""
+    """A temporary warehouse.
+
+    Attributes:
+        url: Database URL.
+        folder: Folder for files; deleted at the end.
+        say: Prints progress.
+    """
 
     url: str
     folder: Path
     say: Say
 
     def bring_in(self, site_id: str, events: Iterable[Event]) -> int:
-        """Import events of a site, which is made if it is new; returns how many were stored."""
+        """Import events of a site, create the site if necessary, and return the number of events stored."""
         ensure_site(self.url, site_id, domains=[DOMAIN], timezone=ZONE)
         path = self.folder / f"{site_id}.jsonl"
         write_events(events, path)
@@ -50,7 +56,7 @@ class World:
         return result.imported
 
     def build(self, *, fresh: bool) -> float:
-        """Build every model, as the daily run does; returns seconds."""
+        """Build all models, as the daily run does, and return the time in seconds."""
         started = time.monotonic()
         target = self.folder / "dbt"
         arguments = ["build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test"]
@@ -59,7 +65,7 @@ class World:
         return time.monotonic() - started
 
     def examples(self, site_id: str, target: Target = TARGET) -> pd.DataFrame:
-        """The training table of a site."""
+        """Return the training table of a site."""
         with connect(self.url) as connection:
             return propensity.training_frame(
                 connection, site_id, target.label, target.weeks, reached=steps.reached(target)
@@ -68,10 +74,10 @@ class World:
 
 @contextmanager
 def world(say: Say) -> Generator[World]:
-    """An empty, migrated warehouse."""
+    """Create an empty warehouse with the current schema, and remove it at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="tilda-bench-ml-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # the server's own user must reach its data
+        folder.chmod(0o755)  # Postgres runs as another user, which must be able to read its data folder
         server = EmbeddedPostgres(folder / "postgres", password=secrets.token_urlsafe(12), options=NOT_DURABLE)
         server.start(55800)
         try:
@@ -84,7 +90,7 @@ def world(say: Say) -> Generator[World]:
 
 
 def simulation(visitors: int, days: int, seed: int, *, end: str, signal: bool = True, change: str = "") -> Simulation:
-    """The simulated shop, up to `end`; from `change` on its visitors behave otherwise."""
+    """Return a simulated shop up to `end` (UTC). If `change` is given, its visitors change their behaviour then."""
     return Simulation(
         visitors,
         days,
@@ -98,5 +104,5 @@ def simulation(visitors: int, days: int, seed: int, *, end: str, signal: bool = 
 
 
 def moment(text: str) -> datetime:
-    """A time in UTC."""
+    """Parse an ISO 8601 time in UTC."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -1,10 +1,11 @@
-"""What models cost: a full build, the hour after it on little and on much that is stored, and the dashboard's queries.
+"""Measure the dbt models: a full build, hourly incremental builds on a small and a large database, dashboard queries.
 
-`python -m bench.models` starts an embedded Postgres of its own and, on each size asked for, stores events of 50,000 a
-day (`models_events.sql`), builds everything, adds an hour's 2,100 events five times and builds again each time. The
-first hour has the caches to fill; of the next three the median counts, model by model. The last also joins 50 visitors
-with 50 others; what it rewrites beyond the one before is told apart. Times are dbt's; rows rewritten are Postgres's
-counters. 18 million events want 50 GB of disk and most of an hour; `--sizes 150000 1500000` does with five minutes.
+`python -m bench.models` starts its own embedded Postgres. For each size it stores 50,000 events per day
+(`models_events.sql`) and runs a full build. It then adds 2,100 events, the events of one hour, and runs an incremental
+build; this is repeated five times. The first hour warms the caches. The result for each model is the median of the next
+three hours. In the fifth hour, 50 visitors are also merged with 50 others; rows rewritten because of the merges are
+reported separately. Times are measured by dbt, rewritten rows by Postgres. 18 million events need 50 GB of disk and
+almost an hour; `--sizes 150000 1500000` needs five minutes.
 """
 
 from __future__ import annotations
@@ -40,11 +41,11 @@ END = datetime(2026, 11, 1, tzinfo=UTC)
 LOADED_AT = END - timedelta(days=1)
 EVENTS_A_DAY = 50_000
 EVENTS_A_VISITOR = 13.5
-# Visitors that join others in each of the hours.
+# Number of visitors that are merged with others, by hour.
 MERGES = (0, 0, 0, 0, 50)
 CHUNK = 50_000
 SPANS = {"7 days": 7, "30 days": 30, "90 days": 90, "a year": 365}
-# What the hourly schedule leaves to the night.
+# The hourly schedule excludes these models; they are built at night.
 HOURLY = ["--exclude", "tag:daily"]
 MODELS = ["build", "--exclude-resource-type", "unit_test", "--exclude-resource-type", "test"]
 
@@ -54,10 +55,10 @@ class Build:
     """One dbt run.
 
     Attributes:
-        seconds: By model, as dbt measured it.
-        rewritten: Rows inserted, updated or deleted, by model.
-        memory_mb: Most that all server processes held together, shared pages once.
-        elapsed: Seconds from dbt's first model to its last; two are built at a time.
+        seconds: Run time of each model, measured by dbt.
+        rewritten: Number of rows inserted, updated or deleted, by model.
+        memory_mb: Peak memory of all Postgres processes; shared pages are counted once.
+        elapsed: Seconds from the start of the first model to the end of the last; dbt builds two at a time.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -67,13 +68,23 @@ class Build:
 
     @property
     def total(self) -> float:
-        """Seconds of all models."""
+        """Sum of the run times of all models, in seconds."""
         return sum(self.seconds.values())
 
 
 @dataclass
 class Measured:
-    """What one size gave."""
+    """The results for one database size.
+
+    Attributes:
+        events: Number of events stored before the full build.
+        full: The full build.
+        hour: An incremental build without merges.
+        merging_hour: An incremental build with merges.
+        event_bytes: Size of the events, with indexes.
+        mart_bytes: Size of the schema `marts`, with indexes.
+        intermediate_bytes: Size of the schema `intermediate`, with indexes.
+    """
 
     events: int
     full: Build
@@ -84,14 +95,16 @@ class Measured:
     intermediate_bytes: int
 
     def rewritten_by_merges(self, model: str) -> int:
-        """Rows of a model that the merging hour wrote beyond the plain one."""
+        """Return how many more rows of a model the hour with merges rewrote than an hour without."""
         return self.merging_hour.rewritten.get(model, 0) - self.hour.rewritten.get(model, 0)
 
 
 def main() -> None:
-    """Measure, print, and keep the figures as JSON if asked to."""
+    """Measure, print the figures, and write them as JSON to `--output` if given."""
     parser = argparse.ArgumentParser(prog="python -m bench.models", description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1_500_000, 18_000_000], help="events stored")
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[1_500_000, 18_000_000], help="numbers of stored events"
+    )
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     options = parser.parse_args()
     console = Console()
@@ -140,7 +153,7 @@ def store_events(connection: psycopg.Connection, events: int, console: Console, 
         "insert into public.sites (site_id, name, domains, timezone, public_key)"
         " values ('shop', 'Shop', '{shop.example}', 'Europe/Moscow', 'bench')"
     )
-    # counters of public.sessions are no part of what is measured
+    # skip the trigger that counts events in public.sessions: the benchmark does not measure it
     connection.execute("alter table public.events disable trigger user")
     connection.execute("select setseed(0.5)")
     visitors = int(events / EVENTS_A_VISITOR)
@@ -175,7 +188,7 @@ def _build(connection: psycopg.Connection, url: str, target: Path, arguments: li
 
 
 def _median(builds: list[Build]) -> Build:
-    """The last of them, with the median times of all."""
+    """Return the last build, with its times replaced by the medians over all builds."""
     return replace(
         builds[-1],
         seconds={name: statistics.median(one.seconds[name] for one in builds) for name in builds[-1].seconds},
@@ -184,7 +197,10 @@ def _median(builds: list[Build]) -> Build:
 
 
 def _written(connection: psycopg.Connection) -> dict[str, int]:
-    """Rows written so far, by table of the models. A session reports its counts when it ends, at the latest."""
+    """Return the number of rows written so far, by table of the models.
+
+    Postgres updates these counters at the latest when a session ends, so the numbers are complete after a dbt run.
+    """
     return dict(
         connection.execute(
             "select relname, n_tup_ins + n_tup_upd + n_tup_del from pg_stat_all_tables"
@@ -195,7 +211,7 @@ def _written(connection: psycopg.Connection) -> dict[str, int]:
 
 @contextmanager
 def _watched_memory(connection: psycopg.Connection) -> Generator[list[float]]:
-    """Yields a list whose one number becomes the most memory of the server's processes, in MB."""
+    """Yield a list with one number: the peak memory of the Postgres processes in MB, updated while the block runs."""
     row = connection.execute("select pg_backend_pid()").fetchone()
     assert row is not None
     postmaster = psutil.Process(row[0]).parent()
@@ -204,12 +220,12 @@ def _watched_memory(connection: psycopg.Connection) -> Generator[list[float]]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(3):  # reading what each page is shared with takes a while itself
+        while not over.wait(3):  # a short interval would slow down the build: reading shared memory usage is expensive
             held = 0
             for process in [postmaster, *postmaster.children()]:
                 try:
                     held += process.memory_full_info().pss
-                except psutil.Error:  # it has ended, or is not ours to see
+                except psutil.Error:  # the process has ended, or may not be inspected
                     continue
             most[0] = max(most[0], held / 1e6)
 
@@ -223,7 +239,7 @@ def _watched_memory(connection: psycopg.Connection) -> Generator[list[float]]:
 
 
 def _bytes(connection: psycopg.Connection, schema: str) -> int:
-    """Size of a schema's tables with their indexes."""
+    """Return the size of a schema's tables with their indexes, in bytes."""
     row = connection.execute(
         "select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint from pg_class as c"
         " where c.relnamespace = %s::regnamespace and c.relkind = 'r'",
@@ -234,9 +250,9 @@ def _bytes(connection: psycopg.Connection, schema: str) -> int:
 
 
 def _time_queries(url: str) -> dict[str, dict[str, float]]:
-    """Milliseconds of each dashboard query, by span: the median of three after one that warms up."""
+    """Return the time of each dashboard query in milliseconds, by period: the median of three runs after a warm-up."""
     times: dict[str, dict[str, float]] = {}
-    # as the dashboard reads: with the login that can read marts and ml alone
+    # query with the dashboard's role, which can read only the schemas marts and ml
     with connect(url) as connection:
         connection.execute(read_query(HERE, "models_scores"), {"last": END})
         connection.execute("vacuum analyze")
@@ -257,7 +273,7 @@ def _milliseconds(connection: psycopg.Connection, name: str, values: dict[str, s
 
 
 def _print(measured: list[Measured], queries: dict[str, dict[str, float]], console: Console) -> None:
-    table = Table(title="Seconds of dbt, model by model", title_justify="left")
+    table = Table(title="Run time in dbt by model, seconds", title_justify="left")
     table.add_column("model")
     for one in measured:
         table.add_column(f"full, {one.events:,}", justify="right")
@@ -269,7 +285,7 @@ def _print(measured: list[Measured], queries: dict[str, dict[str, float]], conso
         hours = [
             value
             for one in measured
-            for value in (f"{one.hour.seconds[name]:.2f}" if name in one.hour.seconds else "by night",
+            for value in (f"{one.hour.seconds[name]:.2f}" if name in one.hour.seconds else "nightly",
                           f"{one.hour.rewritten.get(name, 0):,}", f"{one.rewritten_by_merges(name):+,}")
         ]  # fmt: skip
         table.add_row(name, *(f"{one.full.seconds[name]:.2f}" for one in measured), *hours)
@@ -284,15 +300,15 @@ def _print(measured: list[Measured], queries: dict[str, dict[str, float]], conso
     console.print(table)
     for one in measured:
         console.print(
-            f"{one.events:,} events: full build {one.full.elapsed:.0f} s from beginning to end; memory at most"
+            f"{one.events:,} events: full build {one.full.elapsed:.0f} s from start to end; peak memory"
             f" {one.full.memory_mb:.0f} MB in the full build,"
-            f" {one.hour.memory_mb:.0f} MB in the hour (with merges {one.merging_hour.total:.2f} s of dbt);"
+            f" {one.hour.memory_mb:.0f} MB in the hour ({one.merging_hour.total:.2f} s in dbt with merges);"
             f" marts {one.mart_bytes / one.event_bytes:.2f} and intermediate"
-            f" {one.intermediate_bytes / one.event_bytes:.2f} bytes for each byte of events"
+            f" {one.intermediate_bytes / one.event_bytes:.2f} bytes per byte of events"
         )
     if len(measured) > 1:
         ratio = measured[-1].hour.total / measured[0].hour.total
-        console.print(f"The hour on the most against the least stored: {ratio:.2f} times")
+        console.print(f"Hourly build, largest size compared with the smallest: {ratio:.2f} times the time")
     timed = Table(title=f"Dashboard queries on {measured[-1].events:,} events, milliseconds", title_justify="left")
     timed.add_column("query")
     for span in SPANS:

@@ -1,5 +1,6 @@
--- Visitors %(first)s … %(last)s, each with up to five visits within four weeks of the first, 15 events a visitor on the
--- average. Visits after the end are not made. loaded_at is the same for all: what was there before the increment.
+-- Insert the events of visitors %(first)s to %(last)s: each has up to five visits within four weeks of the first, with
+-- 15 events per visitor on average. Events after the end of the period are left out. All rows have the same loaded_at,
+-- which is before the increments.
 insert into public.events (
     created_at, client_created_at, sent_at, received_at, loaded_at, event_id, session_id, site_id, user_id, event_type,
     source, page_url, page_host, page_path, page_title, referrer_host, utm_source, utm_medium, utm_campaign,
@@ -82,7 +83,7 @@ select
         ))
         when 'form_submit' then jsonb_build_object(
             'form', jsonb_build_object('id', 'form1'),
-            -- one in fifty visitors has a second browser
+            -- every fiftieth visitor has the e-mail address of the previous visitor, as the same person with a second browser
             'identity', jsonb_build_object('email_sha256', md5((number - (number %% 50 = 0)::int)::text))
         )
         when 'form_start' then '{"form": {"id": "form1"}}'

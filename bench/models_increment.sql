@@ -1,5 +1,6 @@
--- An hour's 2,100 events: 420 visits of five events, two in five of them by visitors of the last four weeks. The first
--- `merges` of these visitors click on nothing: they tell an e-mail address, each that of another visitor.
+-- Insert the 2,100 events of one hour: 420 visits of five events, two in five by visitors of the last four weeks. The
+-- first `merges` of these known visitors send `identify` instead of a click, each with the e-mail address of another
+-- visitor, so that the two visitors are merged.
 insert into public.events (
     created_at, client_created_at, sent_at, received_at, loaded_at, event_id, session_id, site_id, user_id, event_type,
     source, page_url, page_host, page_path, page_title, device_type, browser, os, payload

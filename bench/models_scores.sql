@@ -1,4 +1,4 @@
--- A score of each day of the last four weeks for every visitor who is active then.
+-- Insert one score per day of the last four weeks for every visitor of the newest cut-off.
 insert into ml.propensity_scores (site_id, user_id, as_of, score, decile, band, model_version)
 select
     site_id,

@@ -1,6 +1,6 @@
-"""The endpoint that one would write first: FastAPI parses with pydantic, each request is its own INSERT and commit.
+"""A minimal ingest endpoint, the baseline for `bench.ingest`: FastAPI with pydantic, one INSERT and commit per request.
 
-A baseline for `bench.ingest`. Run with uvicorn; `DATABASE_URL` as for the ingest API.
+Run it with uvicorn. `DATABASE_URL` is the database URL with the login of the ingest API.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from warehouse.events.user_agents import parse_user_agent
 
 
 class PlainEvent(BaseModel):
-    """An event."""
+    """An event in a request."""
 
     event_id: UUID
     event_type: str
@@ -38,7 +38,7 @@ class PlainEvent(BaseModel):
 
 
 class PlainBatch(BaseModel):
-    """A request."""
+    """A request body."""
 
     sent_at: AwareDatetime
     events: list[PlainEvent]
@@ -62,7 +62,7 @@ _AGENT = parse_user_agent("Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/140.
 
 @app.get("/health")
 async def health() -> dict[str, str]:
-    """It lives."""
+    """Return 200 when the server is running."""
     return {"status": "ok"}
 
 

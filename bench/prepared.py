@@ -1,4 +1,4 @@
-"""What a campaign or benchmark of the ingest API stands on: a Postgres of its own, and an API to start."""
+"""Fixture for benchmarks and tests of the ingest API: an embedded Postgres, and an API that is ready to start."""
 
 from __future__ import annotations
 
@@ -18,13 +18,18 @@ UNBOUNDED = {"RATE_LIMIT_PER_IP": "off", "RATE_LIMIT_PER_SITE": "off"}
 def prepared(
     folder: Path, port: int, settings: dict[str, str], domains: list[str] | None = None
 ) -> Generator[tuple[IngestServer, EmbeddedPostgres]]:
-    """A durable, migrated Postgres in `folder` and an API with one site, not started; both are gone afterwards.
+    """Start a durable Postgres with the current schema, and prepare an API with one site without starting it.
+
+    At the end of the block, both are stopped and the data is deleted.
 
     Args:
-        folder: An empty one.
-        port: Of Postgres, or the next one that is free.
-        settings: Of the API.
-        domains: Of the site; any origin without.
+        folder: An empty folder.
+        port: Port of Postgres; if it is in use, the next free port.
+        settings: Environment variables of the API.
+        domains: Domains of the site; None allows any origin.
+
+    Yields:
+        The API and the Postgres server.
     """
     secrets = Secrets.load_or_create(folder)
     postgres = EmbeddedPostgres(folder / "postgres", password=secrets.postgres_password)

@@ -1,1 +1,1 @@
-"""The simulated shop with its known truth, a Tilda-like page, and the demo run."""
+"""The demo: a simulated shop with known ground truth, a page with Tilda's markup, and the import of their data."""

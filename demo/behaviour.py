@@ -1,7 +1,7 @@
-r"""How visitors of the shop behave: an hour-by-hour Markov chain over what an analyst could observe.
+r"""How visitors of the shop behave: an hourly Markov chain over a state that is observable in the events.
 
 State
-    Everything that matters about a visitor at the start of an hour, all of it visible in the visitor's events:
+    The behaviour of a visitor depends only on the state at the start of an hour. The visitor's events show each part:
 
     ==========  ======================================================================  ==========================
     symbol      meaning                                                                 values
@@ -9,59 +9,61 @@ State
     ``c``       source of the last visit (`demo.shop.SOURCES`)                          9
     ``g``       device                                                                  desktop, phone, tablet
     ``m``       has converted before                                                    no, yes
-    ``L``       deepest interest so far: glanced, read a product page, began a form     0, 1, 2
-    ``n``       visits since interest was last cold, 4 meaning "4 or more"              0 … 4
-    ``k``       days since goods were put into the cart; 7 meaning "no open cart"       0 … 6, 7
-    ``r``       days since the last visit, 14 meaning "14 or more"                      0 … 14
+    ``L``       deepest interest so far: glanced, read a product page, started a form   0, 1, 2
+    ``n``       visits since the last reset of interest; 4 means "4 or more"            0 … 4
+    ``k``       days since the last add to cart; 7 means "no open cart"                 0 … 6, 7
+    ``r``       days since the last visit; 14 means "14 or more"                        0 … 14
     ==========  ======================================================================  ==========================
 
-    Days are calendar days of the site's timezone: ``k`` and ``r`` grow by one at each midnight, and a cart is
-    forgotten after its sixth. At ``r`` = 14 interest has gone cold: ``L`` is 0 again, and ``n`` is 1 (which also keeps
-    the state visible in features of the last 28 days). ``(g, m, L, n, k)`` is called the *profile* and numbered in
-    that order.
+    Days are calendar days in the site's time zone. At each midnight ``k`` and ``r`` grow by one; ``k`` becomes 7, no
+    open cart, after day 6. At ``r`` = 14 the interest is reset: ``L`` becomes 0 and ``n`` becomes at most 1, so that
+    features over the last 28 days still determine the state. The tuple ``(g, m, L, n, k)`` is called the *profile*;
+    profiles are numbered with the last element varying fastest.
 
-The wish to visit
-    In the hour ``t`` a visitor comes at most once, with the probability
+Visit rate
+    In the hour ``t`` a visitor makes at most one visit, with the probability
 
     .. math:: v_t(s) = 1 - \exp(-\lambda_{g,t} \varphi(s)), \qquad
         \varphi(s) = \rho_r \, \nu_n \, \iota_L \, \kappa_k \, \mu_m \, \chi_c
 
-    where :math:`\varphi` is in visits a day and :math:`\lambda_{g,t}` is the device's rhythm of hours and weekdays
-    (`demo.shop.weekly_rhythm`), whose mean over a week is 1/24. Since :math:`\varphi` changes only at midnights and by
-    visits, a day can be drawn at once: the first visit after cell ``a`` is the first cell ``h`` with
-    :math:`\varphi \sum_{a<t\le h} \lambda_{g,t} \ge E`, where :math:`E \sim \mathrm{Exp}(1)`.
+    where :math:`\varphi` is in visits per day and :math:`\lambda_{g,t}` is the share of a day's visits that falls into
+    this hour and weekday on this device (`demo.shop.weekly_rhythm`); its mean over a week is 1/24. Since
+    :math:`\varphi` changes only at midnights and by visits, a complete day can be sampled in one step: the first visit
+    after cell ``a`` is in the first cell ``h`` with :math:`\varphi \sum_{a<t\le h} \lambda_{g,t} \ge E`, where
+    :math:`E \sim \mathrm{Exp}(1)`.
 
-Where a visit comes from
-    With probability `stay` from the same source as the last one, else from the mix `return_mix`. A first visit comes
-    from `arrival_mix`.
+Source of a visit
+    A visit has the same source as the visitor's last visit with probability `stay`; otherwise its source is drawn from
+    `return_mix`. The source of a first visit is drawn from `arrival_mix`.
 
-What a visit comes to
+Outcome of a visit
     One of six outcomes, by a multinomial logit given the state before the visit and the *new* source ``c'``:
 
     .. math:: P(o) \propto \exp(b_o + \beta_o \, x + K_{o,k} + I_{o,L}), \qquad
         x = w_{c'} + a_n + d_g + e_m + h_t
 
-    with :math:`h_t` the effect of the local part of the day. Form and purchase convert. After the visit ``r`` is 0,
-    ``n`` one more, and
+    where :math:`h_t` is the effect of the local part of the day. The last two outcomes, "form sent" and "purchase", are
+    conversions. After the visit, ``r`` is 0, ``n`` has grown by one, and ``L``, ``k`` and ``m`` are:
 
     ===============  ==================================  =========
     outcome          L                                   k
     ===============  ==================================  =========
-    glance           stays                               stays
-    read             at least 1                          stays
+    glance           unchanged                           unchanged
+    read             at least 1                          unchanged
     cart             at least 1                          0
-    form begun       2                                   stays
+    form begun       2                                   unchanged
     form sent        1, and m = yes                      no cart
     purchase         1, and m = yes                      no cart
     ===============  ==================================  =========
 
-Chance is all that is left, so the best possible prediction is a number that `demo.truth` computes exactly.
+Given the state, everything else is random, so `demo.truth` can compute the best possible prediction exactly.
 
-With `USUAL` 3 to 7 % of the visitors of the last 28 days convert within a week, and the best possible prediction tells
-them from the others with a ROC-AUC of 0.80 to 0.85. The share grows with the length of a run, as customers gather.
+With the parameters `USUAL`, 3 to 7 % of the visitors of the last 28 days convert within a week, and the best possible
+prediction has a ROC-AUC of 0.80 to 0.85. The conversion rate grows with the length of a run, because the share of
+returning customers grows.
 
-Two variations serve the judging of models: `without_signal`, in which each hour of each visitor has the same chances
-whatever happened before (nothing can be predicted), and `CHANGED`, the behaviour after a change of the world.
+Two variants exist for evaluating models. In `without_signal`, the past of a visitor has no effect on the future, so
+nothing can be predicted. `CHANGED` is a change of behaviour, for tests of drift monitoring.
 """
 
 from dataclasses import dataclass, replace
@@ -79,7 +81,7 @@ MOST_VISITS: Final = 4
 LONGEST_ABSENCE: Final = 14
 
 PROFILE_SHAPE: Final = (len(DEVICE_NAMES), 2, 3, MOST_VISITS + 1, NO_CART + 1)
-"""Values of device, customer, depth, visits and cart."""
+"""Number of values of device ``g``, customer ``m``, depth ``L``, visits ``n`` and cart ``k``."""
 PROFILE_COUNT: Final = int(np.prod(PROFILE_SHAPE))
 ABSENCE_COUNT: Final = LONGEST_ABSENCE + 1
 SOURCE_COUNT: Final = len(SOURCES)
@@ -89,15 +91,15 @@ NIGHT, DAYTIME, EVENING = range(3)
 
 
 def part_of_day(local_hour: NDArray[np.int64]) -> NDArray[np.int64]:
-    """NIGHT from 0 to 7 o'clock, EVENING from 18, DAYTIME between."""
+    """Return the part of the day of local hours: NIGHT before 7:00, DAYTIME from 7:00, EVENING from 18:00."""
     return np.where(local_hour < 7, NIGHT, np.where(local_hour < 18, DAYTIME, EVENING))
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """The numbers behind the formulas of this module, by the same letters."""
+    """The parameters of the formulas in the module docstring, with the same letters."""
 
-    # the wish to visit
+    # visit rate
     rho: tuple[float, ...] = (
         *(0.150, 0.140, 0.125, 0.110, 0.095, 0.082, 0.072, 0.064),
         *(0.056, 0.049, 0.043, 0.038, 0.034, 0.031, 0.028),
@@ -108,12 +110,12 @@ class Parameters:
     mu: tuple[float, ...] = (1.0, 1.10)
     chi: tuple[float, ...] = (1.10, 0.95, 1.20, 0.60, 1.30, 1.00, 0.95, 0.90, 1.15)
 
-    # where visits come from, by the order of SOURCES
+    # source of a visit, in the order of SOURCES
     arrival_mix: tuple[float, ...] = (0.09, 0.19, 0.00, 0.17, 0.03, 0.18, 0.15, 0.09, 0.10)
     return_mix: tuple[float, ...] = (0.13, 0.04, 0.22, 0.02, 0.16, 0.09, 0.05, 0.02, 0.27)
     stay: float = 0.35
 
-    # what a visit comes to: glance, read, cart, form begun, form sent, purchase
+    # outcome of a visit: glance, read, cart, form begun, form sent, purchase
     b: tuple[float, ...] = (0.0, -0.70, -2.45, -3.05, -3.50, -4.10)
     beta: tuple[float, ...] = (0.0, 0.45, 0.75, 0.65, 1.00, 1.05)
     w: tuple[float, ...] = (0.60, 0.00, 0.70, -1.50, 0.90, 0.25, 0.10, -0.25, 0.40)
@@ -129,7 +131,7 @@ class Parameters:
         (0.40, 0.40, 0.30, 0.30, 0.20, 0.20, 0.10, 0.0),
         (2.10, 2.00, 1.80, 1.50, 1.30, 1.10, 0.90, 0.0),
     )
-    """K by outcome and age of the cart."""
+    """``K``, by outcome and days since the add to cart."""
     depth_effect: tuple[tuple[float, ...], ...] = (
         (0.0, 0.0, 0.0),
         (0.0, 0.60, 0.60),
@@ -138,28 +140,28 @@ class Parameters:
         (0.0, 0.60, 1.50),
         (0.0, 0.60, 0.80),
     )
-    """I by outcome and depth."""
+    """``I``, by outcome and depth."""
 
     steady_outcomes: tuple[float, ...] | None = None
-    """The same chances of the outcomes for everyone, in place of the logit: a world without signal."""
+    """If set, the probability of each outcome for every visitor, instead of the logit."""
 
 
 USUAL: Final = Parameters()
 
 CHANGED: Final = replace(
     USUAL,
-    # A giveaway brings a crowd that buys nothing, payment on phones has a new step, a competitor keeps people away, and
-    # the weekly letter loses what made it worth reading.
+    # Four changes: a giveaway brings visitors who do not buy (arrival_mix), a competitor lowers the visit rate (rho),
+    # payment on phones gets an extra step (d), and visits from the newsletter convert less (w).
     arrival_mix=(0.08, 0.16, 0.00, 0.32, 0.02, 0.14, 0.12, 0.08, 0.08),
     rho=tuple(round(0.85 * rate, 4) for rate in USUAL.rho),
     d=(0.30, -0.90, -0.40),
     w=(0.60, 0.00, 0.70, -1.50, -0.10, 0.25, 0.10, -0.25, 0.40),
 )
-"""What visitors do after the change (`Simulation(change_at=…)`); conversions fall to about half."""
+"""Behaviour after the change (`Simulation(change_at=…)`): the number of conversions falls to about half."""
 
 
 def without_signal(usual: Parameters) -> Parameters:
-    """The same hazard for every visitor at every hour of a kind, whatever they did: nothing can be predicted."""
+    """Return parameters under which visits and outcomes do not depend on the visitor: nothing can be predicted."""
     return replace(
         usual,
         rho=(0.10,) * ABSENCE_COUNT,
@@ -173,7 +175,7 @@ def without_signal(usual: Parameters) -> Parameters:
 
 
 def _after() -> NDArray[np.int64]:
-    """The profile that each outcome leads to: shape (outcome, profile)."""
+    """Return the profile after a visit, by outcome and profile before it: shape (outcome, profile)."""
     device, customer, depth, visits, cart = np.unravel_index(np.arange(PROFILE_COUNT), PROFILE_SHAPE)
     visits = np.minimum(visits + 1, MOST_VISITS)
     yes, one, two = np.ones_like(depth), np.ones_like(depth), np.full_like(depth, 2)
@@ -191,13 +193,13 @@ def _after() -> NDArray[np.int64]:
 
 
 def _next_day() -> NDArray[np.int64]:
-    """The profile after a midnight: carts are a day older and forgotten after the sixth day."""
+    """Return the profile after a midnight, by profile before it: the cart is a day older, and dropped after day 6."""
     *others, cart = np.unravel_index(np.arange(PROFILE_COUNT), PROFILE_SHAPE)
     return np.ravel_multi_index((*others, np.minimum(cart + 1, NO_CART)), PROFILE_SHAPE).astype(np.int64)
 
 
 def _cooled() -> NDArray[np.int64]:
-    """The profile of someone who has stayed away for long: a visitor who came once, and may have converted."""
+    """Return the profile after the reset of interest, by profile before it: depth 0, at most one visit."""
     device, customer, depth, visits, cart = np.unravel_index(np.arange(PROFILE_COUNT), PROFILE_SHAPE)
     cooled = (device, customer, np.zeros_like(depth), np.minimum(visits, 1), cart)
     return np.ravel_multi_index(cooled, PROFILE_SHAPE).astype(np.int64)
@@ -210,39 +212,39 @@ NEXT_ABSENCE: Final = np.minimum(np.arange(ABSENCE_COUNT) + 1, LONGEST_ABSENCE)
 
 
 def new_profile(device: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The profile of someone who has never been here."""
+    """Return the profile of a visitor before the first visit, for each device number."""
     nothing = np.zeros_like(device)
     return np.ravel_multi_index((device, nothing, nothing, nothing, nothing + NO_CART), PROFILE_SHAPE)
 
 
 def device_of(profile: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The device in a profile."""
+    """Return the device number of each profile."""
     return profile // (PROFILE_COUNT // PROFILE_SHAPE[0])
 
 
 def cart_of(profile: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The age of the cart in a profile, in days; NO_CART if there is none."""
+    """Return the age of the cart in days for each profile, or NO_CART."""
     return profile % (NO_CART + 1)
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """The formulas of this module as tables, which the simulation and the truth both look up."""
+    """Lookup tables for the formulas of this module; the simulation and `demo.truth` share them."""
 
     visit_rate: NDArray[np.float64]
-    """Visits a day, by state: shape STATE_SHAPE."""
+    """Visits per day by state: shape STATE_SHAPE."""
     outcomes: NDArray[np.float64]
-    """Chance of each outcome: shape (part of day, source, profile, outcome)."""
+    """Probability of each outcome: shape (part of day, source, profile, outcome)."""
     transition: NDArray[np.float64]
-    """Source of the next visit, given that of the last: shape (source, source)."""
+    """Probability of the source of the next visit, given the source of the last visit: shape (last, next)."""
     arrivals: NDArray[np.float64]
-    """Source of a first visit."""
+    """Probability of each source for a first visit: shape (source,)."""
     rhythm: NDArray[np.float64]
-    """Shape (device, weekday, hour)."""
+    """Share of a day's visits, by local time: shape (device, weekday, hour)."""
 
     @classmethod
     def of(cls, parameters: Parameters) -> "Behaviour":
-        """Work the tables out."""
+        """Compute the tables from parameters."""
         p = parameters
         g, m, depth, n, k = np.unravel_index(np.arange(PROFILE_COUNT), PROFILE_SHAPE)
         of_profile = _at(p.nu, n) * _at(p.iota, depth) * _at(p.kappa, k) * _at(p.mu, m)
@@ -267,7 +269,7 @@ class Behaviour:
         )
 
     def hourly(self, weekday: NDArray[np.int64], local_hour: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The rhythm of some hours: shape (device, hour given)."""
+        """Return the rhythm of the given hours: shape (device, number of hours)."""
         return self.rhythm[:, weekday, local_hour]
 
 

@@ -1,4 +1,4 @@
-"""Brings the demo's data in: the sites, a real log, the simulated shop, a visit by a real browser."""
+"""Load the simulated shop into the warehouse: old events by import, recent events through the HTTP API."""
 
 from __future__ import annotations
 
@@ -18,15 +18,26 @@ from warehouse.sites import Site
 SAMPLE_LOG = Path(__file__).parent / "data" / "semicomplete-access.log.gz"
 
 LEAST_LIVE = timedelta(hours=6)
-"""What goes through the HTTP API is received now. That is today's events, and at least those of the last hours: if it
-were more, the features as of last midnight would miss what visitors did yesterday."""
+"""Events of today, and at least events of this last period, are sent through the HTTP API.
+
+The API sets their `received_at` to now. Events of earlier days are imported instead, because the features as of the
+last midnight do not include events that are received after it.
+"""
 
 Progress = Callable[[float, float | None], None]
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """What became of a simulation's events: by the import and through the API."""
+    """The result of loading a simulation.
+
+    Attributes:
+        imported: Events stored by the import.
+        sent: Events stored through the HTTP API.
+        duplicates: Events that were already stored.
+        rejected: Events that failed validation.
+        truth_rows: Rows written to the truth file.
+    """
 
     imported: int
     sent: int
@@ -46,21 +57,21 @@ def simulate_into(
     truth_file: Path | None = None,
     progress: Progress,
 ) -> Simulated:
-    """Land a simulation in the warehouse, and write its truth to a file if one is named.
+    """Load the events of a simulation into the warehouse, and optionally write its ground truth to a file.
 
     Args:
-        url: The owner's database address.
-        site: The site that gets the events.
-        simulation: Its events are the same each time, so a second call adds nothing.
-        ingest_url: The public API.
-        service_key: Frees the requests from the limit for one address.
-        hash_key: As `import_file` takes it.
-        truth_file: CSV with `site_id, user_id, as_of, p_conversion_7d, p_purchase_7d` at every site midnight that can
-            be a cut-off.
-        progress: Told what is done and what there is in all.
+        url: Database URL with the owner's login.
+        site: The site that receives the events.
+        simulation: The events to load. Their IDs are deterministic, so a second call stores no duplicates.
+        ingest_url: URL of the public ingest API.
+        service_key: Exempts the requests from the rate limit per IP address.
+        hash_key: Passed to `import_file`.
+        truth_file: CSV file to write, with the columns `site_id, user_id, as_of, p_conversion_7d, p_purchase_7d` and
+            rows for every site midnight that can be a cut-off.
+        progress: Called with the amount done and the total.
 
     Raises:
-        UserError: The API cannot be reached or refuses.
+        UserError: The API cannot be reached or rejects a request.
     """
     recent: list[Event] = []
     live_from = f"{_live_from(simulation):%Y-%m-%dT%H:%M:%S}"
@@ -97,12 +108,12 @@ def simulate_into(
 def _live_from(simulation: Simulation) -> datetime:
     now = datetime.now(UTC)
     newest_midnight = max(midnight for midnight in simulation.midnights() if midnight <= now)
-    # a simulation of the past has no events of today
+    # if the simulation ended more than a day ago, no event is recent: all events are imported
     return min(max(newest_midnight, now - timedelta(days=1)), now - LEAST_LIVE)
 
 
 def _older(events: Iterator[Event], live_from: str, recent: list[Event]) -> Iterator[Event]:
-    """Yield what was received before `live_from`; keep the rest in `recent`."""
+    """Yield the events received before `live_from`; append the others to `recent`."""
     for event in events:
         if event["received_at"] < live_from:
             yield event

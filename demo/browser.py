@@ -1,4 +1,4 @@
-"""One visit to the demo page in a real Chromium: looks around, fills in the form, sends it, leaves."""
+"""Visit the demo page with a real Chromium: scroll, add a product to the cart, submit the form, close the page."""
 
 import shutil
 from pathlib import Path
@@ -22,15 +22,17 @@ NEXT_BATCH_MS: Final = 6_000  # the collector sends within 5 s
 
 
 def find_chromium(playwright: Playwright, chromium: str | None = None) -> str:
-    """The path of a Chromium that can be started: the one asked for, the system's, or Playwright's own download.
+    """Return the path of a Chromium: `chromium` if given, else the system's, else the one that Playwright downloaded.
 
     Raises:
-        UserError: There is none.
+        UserError: No Chromium was found.
     """
     if chromium is not None:
         if Path(chromium).is_file():
             return chromium
-        raise UserError(f"There is no Chromium at {chromium}.", "Name another one, or leave it to be found.")
+        raise UserError(
+            f"There is no Chromium at {chromium}.", "Give another path, or give none to search for Chromium."
+        )
     for name in SYSTEM_CHROMIUM:
         if path := shutil.which(name):
             return path
@@ -50,16 +52,16 @@ def launch(
     extra_flags: tuple[str, ...] = (),
     without_flags: tuple[str, ...] = (),
 ) -> Browser:
-    """Starts a headless Chromium.
+    """Start a headless Chromium.
 
     Args:
-        playwright: What drives it.
-        chromium: Path of the browser; None looks for one.
-        extra_flags: Flags besides `FLAGS`.
-        without_flags: Flags of Playwright's own to leave out.
+        playwright: The Playwright instance.
+        chromium: Path of the browser; None searches for one.
+        extra_flags: Command-line flags in addition to `FLAGS`.
+        without_flags: Default flags of Playwright to omit.
 
     Raises:
-        UserError: There is none, or it does not start.
+        UserError: No Chromium was found, or it does not start.
     """
     path = find_chromium(playwright, chromium)
     try:
@@ -68,20 +70,22 @@ def launch(
         )
     except Error as error:
         reason = error.message.splitlines()[0]
-        raise UserError(f"Chromium at {path} does not start: {reason}", "Reinstall it, or name another one.") from error
+        raise UserError(
+            f"Chromium at {path} does not start: {reason}", "Reinstall Chromium, or give the path of another one."
+        ) from error
 
 
 def visit(url: str, *, chromium: str | None = None) -> None:
-    """Visits the demo page as a person would and leaves it.
+    """Visit the demo page as a person would, and close it.
 
-    Returns when the page is closed and what it sent has had time to arrive.
+    Returns after the page is closed and its last requests have had time to arrive.
 
     Args:
-        url: The address of the page (`demo.page.serve` yields it).
-        chromium: Path of the browser; None looks for one.
+        url: URL of the page (`demo.page.serve` yields it).
+        chromium: Path of the browser; None searches for one.
 
     Raises:
-        UserError: No browser, or the page cannot be opened.
+        UserError: No Chromium was found, or the page cannot be opened.
     """
     with sync_playwright() as playwright:
         browser = launch(playwright, chromium)
@@ -91,11 +95,13 @@ def visit(url: str, *, chromium: str | None = None) -> None:
             _look_around(page, url)
             page.wait_for_timeout(NEXT_BATCH_MS)
             page.close()
-            # Closing the browser would kill the sends that the closing page has just begun.
+            # Wait before closing the browser: closing it would cancel the requests that the page sent while it closed.
             context.new_page().wait_for_timeout(500)
         except Error as error:
             reason = error.message.splitlines()[0]
-            raise UserError(f"The visit to {url} failed: {reason}", "Is the demo page being served?") from error
+            raise UserError(
+                f"The visit to {url} failed: {reason}", "Check that the demo page is being served."
+            ) from error
         finally:
             browser.close()
 

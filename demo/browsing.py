@@ -1,7 +1,7 @@
-"""What a visit looks like on the page: which pages, for how long, how far scrolled, and every event of it, in columns.
+"""The events of a visit: pages, time on each page, scroll depth, and the resulting rows in NumPy arrays.
 
-An outcome leaves marks that tell it from the others: who only glances scrolls no page beyond 60 %; who reads sees a
-product page to 75 % or more; carts, forms and purchases have events of their own.
+The events of a visit determine its outcome: in a glance, no page is scrolled beyond 60 %; in a read, a product page is
+scrolled to 75 % or more; carts, forms and purchases have their own event types.
 """
 
 from dataclasses import dataclass
@@ -33,26 +33,26 @@ EVENT = np.dtype(
     [
         ("kind", "u1"),
         ("source", "i1"),
-        ("agent", "i2"),  # of shop.AGENTS; -1 - n for crawler n
+        ("agent", "i2"),  # index into shop.AGENTS; -1 - n for crawler n
         ("page", "i2"),
-        ("previous", "i2"),  # page before in this visit; -1 on the landing page
-        ("detail", "i4"),  # percent scrolled, page clicked on, product
-        ("x", "i4"),  # of a click; tenths of a second on a page that is left
+        ("previous", "i2"),  # previous page of this visit; -1 on the landing page
+        ("detail", "i4"),  # percent scrolled, target page of a click, or product
+        ("x", "i4"),  # of a click; for page_leave: time on page in tenths of a second
         ("y", "i4"),
         ("visitor", "i8"),
         ("visit", "i8"),
         ("view", "i8"),
-        ("number", "i8"),  # of the event: what its id is made from
+        ("number", "i8"),  # of the event; its event ID is derived from it
         ("at", "i8"),  # ms since 1970, true time
         ("sent", "i8"),
         ("received", "i8"),
-        ("clock", "i8"),  # ms by which the sender's clock is ahead
+        ("clock", "i8"),  # ms by which the visitor's clock is ahead
     ]
 )
 
 _SCROLL_MARKS = (50, 90)
 _SIGNUP_SHARE = 0.15
-"""Share of sent forms that order the weekly letter: `signup`, where the others are `form_submit`."""
+"""Share of sent forms that subscribe to the newsletter: their event is `signup` instead of `form_submit`."""
 _PRODUCT_POPULARITY = np.cumsum(1.0 / np.arange(1, len(PRODUCTS) + 1) ** 0.7)
 _DIRECT = len(SOURCES) - 1
 _LONGEST_PAGE_MS = 240_000
@@ -60,7 +60,7 @@ _LONGEST_PAGE_MS = 240_000
 
 @dataclass
 class Counters:
-    """How many visits, page views and events there have been: the next ones' numbers."""
+    """Number of visits, page views, events and crawler visits so far; the next one gets this number."""
 
     visits: int = 0
     views: int = 0
@@ -70,23 +70,23 @@ class Counters:
 
 @dataclass(frozen=True)
 class _Views:
-    """The page views of some visits, one row each, in order."""
+    """The page views of a set of visits, one row per page view, in order of visit and time."""
 
     visit: NDArray[np.int64]
-    """Position of the visit."""
+    """Index of the visit."""
     position: NDArray[np.int64]
     is_last: NDArray[np.bool_]
     page: NDArray[np.int64]
     start: NDArray[np.int64]
     stay_ms: NDArray[np.int64]
     reached: NDArray[np.int64]
-    """Percent of the page seen."""
+    """Scroll depth in percent of the page."""
 
 
 def browse(
     visits: Visits, grid: HourGrid, names: Names, counters: Counters, rng: np.random.Generator
 ) -> NDArray[np.void]:
-    """Every event of these visits (dtype EVENT), with the times at which they happen; not yet sent."""
+    """Return all events of the visits (dtype EVENT), without the columns `sent`, `received` and `clock`."""
     signup = (visits.outcome == FORM_SENT) & (rng.random(len(visits)) < _SIGNUP_SHARE)
     views = _page_views(visits, signup, grid, rng)
     agent = _agents(visits, names)
@@ -145,7 +145,9 @@ def browse(
         events("form_submit", last[(last_outcome == FORM_SENT) & ~last_signup], 0.9),
         events("signup", last[last_signup], 0.9),
     ]
-    leaving = np.flatnonzero(rng.random(len(of_visit)) < 0.95)  # the others were killed before they could tell
+    leaving = np.flatnonzero(
+        rng.random(len(of_visit)) < 0.95
+    )  # in the other views, the browser was closed before it could send page_leave
     tenths = views.stay_ms[leaving] // 100
     blocks.append(events("page_leave", leaving, 1.0, detail=views.reached[leaving], x=tenths))
 
@@ -166,7 +168,7 @@ def crawl(
     counters: Counters,
     rng: np.random.Generator,
 ) -> NDArray[np.void]:
-    """The page views of a day's crawlers. Each visit is a visitor of its own, numbered from `visitors` on."""
+    """Return the page views of one day's crawlers. Each crawl is a new visitor, numbered from `visitors` upwards."""
     first_cell, after_last = (int(cell) for cell in grid.day_starts[day : day + 2])
     count = int(rng.poisson(per_day))
     pages = np.minimum(rng.geometric(0.25, count), 30)
@@ -218,7 +220,7 @@ def _page_views(visits: Visits, signup: NDArray[np.bool_], grid: HourGrid, rng: 
     through = np.cumsum(stay)
     before = through[first] - stay[first]
     length = through[first + pages - 1] - before
-    # Within its hour, with half a minute to send the last events.
+    # Place the visit inside its hour, and leave 30 s to send the last events.
     begin = grid.start_ms + visits.cell * HOUR_MS
     begin += (rng.random(len(visits)) * (HOUR_MS - 30_000 - length)).astype(np.int64)
     start = (begin - before)[visit] + through - stay
@@ -230,7 +232,7 @@ def _page_views(visits: Visits, signup: NDArray[np.bool_], grid: HourGrid, rng: 
 
 
 def _agents(visits: Visits, names: Names) -> NDArray[np.int64]:
-    """The agent of each visit: a lasting trait of its visitor."""
+    """Return the agent of each visit, which is the same in all visits of a visitor."""
     device, trait = device_of(visits.profile), names.traits("agent", visits.visitor)
     agent = np.zeros(len(visits), dtype=np.int64)
     for kind in range(len(DEVICE_NAMES)):

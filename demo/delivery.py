@@ -1,8 +1,8 @@
-"""How events travel: batches, latency, phones that come back online late, clocks that are wrong, batches sent twice.
+"""Delivery of events: batches, latency, phones that were offline, wrong clocks, and batches that are sent twice.
 
-A browser gathers events for five seconds and sends at once what must not be lost. A visit that a phone could not
-send (`Visits.delay`) goes in one batch when its network is back. A wrong clock shifts `created_at` and `sent_at` alike,
-so the difference between `sent_at` and `received_at` still tells it.
+A browser sends a batch every five seconds, and sends important events at once. If a phone was offline during a visit
+(`Visits.delay`), it sends the visit's events in one batch when it is online again. A wrong clock shifts `created_at`
+and `sent_at` equally, so the difference between `sent_at` and `received_at` shows the error.
 """
 
 import numpy as np
@@ -16,22 +16,25 @@ from demo.population import Visits
 from demo.shop import PHONE
 
 WRONG_CLOCK_SHARE = 0.04
-"""Share of phones whose clock is wrong: half of them by 2 to 40 minutes, half by 1 to 5 whole hours, either way."""
+"""Share of phones with a wrong clock, ahead or behind: half of them by 2 to 40 minutes, half by 1 to 5 full hours."""
 RESENT_SHARE = 0.007
-"""Share of batches that are sent a second time, though the first arrived."""
+"""Share of batches that are sent again although the first request arrived."""
 _AT_ONCE = np.isin(np.arange(len(KIND)), [KIND[name] for name in ("form_submit", "signup", "purchase", "page_leave")])
 _GATHER_MS = 5_000
 
 
 def deliver(rows: NDArray[np.void], visits: Visits, first_visit: int, grid: HourGrid, names: Names) -> NDArray[np.void]:
-    """Fill in `sent`, `received` and `clock` of a day's events, and add the batches that are sent again.
+    """Fill in the columns `sent`, `received` and `clock`, and append the rows of batches that are sent again.
 
     Args:
-        rows: Events (dtype EVENT) of `visits`.
-        visits: The visits that they belong to.
-        first_visit: Number of the first of these visits.
+        rows: Events of `visits` (dtype EVENT).
+        visits: The visits of one day.
+        first_visit: Number of the first visit in `visits`.
         grid: The hours that the visits' cells refer to.
-        names: Where latency and clocks come from.
+        names: Source of the pseudo-random latencies and clock errors.
+
+    Returns:
+        The rows, followed by the duplicates.
     """
     of_visit = rows["visit"] - first_visit
     gathered = (rows["at"] // _GATHER_MS + 1) * _GATHER_MS
@@ -45,13 +48,13 @@ def deliver(rows: NDArray[np.void], visits: Visits, first_visit: int, grid: Hour
 
 
 def deliver_crawls(rows: NDArray[np.void], names: Names) -> NDArray[np.void]:
-    """The same for crawlers, which send each page view at once from a machine whose clock is right."""
+    """Do the same as `deliver` for crawlers, which send each page view at once and have a correct clock."""
     rows["sent"] = rows["at"] + 20
     return _received(rows, names)
 
 
 def clock_errors(visitors: NDArray[np.int64], names: Names) -> NDArray[np.int64]:
-    """By how many milliseconds each visitor's phone is ahead."""
+    """Return by how many milliseconds the clock of each visitor's phone is ahead; 0 for most."""
     trait = names.traits("clock", visitors)
     size = names.traits("clock error", visitors)
     sign = np.where(names.traits("clock sign", visitors) < 0.5, -1, 1)
@@ -62,7 +65,7 @@ def clock_errors(visitors: NDArray[np.int64], names: Names) -> NDArray[np.int64]
 
 
 def _received(rows: NDArray[np.void], names: Names) -> NDArray[np.void]:
-    # Everything of a batch travels together, so what happens to it follows from its visit and its moment alone.
+    # All events of a batch need the same latency, so derive it from the visit and the time of sending only.
     batch = rows["visit"] * 1_000_003 + rows["sent"] % 1_000_003
     rows["received"] = rows["sent"] + 40 + (shares(batch, names.salt("latency")) ** 3 * 900).astype(np.int64)
     again = rows[shares(batch, names.salt("resent")) < RESENT_SHARE].copy()

@@ -1,4 +1,4 @@
-"""Columns of events into events of the contract: dicts of JSON types."""
+"""Convert rows of events to dicts in the import format (`tilda import --format events`)."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from demo.identity import Names
 from demo.shop import AGENTS, CRAWLERS, PAGES, SOURCES, Page
 
 Event = dict[str, Any]
-"""An event as `tilda import --format events` reads it: JSON types only."""
+"""An event that `tilda import --format events` can read; contains only JSON types."""
 
 CURRENCY = "RUB"
 _CRAWLER_VIEWPORT = (1024, 768)
@@ -24,15 +24,15 @@ _FORMS = {
 }
 
 _Numbers = tuple[int, int, int, int]
-"""Of an event: detail, x, y (see `browsing.EVENT`) and its own number."""
+"""The columns detail, x, y and number of an event (see `browsing.EVENT`)."""
 
 
 class Formatter:
     """Formats the events of one run.
 
     Args:
-        domain: The shop's host name.
-        names: The ids of the run.
+        domain: Host name of the shop.
+        names: Generates the IDs of the run.
     """
 
     def __init__(self, domain: str, names: Names) -> None:
@@ -47,7 +47,7 @@ class Formatter:
         ]
 
     def events(self, rows: NDArray[np.void]) -> Iterator[Event]:
-        """Each row (dtype EVENT) as an event, in the order given."""
+        """Yield one event per row (dtype EVENT), in the same order."""
         names, urls, landing_urls = self._names, self._urls, self._landing_urls
         user_ids, addresses = _of_each(rows["visitor"], lambda n: (names.uuids("user", n), names.addresses(n)))
         (session_ids,) = _of_each(rows["visit"], lambda n: (names.uuids("session", n),))
@@ -112,7 +112,7 @@ class Formatter:
 
 
 _Target = tuple[str | None, str | None]
-"""CSS selector and text of the element that an event is about."""
+"""CSS selector and text of the event's target element."""
 
 
 def _scroll(payload: Event, _page: Page, numbers: _Numbers) -> _Target:
@@ -166,7 +166,7 @@ _SECTIONS = [_DESCRIBED.get(name) for name in KINDS]
 
 
 def timestamps(moments: NDArray[np.int64]) -> list[str]:
-    """RFC 3339 in UTC to the millisecond, of milliseconds since 1970."""
+    """Format milliseconds since 1970 as RFC 3339 timestamps in UTC, with milliseconds."""
     days, rest = np.divmod(moments, 86_400_000)
     seconds, milliseconds = np.divmod(rest, 1000)
     known_days, which = np.unique(days, return_inverse=True)
@@ -184,7 +184,7 @@ def _order(product: int) -> Event:
 def _of_each(
     numbers: NDArray[np.int64], named: Callable[[NDArray[np.int64]], tuple[list[str], ...]]
 ) -> tuple[list[str], ...]:
-    """Names of each number, made once for each distinct one."""
+    """Call `named` with the distinct numbers only, and expand each of its lists to the order of `numbers`."""
     distinct, which = np.unique(numbers, return_inverse=True)
     positions = which.tolist()
     return tuple([values[position] for position in positions] for values in named(distinct))

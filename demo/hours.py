@@ -1,4 +1,4 @@
-"""The hours of the simulation: absolute hours, and which local hour, weekday and day each one is."""
+"""The hours of the simulation, with the local hour, weekday and day of each."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -11,21 +11,21 @@ HOUR_MS = 3_600_000
 
 
 def midnight(day: date, timezone: ZoneInfo) -> datetime:
-    """The moment (UTC) that a local day begins; where clocks skip midnight, the first moment that exists."""
+    """Return the start of a local day in UTC; if daylight saving time skips midnight, the first time that exists."""
     return datetime.combine(day, time(), timezone).astimezone(UTC)
 
 
 @dataclass(frozen=True)
 class HourGrid:
-    """Every hour of a run of local days. Cell c covers [start + c hours, start + c + 1 hours).
+    """All hours ("cells") of consecutive local days. Cell c covers [start + c hours, start + c + 1 hours).
 
-    A day that changes its clocks has 23 or 25 cells, and each cell knows its local hour, so behaviour follows the
-    clock on the visitor's wall while time itself stays absolute.
+    Cells have equal length in UTC; a day on which the clocks change has 23 or 25 cells. `local_hour` gives the local
+    time of each cell, so that behaviour follows local time.
     """
 
     start: datetime
     day_starts: NDArray[np.int64]
-    """First cell of each day, and one more entry: the cell after the last day."""
+    """First cell of each day, followed by the cell after the last day."""
     day_of: NDArray[np.int64]
     local_hour: NDArray[np.int64]
     weekday: NDArray[np.int64]
@@ -33,15 +33,17 @@ class HourGrid:
 
     @classmethod
     def over(cls, first_day: date, days: int, timezone: ZoneInfo) -> "HourGrid":
-        """Lay out `days` local days from `first_day`.
+        """Build the grid of `days` local days from `first_day`.
 
         Raises:
-            ValueError: The timezone moves its clocks by a part of an hour in this time (Lord Howe Island does).
+            ValueError: The clocks change by less than a full hour in this period, as on Lord Howe Island.
         """
         midnights = [midnight(first_day + timedelta(days=n), timezone) for n in range(days + 1)]
         seconds = np.array([(moment - midnights[0]).total_seconds() for moment in midnights])
         if np.any(seconds % 3600):
-            raise ValueError(f"{timezone.key} moves its clocks by a part of an hour; the simulation needs whole hours.")
+            raise ValueError(
+                f"The clocks of {timezone.key} change by a fraction of an hour; the simulation requires full hours."
+            )
         day_starts = (seconds // 3600).astype(np.int64)
         day_of = np.repeat(np.arange(days), np.diff(day_starts))
         cells = [(midnights[0] + timedelta(hours=n)).astimezone(timezone) for n in range(int(day_starts[-1]))]
@@ -55,21 +57,21 @@ class HourGrid:
 
     @property
     def start_ms(self) -> int:
-        """The first moment, in milliseconds since 1970."""
+        """Start of the grid, in milliseconds since 1970."""
         return round(self.start.timestamp() * 1000)
 
     def cell_of(self, moment: datetime) -> int:
-        """The cell that begins at or last before `moment` (may lie outside the grid)."""
+        """Return the cell that contains `moment`; the number may be outside the grid."""
         return int((moment - self.start) // timedelta(hours=1))
 
     def day_at(self, moment: datetime) -> int:
-        """The number of the day that begins exactly at `moment`.
+        """Return the number of the day that starts exactly at `moment`.
 
         Raises:
-            ValueError: No day of the grid begins then.
+            ValueError: No day of the grid starts at `moment`.
         """
         cell, rest = divmod(moment - self.start, timedelta(hours=1))
         day = int(np.searchsorted(self.day_starts, cell))
         if rest or day >= len(self.day_starts) or self.day_starts[day] != cell:
-            raise ValueError(f"{moment.isoformat()} is no midnight of the site within the simulated time.")
+            raise ValueError(f"{moment.isoformat()} is not a midnight of the site within the simulated period.")
         return day

@@ -1,6 +1,6 @@
-"""Names made from numbers: ids, addresses and lasting traits that follow from the run and a counter, with no memory.
+"""IDs, IP addresses and visitor traits, computed as hashes of the run and a number, so that none has to be stored.
 
-A run is named by everything that shapes it, so two runs share an id only if they are the same run.
+The hash includes all parameters of the run, so two runs have an ID in common only if their parameters are equal.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def scrambled(numbers: NDArray[np.int64], salt: int) -> NDArray[np.uint64]:
-    """Well mixed 64 bits for each number: SplitMix64 (Steele, Lea and Flood, 2014), a different order for each salt."""
+    """Hash each number to 64 bits with SplitMix64 (Steele, Lea and Flood, 2014), seeded with `salt`."""
     word = numbers.astype(np.uint64) * _STEP + np.uint64(salt)
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -21,22 +21,22 @@ def scrambled(numbers: NDArray[np.int64], salt: int) -> NDArray[np.uint64]:
 
 
 def shares(numbers: NDArray[np.int64], salt: int) -> NDArray[np.float64]:
-    """A number in [0, 1) for each number, uniform over many."""
+    """Hash each number to a float in [0, 1), uniformly distributed."""
     return (scrambled(numbers, salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 @dataclass(frozen=True)
 class Names:
-    """The ids of one run."""
+    """Generates the IDs of one run; `run` is the text of all its parameters."""
 
     run: str
 
     def salt(self, purpose: str) -> int:
-        """64 bits that belong to this run and purpose."""
+        """Return a 64-bit integer derived from the run and the purpose."""
         return int.from_bytes(hashlib.sha256(f"{self.run}|{purpose}".encode()).digest()[:8], "big")
 
     def uuids(self, purpose: str, numbers: NDArray[np.int64]) -> list[str]:
-        """A version-4 shaped UUID for each number, as text."""
+        """Return a UUID for each number as text, in the format of version 4."""
         words = np.empty((len(numbers), 2), dtype=">u8")
         high, low = scrambled(numbers, self.salt(purpose)), scrambled(numbers, self.salt(f"{purpose}, low"))
         words[:, 0] = (high & np.uint64(0xFFFFFFFFFFFF0FFF)) | np.uint64(0x4000)
@@ -46,7 +46,7 @@ class Names:
         return [f"{t[:8]}-{t[8:12]}-{t[12:16]}-{t[16:20]}-{t[20:]}" for t in ids]
 
     def addresses(self, visitors: NDArray[np.int64]) -> list[str]:
-        """An IP address for each visitor, one in ten of version 6, in the ranges for tests (RFC 2544, 3849)."""
+        """Return an IP address for each visitor, 10 % of them IPv6, from the test ranges of RFC 2544 and RFC 3849."""
         bits = scrambled(visitors, self.salt("address")).tolist()
         return [
             f"2001:db8:{word >> 16 & 0xFFFF:x}:{word >> 32 & 0xFFFF:x}::{word >> 48 & 0xFFFF:x}"
@@ -56,5 +56,5 @@ class Names:
         ]
 
     def traits(self, purpose: str, visitors: NDArray[np.int64]) -> NDArray[np.float64]:
-        """A lasting trait of each visitor, uniform in [0, 1)."""
+        """Return a constant trait of each visitor, uniform in [0, 1)."""
         return shares(visitors, self.salt(purpose))

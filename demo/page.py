@@ -1,4 +1,4 @@
-"""The demo's website: a small page with the class names of one made with Tilda, served on 127.0.0.1."""
+"""The demo website: a small page with the class names that Tilda uses, served on 127.0.0.1."""
 
 import html
 import json
@@ -15,22 +15,22 @@ CONTENT_TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/j
 
 
 def render(site_key: str, ingest_url: str, name: str = "index.html") -> str:
-    """A page of the site with its snippet filled in.
+    """Return the text of a file with the site key and the URL of the ingest API filled in.
 
     Args:
         site_key: The site's public key.
-        ingest_url: Where the ingest API listens, without a trailing slash.
-        name: A file of `demo/page/`.
+        ingest_url: URL of the ingest API, without a trailing slash.
+        name: Name of a file in `demo/page/`.
 
     Raises:
-        FileNotFoundError: There is no such page.
+        FileNotFoundError: The file does not exist.
     """
     text = (FOLDER / name).read_text(encoding="utf-8")
     return text.replace("{{site_key}}", html.escape(site_key)).replace("{{ingest_url}}", html.escape(ingest_url))
 
 
 class _Site(ThreadingHTTPServer):
-    """Answers GET with the files of `demo/page/` and POST as Tilda's form endpoint does."""
+    """Answers GET with the files in `demo/page/`, and POST in the format of Tilda's form endpoint."""
 
     daemon_threads = True
 
@@ -67,20 +67,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Says nothing: the demo prints its own lines."""
+        """Log nothing, so that requests do not appear in the output of the demo."""
 
 
 @contextmanager
 def serve(site_key: str, ingest_url: str, port: int = 0) -> Generator[str]:
-    """Serves the site until the block ends.
+    """Serve the site until the block ends.
 
     Args:
         site_key: The site's public key.
-        ingest_url: Where the ingest API listens, without a trailing slash.
-        port: Port on 127.0.0.1; 0 takes a free one.
+        ingest_url: URL of the ingest API, without a trailing slash.
+        port: Port on 127.0.0.1; 0 selects a free port.
 
     Yields:
-        The address of the front page.
+        The URL of the front page.
     """
     site = _Site(site_key, ingest_url, port)
     thread = threading.Thread(target=site.serve_forever, name="demo-page", daemon=True)

@@ -1,4 +1,4 @@
-"""All visitors of the shop, moved on a day at a time by the process that `demo.behaviour` describes."""
+"""All visitors of the shop; each step simulates one day of the process in `demo.behaviour`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ from demo.hours import HourGrid
 from demo.shop import PHONE
 
 LATE_SHARE = 0.03
-"""Share of phone visits whose events wait in the phone for a network."""
+"""Share of phone visits during which the phone is offline, so that their events are sent later."""
 MEDIAN_DELAY_HOURS = 3.0
 DELAY_SPREAD = 1.2
 LONGEST_DELAY_HOURS = 46.0
-"""Two days after a visit everything about it has arrived: labels may be counted from then on."""
+"""Less than two days, so that labels are final two days after their period ends."""
 
 
 @dataclass(frozen=True)
 class Visits:
-    """The visits of a day, one row each."""
+    """The visits of a day, one row per visit."""
 
     visitor: NDArray[np.int64]
     cell: NDArray[np.int64]
@@ -40,21 +40,21 @@ class Visits:
     """The profile before the visit."""
     outcome: NDArray[np.int64]
     delay: NDArray[np.float64]
-    """Hours that the visit's events wait after the end of its cell; 0 for nearly all."""
+    """Hours from the end of the cell until the phone is online again; 0 if the events were sent during the visit."""
 
     def __len__(self) -> int:
         return len(self.visitor)
 
     @classmethod
     def joined(cls, parts: Sequence["Visits"]) -> "Visits":
-        """Several sets of visits as one, in the order given."""
+        """Concatenate sets of visits in the given order."""
         names = cls.__dataclass_fields__
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 @dataclass
 class State:
-    """Where each visitor stands, by position."""
+    """The state of each visitor, one row per visitor."""
 
     source: NDArray[np.int64]
     profile: NDArray[np.int64]
@@ -62,11 +62,11 @@ class State:
 
     @property
     def number(self) -> NDArray[np.int64]:
-        """Position of each state in tables of STATE_SHAPE laid flat."""
+        """Index of each state in a flattened table of shape STATE_SHAPE."""
         return np.ravel_multi_index((self.source, self.profile, self.absence), STATE_SHAPE)
 
     def pass_midnight(self) -> None:
-        """A new day: everything is a day longer ago."""
+        """Advance all visitors by one day."""
         self.profile = NEXT_DAY[self.profile]
         self.absence = NEXT_ABSENCE[self.absence]
         self.profile = np.where(self.absence == LONGEST_ABSENCE, COOLED[self.profile], self.profile)
@@ -76,8 +76,8 @@ class Population:
     """Visitors and their states; `step` draws one day's visits.
 
     Args:
-        state: Everyone's state before the first step. Those who have not come yet stand at the end, ordered by arrival.
-        arrival_cell: Cell of the first visit of those, ascending.
+        state: State of all visitors before the first step. Visitors without a visit come last, in order of arrival.
+        arrival_cell: Cell of the first visit of each visitor without a visit, ascending.
         grid: The hours that cells refer to.
     """
 
@@ -89,7 +89,7 @@ class Population:
         self._grid = grid
 
     def step(self, day: int, behaviour: Behaviour, rng: np.random.Generator) -> Visits:
-        """The visits of one local day, which begins with the midnight that everyone here passes."""
+        """Simulate one local day, from its first midnight, and return its visits."""
         first, after_last = (int(cell) for cell in self._grid.day_starts[day : day + 2])
         known = State(self.state.source[: self.here], self.state.profile[: self.here], self.state.absence[: self.here])
         known.pass_midnight()
@@ -123,7 +123,18 @@ class Population:
         behaviour: Behaviour,
         rng: np.random.Generator,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Who comes again before the day is over, counted from hour `since` of it, and in which hour."""
+        """Draw the next visit of each visitor within this day.
+
+        Args:
+            who: Numbers of the visitors.
+            since: For each visitor, the first hour of the day in which the visit can be.
+            passed: Cumulative rhythm of the day: shape (device, hour + 1).
+            behaviour: The behaviour on this day.
+            rng: Source of randomness.
+
+        Returns:
+            The visitors who make another visit today, and the hour of each visit.
+        """
         state = State(self.state.source[who], self.state.profile[who], self.state.absence[who])
         rate = behaviour.visit_rate.ravel()[state.number]
         device = device_of(state.profile)
@@ -144,7 +155,7 @@ class Population:
         behaviour: Behaviour,
         rng: np.random.Generator,
     ) -> Visits:
-        """One visit for each of `who`: its source, its outcome, and the state it leaves."""
+        """Simulate one visit of each visitor in `who`: draw source, outcome and delay, and update the state."""
         profile = self.state.profile[who]
         first_visit = _is_newcomer(profile)
         sources = np.where(
@@ -164,12 +175,12 @@ class Population:
 
 
 def _is_newcomer(profile: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whose first visit this is."""
+    """Return which visitors have made no visit yet."""
     return profile == new_profile(device_of(profile))
 
 
 def _choose(cumulative: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """One column of each row, by the row's cumulative chances."""
+    """Draw one column for each row, given the cumulative probabilities of the row."""
     drawn = rng.random(len(cumulative)) * cumulative[:, -1]
     return (cumulative <= drawn[:, None]).sum(axis=1)
 

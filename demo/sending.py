@@ -1,9 +1,9 @@
-"""Recent events through the real HTTP API, in batches as a browser sends them.
+"""Send recent events through the HTTP API, in batches like those of a browser.
 
-The API stamps the moment of arrival itself and corrects a sender's clock by `received_at - sent_at`. A batch that was
-simulated as of yesterday therefore goes with `sent_at` = now by the sender's clock: now for nearly all, so that no
-correction is made and `created_at` stands; now plus the error of a clock that is wrong, whose `created_at` is wrong by
-the same error, so that the correction finds the true time. A late phone is nothing special here: its events are older.
+The API sets `received_at` to the time of arrival and corrects the visitor's clock by `received_at - sent_at`. The
+simulated `sent_at` is older than the request, so it is replaced by the current time plus the visitor's clock error. If
+the clock is correct, the API then makes no correction and stores `created_at` unchanged. If the clock is wrong,
+`created_at` has the same error, and the correction restores the true time.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from warehouse.errors import UserError
 
 BATCH_EVENTS = 10
 CRITICAL = frozenset({"form_submit", "signup", "purchase"})
-"""What a browser sends at once."""
+"""Event types that a browser sends at once instead of queueing them."""
 _OPEN_BATCHES = 5_000
 _CLOCK_TOLERANCE = timedelta(seconds=60)
-"""The API's own: smaller differences are the way's, not the clock's."""
+"""The tolerance of the API: a smaller difference is network latency, not a clock error."""
 _BROWSER_WRITES = (
     "event_id",
     "event_type",
@@ -43,14 +43,15 @@ _TOLD_REJECTIONS = 20
 
 @dataclass
 class Delivery:
-    """What became of the events sent.
+    """Number of events sent, by result.
 
     Attributes:
-        accepted: Stored now.
-        duplicates: Known already.
-        spooled: Taken while the database was away.
-        rejected: Refused one by one; `reasons` tells the first of them.
-        requests: Batches sent.
+        accepted: Events that were stored.
+        duplicates: Events that were already stored.
+        spooled: Events that the API wrote to its spool because the database was unavailable.
+        rejected: Events that failed validation.
+        requests: Batches that were sent.
+        reasons: The first rejected events, with their errors.
     """
 
     accepted: int = 0
@@ -62,11 +63,11 @@ class Delivery:
 
     @property
     def events(self) -> int:
-        """All that were answered for."""
+        """Number of events with a result."""
         return self.accepted + self.duplicates + self.spooled + self.rejected
 
     def add(self, answer: dict[str, Any]) -> None:
-        """Count the answer to one batch."""
+        """Add the response to one batch."""
         self.requests += 1
         self.accepted += answer.get("accepted", 0)
         self.duplicates += answer.get("duplicates", 0)
@@ -79,15 +80,15 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Sender:
-    """Sends events to one site's API.
+    """Sends events of one site to the ingest API.
 
     Attributes:
-        url: Address of the public app, such as `http://127.0.0.1:8000`.
-        public_key: The site's.
-        service_key: Frees these requests from the limit for one address.
-        concurrency: Requests under way at a time.
-        clock: The time.
-        transport: Another way to the server than the network.
+        url: URL of the public API, such as `http://127.0.0.1:8000`.
+        public_key: The site's public key.
+        service_key: Exempts the requests from the rate limit per IP address.
+        concurrency: Maximum number of concurrent requests.
+        clock: Returns the current time.
+        transport: Replaces the network in tests.
     """
 
     url: str
@@ -98,14 +99,14 @@ class Sender:
     transport: httpx.AsyncBaseTransport | None = None
 
     def send(self, events: Iterable[Event], progress: Callable[[Delivery], None] | None = None) -> Delivery:
-        """Send events, given in order of `received_at`.
+        """Send events.
 
         Args:
-            events: Events of the last 35 days at most; none may come from the future.
-            progress: Told how far it is after each batch.
+            events: Events in order of `received_at`, at most 35 days old and not in the future.
+            progress: Called after each batch with the results so far.
 
         Raises:
-            UserError: The API cannot be reached, refuses a request, or an event is from the future.
+            UserError: The API cannot be reached or rejects a request, or an event is in the future.
         """
         return asyncio.run(self._send(events, progress))
 
@@ -153,22 +154,22 @@ class Sender:
                     "/api/events", params={"key": self.public_key}, content=body, headers=headers
                 )
             except httpx.TransportError as error:
-                refusal = f"did not answer ({type(error).__name__})"
+                refusal = f"did not respond ({type(error).__name__})"
                 continue
             if answer.status_code == 202:
                 return answer.json()
             refusal = f"answered {answer.status_code}: {_reason(answer)}"
             if answer.status_code != 429 and answer.status_code < 500:
                 raise UserError(f"{self.url} {refusal}.", "Check the site's public key and the service key.")
-        raise UserError(f"{self.url} {refusal}.", "Look at `tilda status`, then send again: nothing is stored twice.")
+        raise UserError(f"{self.url} {refusal}.", "Check `tilda status`, then send again; duplicates are ignored.")
 
 
 def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
-    """Gather each session's events: ten, or fewer when one of them must not wait."""
+    """Group the events of each session into batches of 10, or fewer if the last event is critical."""
     gathering: dict[str, list[Event]] = {}
     for event in events:
         batch = gathering.setdefault(event["session_id"], [])
-        if any(event["event_id"] == known["event_id"] for known in batch):  # sent again: by itself, as it was then
+        if any(event["event_id"] == known["event_id"] for known in batch):  # a resent event: send it in its own request
             yield [event]
             continue
         batch.append(event)
@@ -180,10 +181,10 @@ def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
 
 
 def envelope(batch: list[Event], now: datetime) -> dict[str, Any]:
-    """The body that the batch's browser would send at this moment, by its own clock.
+    """Return the request body of a batch that is sent at `now`, with `sent_at` by the visitor's clock.
 
     Raises:
-        UserError: An event is from the future.
+        UserError: An event is in the future.
     """
     first = batch[0]
     ahead = datetime.fromisoformat(first["sent_at"]) - datetime.fromisoformat(first["received_at"])
@@ -191,7 +192,7 @@ def envelope(batch: list[Event], now: datetime) -> dict[str, Any]:
     latest = max(datetime.fromisoformat(event["received_at"]) for event in batch)
     if latest > now + _CLOCK_TOLERANCE:
         raise UserError(
-            f"An event is from {latest.isoformat()}, which has not come yet.", "Simulate up to now, no further."
+            f"An event has a time in the future: {latest.isoformat()}.", "End the simulation at the current time."
         )
     written = [{name: event[name] for name in _BROWSER_WRITES} for event in batch]
     return {"sent_at": (now + ahead).isoformat(), "events": written}

@@ -1,7 +1,7 @@
-"""The world of the simulated shop: its pages, goods, sources of traffic, devices and hours.
+"""Constants of the simulated shop: pages, products, traffic sources, devices and the weekly rhythm.
 
-Nothing here is random and nothing here decides what visitors do (that is `demo.behaviour`): these are the constants
-that behaviour refers to by position, and that `demo.formatting` turns into addresses, titles and user agents.
+`demo.behaviour` decides what visitors do and refers to these constants by index. `demo.events` writes their URLs,
+titles and user agents into events.
 """
 
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Source:
-    """Where a visit comes from; the row of a visitor's state that a campaign report would group by."""
+    """A traffic source of visits, such as a campaign or a search engine."""
 
     name: str
     referrer: str | None
-    """Referrer of the first page view; None for a typed address or a link in a letter."""
+    """Referrer of the first page view; None for a typed URL or a link in an e-mail."""
     landing: str
-    """Path of the page that the visit begins on."""
+    """Path of the landing page."""
     utm_source: str | None = None
     utm_medium: str | None = None
     utm_campaign: str | None = None
 
     @property
     def utm(self) -> dict[str, str]:
-        """The campaign parameters by their short names; empty for traffic nobody paid for."""
+        """UTM parameters without the prefix `utm_`; empty for organic, referral and direct traffic."""
         named = {"source": self.utm_source, "medium": self.utm_medium, "campaign": self.utm_campaign}
         return {key: value for key, value in named.items() if value is not None}
 
@@ -49,7 +49,7 @@ DEVICE_NAMES: Final = ("desktop", "phone", "tablet")
 
 @dataclass(frozen=True)
 class Agent:
-    """A browser on a device, and how many of its kind visit (relative weight over all agents)."""
+    """A browser on a device; `weight` is its share of visitors, relative to the other agents."""
 
     device: int
     weight: float
@@ -135,7 +135,7 @@ CRAWLERS: Final = (
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the site; a product page has a price in whole roubles."""
+    """A page of the site; a product page has a price in roubles, without kopecks."""
 
     path: str
     title: str
@@ -174,7 +174,7 @@ PAGES: Final = (
 PAGE_AT: Final = {page.path: number for number, page in enumerate(PAGES)}
 PRODUCTS: Final = tuple(number for number, page in enumerate(PAGES) if page.price is not None)
 GLANCED_AT: Final = tuple(PAGE_AT[path] for path in ("/catalog", "/about", "/delivery"))
-"""Pages that someone opens who only looks around."""
+"""Pages of a visit with the outcome "glance", after the landing page."""
 
 _DESKTOP_HOURS = (4, 2, 1, 1, 1, 2, 5, 12, 28, 46, 58, 62, 58, 60, 62, 60, 56, 50, 44, 42, 42, 38, 26, 12)
 _PHONE_HOURS = (14, 7, 4, 3, 3, 6, 14, 26, 34, 34, 34, 36, 42, 40, 36, 36, 40, 48, 58, 68, 76, 78, 62, 34)
@@ -186,9 +186,9 @@ _WEEKDAYS = (
 
 
 def weekly_rhythm() -> NDArray[np.float64]:
-    """How the wish to visit spreads over a week: shape (device, weekday, hour) in the site's timezone.
+    """Return how visits are distributed over a week: shape (device, weekday, hour), in the site's time zone.
 
-    Over the 168 hours of a week each device's values sum to 7, so a rate of one visit a day stays one a day.
+    The 168 values of a device sum to 7, so that a visit rate per day keeps its mean.
     """
     hours = np.array([_DESKTOP_HOURS, _PHONE_HOURS, _PHONE_HOURS], dtype=np.float64)
     rhythm = np.array(_WEEKDAYS)[:, :, None] * hours[:, None, :]
@@ -196,14 +196,14 @@ def weekly_rhythm() -> NDArray[np.float64]:
 
 
 def agents_of(device: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The agents of one kind of device and the cumulative share of each."""
+    """Return the indices of the agents of a device, and their cumulative shares."""
     numbers = np.array([n for n, agent in enumerate(AGENTS) if agent.device == device])
     weights = np.array([AGENTS[n].weight for n in numbers], dtype=np.float64)
     return numbers, np.cumsum(weights) / weights.sum()
 
 
 def device_shares() -> NDArray[np.float64]:
-    """The share of visitors on each kind of device."""
+    """Return the share of visitors on each device: shape (device,)."""
     weights = np.zeros(len(DEVICE_NAMES))
     for agent in AGENTS:
         weights[agent.device] += agent.weight

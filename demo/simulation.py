@@ -1,4 +1,4 @@
-"""One run of the simulated shop: its events in the order they arrive, and the truth about them."""
+"""One run of the simulated shop: its events in order of arrival, and the true conversion probabilities."""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,31 +19,32 @@ from demo.shop import device_shares
 from demo.truth import WINDOW_HOURS, chances
 
 ACTIVE_HOURS = 28 * 24
-"""Who was seen in the 28 days before a cut-off is asked about."""
+"""A visitor is active at a cut-off if seen in the 28 days before it."""
 _DAYS_BEYOND = WINDOW_HOURS // 24 + 2
 _CRAWLS_PER_VISITOR = 0.15
 
 Progress = Callable[[int, int], None]
-"""Told the days done and the days in all."""
+"""Called with the number of days done and the total number of days."""
 
 
 class Simulation:
-    """A shop with visitors, simulated by the day. The same arguments give the same events, bit for bit.
+    """A shop with visitors, simulated day by day. The same arguments always give exactly the same events.
 
     Args:
-        visitors: People who come for the first time within the simulated time; crawlers come on top.
-        days: Local days before the one that holds `end`; that one is simulated up to `end`.
-        seed: Names the run, together with all other arguments.
-        timezone: IANA name; days, hours and weekdays are this timezone's.
+        visitors: Number of visitors whose first visit is in the simulated period, without crawlers.
+        days: Number of full local days before the day that contains `end`.
+        seed: Seed of the random numbers. All other arguments are part of the seed as well.
+        timezone: IANA name of the time zone that days, hours and weekdays refer to.
         domain: Host name of the shop's pages.
-        end: Nothing is received at or after this moment. Timezone-aware.
-        signal: False makes every visitor's chances the same at every hour, so that nothing can be predicted.
-        change_at: From the first site midnight at or after this moment on, visitors follow `behaviour.CHANGED`.
-        usual: What visitors do otherwise.
+        end: End of the simulation, timezone-aware: no event is received at or after this time.
+        signal: False makes all visitors behave alike, whatever they did before, so that nothing can be predicted.
+        change_at: Time of a change of behaviour: visitors follow `behaviour.CHANGED` from the first midnight of the
+            site at or after this time.
+        usual: Parameters of the behaviour before the change.
 
     Raises:
-        ValueError: No visitors or days, a moment without a timezone, or a timezone whose clocks move by a part of an
-            hour.
+        ValueError: `visitors` or `days` is less than 1, a time has no time zone, or the clocks of the time zone change
+            by a fraction of an hour.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Simulation:
         if visitors < 1 or days < 1:
             raise ValueError(f"A simulation needs at least one visitor and one day, not {visitors} and {days}.")
         if end.tzinfo is None or (change_at is not None and change_at.tzinfo is None):
-            raise ValueError("Give `end` and `change_at` a timezone.")
+            raise ValueError("`end` and `change_at` must be timezone-aware.")
         self.visitors, self.days, self.end = visitors, days, end.astimezone(UTC)
         zone = ZoneInfo(timezone)
         first_day = self.end.astimezone(zone).date() - timedelta(days=days)
@@ -90,7 +91,7 @@ class Simulation:
         self._behaviour = [after if change_at is not None and start >= change_at else before for start in starts]
 
     def events(self, progress: Progress | None = None) -> Iterator[Event]:
-        """Every event in order of `received_at`; memory holds no more than a few days of them."""
+        """Yield all events in order of `received_at`; at most a few days of events are in memory."""
         population = self._population()
         counters = Counters()
         waiting = np.zeros(0, dtype=EVENT)
@@ -118,29 +119,30 @@ class Simulation:
                 progress(day + 1, self.days + 1)
 
     def truth(self, cutoffs: Sequence[datetime]) -> pd.DataFrame:
-        """The best possible predictions, for visitors seen in the 28 days before each cut-off.
+        """Return the best possible predictions for the visitors seen in the 28 days before each cut-off.
 
-        A visitor counts as seen once an event of those days was received before the cut-off, as for a row of features.
+        A visitor is seen if an event of these days was received before the cut-off; the features use the same rule.
 
         Args:
-            cutoffs: Midnights of the site within the simulated time.
+            cutoffs: Midnights of the site within the simulated period.
 
         Returns:
-            Columns `user_id`, `as_of` (UTC), `p_conversion_7d` and `p_purchase_7d`: the exact chance to convert (send a
-            form, sign up or buy), and to buy, in the 168 hours from the cut-off (see `demo.truth`).
+            The columns `user_id`, `as_of` (UTC), `p_conversion_7d` and `p_purchase_7d`. The last two are the exact
+            probabilities to convert (send a form, sign up or buy) and to buy within 168 hours of the cut-off (see
+            `demo.truth`).
 
         Raises:
-            ValueError: A cut-off is no midnight of the site, or lies outside the simulated time.
+            ValueError: A cut-off is not a midnight of the site, or is outside the simulated period.
         """
         wanted = {self._cutoff_day(moment): moment.astimezone(UTC) for moment in cutoffs}
         population = self._population()
         last_seen = np.full(self.visitors, -ACTIVE_HOURS - 1)
-        held = _Held()
+        late = _LateVisits()
         tables: dict[tuple[object, ...], NDArray[np.float64]] = {}
         frames: list[pd.DataFrame] = []
         for day in range(max(wanted, default=-1) + 1):
             cell = int(self._grid.day_starts[day])
-            held.release(cell, last_seen)
+            late.release(cell, last_seen)
             if day in wanted:
                 seen = np.flatnonzero(last_seen >= cell - ACTIVE_HOURS)
                 table = tables.setdefault(self._window(day), np.zeros(0))
@@ -149,16 +151,16 @@ class Simulation:
                     tables[self._window(day)] = table
                 frames.append(self._truth_of(seen, population.state, table, wanted[day]))
             visits = population.step(day, self._behaviour[day], self._chance(day, "visits"))
-            held.add(visits, last_seen)
+            late.add(visits, last_seen)
         return pd.concat(frames, ignore_index=True) if frames else _truth_frame([], datetime.now(UTC), np.zeros((2, 0)))
 
     def midnights(self) -> list[datetime]:
-        """Every site midnight within the simulated time, in UTC: what a cut-off may be."""
+        """Return every midnight of the site within the simulated period, in UTC. Each can be a cut-off."""
         moments = [self.start + timedelta(hours=int(cell)) for cell in self._grid.day_starts]
         return [moment for moment in moments if moment <= self.end]
 
     def _population(self) -> Population:
-        """Everyone before the first day: when each first comes, and on which device."""
+        """Draw the device and the time of the first visit of every visitor."""
         rng = self._chance(-1, "arrivals")
         device = np.searchsorted(device_shares().cumsum(), rng.random(self.visitors), side="right").astype(np.int64)
         device = device.clip(max=len(device_shares()) - 1)
@@ -170,19 +172,19 @@ class Simulation:
         return Population(State(nothing, new_profile(device), nothing.copy()), arrival, self._grid)
 
     def _chance(self, day: int, purpose: str) -> np.random.Generator:
-        """The chance of one day and purpose: drawing more of one leaves the others as they are."""
+        """Return the random generator of one day and purpose; generators are independent of each other."""
         salt = self._names.salt(purpose)
         return np.random.default_rng([self._entropy, salt, day + 1])
 
     def _cutoff_day(self, moment: datetime) -> int:
         if moment.tzinfo is None:
-            raise ValueError("Give each cut-off a timezone.")
+            raise ValueError("Each cut-off must be timezone-aware.")
         if not self.start <= moment <= self.end:
-            raise ValueError(f"The cut-off {moment.isoformat()} lies outside the simulated time.")
+            raise ValueError(f"The cut-off {moment.isoformat()} is outside the simulated period.")
         return self._grid.day_at(moment.astimezone(UTC))
 
     def _window(self, day: int) -> tuple[object, ...]:
-        """What the chances of a window depend on: cut-offs that agree in it share one table."""
+        """Return a cache key: cut-offs with equal local hours and behaviour in their window share one table."""
         cells = slice(int(self._grid.day_starts[day]), int(self._grid.day_starts[day]) + WINDOW_HOURS)
         clock = (self._grid.local_hour[cells].tobytes(), self._grid.weekday[cells].tobytes())
         return (*clock, *(id(behaviour) for behaviour in self._behaviour[day : day + _DAYS_BEYOND]))
@@ -196,8 +198,8 @@ class Simulation:
         return _truth_frame(self._names.uuids("user", seen), as_of, at_cutoff)
 
 
-class _Held:
-    """Late visits on their way: a visitor is seen when the first events of a visit arrive."""
+class _LateVisits:
+    """Visits whose events have not arrived yet: a visitor counts as seen only after the events arrive."""
 
     def __init__(self) -> None:
         self._visits: list[Visits] = []

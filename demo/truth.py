@@ -1,17 +1,17 @@
-r"""The best possible prediction, exactly: P(convert within 168 hours | state at T), by backward induction.
+r"""The best possible prediction: the exact P(convert within 168 hours | state at T), by backward induction.
 
-Let ``V_t(s)`` be the chance that someone in state ``s`` at the start of cell ``t`` converts before the window ends. At
-its end ``V = 0``, and by the formulas of `demo.behaviour`
+Let ``V_t(s)`` be the probability that a visitor in state ``s`` at the start of cell ``t`` converts before the window
+ends. At the end of the window ``V = 0``, and by the formulas of `demo.behaviour`
 
 .. math:: V_t(s) = (1 - v_t(s)) \, V_{t+1}(s) + v_t(s) \sum_{c'} P(c' | c) \sum_o P_t(o | c', \text{profile})
     \begin{cases} 1 & o \text{ converts} \\ V_{t+1}(c', \text{after}_o(\text{profile}), r = 0) & \text{else} \end{cases}
 
-where a cell that ends at a midnight reads ``V_{t+1}`` at the state that midnight leads to. No sampling and no
-approximation: 168 steps over the 97,200 states. Two goals are worked out side by side: any conversion, and a purchase
-(for which a form is no end but a change of state).
+where, if cell ``t`` ends at a midnight, ``V_{t+1}`` is read at the state after that midnight. The result is exact: 168
+steps over 97,200 states, without sampling. Two goals are computed at the same time: any conversion, and a purchase (for
+which a sent form only changes the state).
 
-What this number knows: the visitor's state as it was at T, including visits whose events a phone still held back, and
-any change of behaviour that is to come. No model that sees received events can know more.
+The probability is based on the visitor's true state at T, including visits whose events have not arrived yet, and on
+future changes of behaviour. A model that sees only received events cannot have more information.
 """
 
 from collections.abc import Sequence
@@ -41,15 +41,15 @@ GOALS: tuple[frozenset[int], ...] = (frozenset({FORM_SENT, PURCHASE}), frozenset
 
 
 def chances(grid: HourGrid, first_cell: int, behaviour_of_day: Sequence[Behaviour]) -> NDArray[np.float64]:
-    """The chance of each goal within 168 hours of the start of `first_cell`, for every state.
+    """Return the probability of each goal within 168 hours of the start of `first_cell`, for every state.
 
     Args:
-        grid: Hours that reach at least to the end of the window.
+        grid: Hours up to the end of the window or later.
         first_cell: The first cell of the window.
-        behaviour_of_day: What governs each day of the grid.
+        behaviour_of_day: The behaviour on each day of the grid.
 
     Returns:
-        Shape (goal, source, profile, absence), the goals being any conversion and a purchase.
+        Array of shape (goal, source, profile, absence), with the goals in the order of `GOALS`.
     """
     value = np.zeros((len(GOALS), *STATE_SHAPE))
     device = device_of(np.arange(STATE_SHAPE[1]))
@@ -68,7 +68,7 @@ def chances(grid: HourGrid, first_cell: int, behaviour_of_day: Sequence[Behaviou
 
 
 def _before_midnight(value: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The chances of each state just before a midnight, given those just after it."""
+    """Return the probabilities by state before a midnight, given those by state after it."""
     before = value[:, :, NEXT_DAY][..., NEXT_ABSENCE]
     going_cold = NEXT_ABSENCE == LONGEST_ABSENCE
     before[..., going_cold] = value[:, :, COOLED[NEXT_DAY], LONGEST_ABSENCE][..., None]
@@ -76,9 +76,15 @@ def _before_midnight(value: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _value_of_visit(back: NDArray[np.float64], behaviour: Behaviour, part: int) -> NDArray[np.float64]:
-    """The chance of each goal for those who visit now, given what it is (`back`) once they have left again.
+    """Return the probability of each goal for a visitor who makes a visit in this cell.
 
-    Both have the shape (goal, source, profile): of the visit just made in `back`, of the one before it in the result.
+    Args:
+        back: Probabilities after the visit: shape (goal, source, profile), by state after the visit.
+        behaviour: The behaviour in this cell.
+        part: The part of the day.
+
+    Returns:
+        Probabilities of the same shape, by state before the visit.
     """
     of_new_source = np.zeros_like(back)
     for outcome in range(OUTCOME_COUNT):

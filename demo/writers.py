@@ -1,4 +1,4 @@
-"""Files of a run: its events as JSON Lines, and the truth as CSV."""
+"""Write the files of a run: events as JSON Lines, ground truth as CSV."""
 
 import gzip
 from collections.abc import Iterable
@@ -13,18 +13,18 @@ _PIECE = 1 << 20
 
 
 def write_events(events: Iterable[Event], path: Path) -> int:
-    """Write events for `tilda import --format events`, compressed if the name ends in `.gz`.
+    """Write events for `tilda import --format events`, compressed with gzip if the name ends in `.gz`.
 
-    The file appears under its name when it is complete, and the same events give the same bytes.
+    The file is renamed to `path` after it is complete. The same events give the same bytes.
 
     Returns:
-        How many events were written.
+        Number of events written.
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
     encoder = msgspec.json.Encoder()
     piece = bytearray()
     count = 0
-    # A gzip header without a name and a time, so that the same events make the same file.
+    # Leave name and time out of the gzip header, so that the same events give the same bytes.
     with (
         unfinished.open("wb") as file,
         gzip.GzipFile("", "wb", 5, file, mtime=0) if path.suffix == ".gz" else file as out,
@@ -42,12 +42,14 @@ def write_events(events: Iterable[Event], path: Path) -> int:
 
 
 def write_truth(truth: pd.DataFrame, site_id: str, path: Path) -> None:
-    """Write the true probabilities of one site, for judging models: never into the database.
+    """Write the true probabilities of one site to a file, for the evaluation of models.
+
+    The ground truth is never written to the database, so that no model can train on it.
 
     Args:
-        truth: What `Simulation.truth` returned.
-        site_id: Goes before its columns.
-        path: A CSV file; compressed if the name ends in `.gz`.
+        truth: Result of `Simulation.truth`.
+        site_id: Value of the first column, `site_id`.
+        path: CSV file; compressed with gzip if the name ends in `.gz`.
     """
     frame = truth.copy()
     frame.insert(0, "site_id", site_id)

@@ -1,1 +1,1 @@
-"""Dagster definitions: what is made of what, when, and whether it is right."""
+"""Dagster definitions: assets, schedules and asset checks."""

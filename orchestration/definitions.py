@@ -1,4 +1,4 @@
-"""Everything that Dagster knows: `dagster dev -w workspace.yaml` shows it, `tilda up` runs it."""
+"""The Dagster code location. `tilda up` runs it; `dagster dev -w workspace.yaml` opens it for development."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from orchestration.python_assets import PYTHON_ASSETS
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """The one graph of production and tests.
+    """Build the asset graph that production and tests share.
 
     Args:
-        resource_overrides: Resources to use in place of `warehouse` and `dbt`.
+        resource_overrides: Resources by name that replace `warehouse` or `dbt`.
     """
     return dg.Definitions(
         assets=[dbt_assets.dbt_models, *PYTHON_ASSETS],
@@ -39,7 +39,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
             propensity_schedules.daily,
         ],
         resources={"warehouse": Warehouse(), "dbt": dbt_resource(dbt_assets.project), **(resource_overrides or {})},
-        # One process a run: a process for each step would cost 10 to 20 seconds more and hold no less memory.
+        # Run all steps of a run in one process: a process per step would add 10 to 20 seconds and save no memory.
         executor=dg.in_process_executor,
     )
 

@@ -1,4 +1,4 @@
-"""`make docs`: the documentation of the models as one page, with the types and sizes that the database has."""
+"""`make docs`: write the dbt documentation as one HTML page, with column types and table sizes from the database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from warehouse.settings import load_settings
 
 
 def main() -> int:
-    """Write the page; 0 if it is there."""
+    """Write the page and print its path; return the exit code, 0 on success."""
     target = PROJECT_DIR / "target" / "docs"
     command = [dbt_executable(), "--quiet", "docs", "generate", "--static"]
     command += ["--project-dir", os.fspath(PROJECT_DIR), "--profiles-dir", os.fspath(PROJECT_DIR)]

@@ -1,7 +1,7 @@
-"""Materialises assets in this process: `python -m orchestration.materialize [SELECTION]`.
+"""Materialize assets in this process: `python -m orchestration.materialize [SELECTION]`.
 
-The run is recorded in Dagster's instance (DAGSTER_HOME), so the web page shows it like any other. Standard output is
-JSON Lines: `{"done", "total"}` as assets are made, then the result, or `{"error", "remedy"}`; the log goes to stderr.
+The run is recorded in the Dagster instance (DAGSTER_HOME), so the Dagster UI shows it like any other run. The
+output is JSON Lines: `{"done", "total"}` after each asset, then the result or `{"error", "remedy"}`. Logs go to stderr.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from warehouse.errors import UserError
 MAX_CAUSE = 500
 
 
-def _say(**told: object) -> None:
-    sys.stdout.write(json.dumps(told) + "\n")
+def _write_line(**values: object) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
     sys.stdout.flush()
 
 
 def materialize(selection: str) -> dict[str, Any]:
-    """Materialise what `selection` names, with their checks.
+    """Materialize the assets of a selection and run their checks.
 
     Returns:
-        `run_id`, `assets`, `checks_passed`, `checks_failed` (names), `seconds`.
+        `run_id`, `assets` (number materialized), `checks_passed` (number), `checks_failed` (names), `seconds`.
 
     Raises:
-        UserError: The selection is no selection or names nothing, or an asset failed.
+        UserError: The selection is invalid or matches no asset, or an asset failed.
     """
     wanted = check_selection(selection)
     from orchestration.definitions import defs  # noqa: PLC0415 - takes seconds; a wrong selection is refused before
@@ -55,7 +55,7 @@ def materialize(selection: str) -> dict[str, Any]:
             return
         if event.is_step_materialization and event.asset_key is not None:
             made.add(event.asset_key)
-            _say(done=len(made), total=len(keys))
+            _write_line(done=len(made), total=len(keys))
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
             checks[f"{evaluation.asset_key.to_user_string()}:{evaluation.check_name}"] = evaluation.passed
@@ -63,15 +63,15 @@ def materialize(selection: str) -> dict[str, Any]:
             failures.append(f"{event.step_key}: {_cause(event.step_failure_data.error)}")
 
     run_id = str(uuid.uuid4())
-    _say(done=0, total=len(keys))
+    _write_line(done=0, total=len(keys))
     with dg.DagsterInstance.get() as instance:
         instance.add_event_listener(run_id, follow)
         result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance, asset_selection=keys, run_id=run_id, raise_on_error=False
         )
     if not result.success:
-        reason = failures[0] if failures else "see the run in the Dagster page"
-        raise UserError(f"Run {run_id} failed: {reason}.", "The Dagster page shows its log.")
+        reason = failures[0] if failures else "see the run in the Dagster UI"
+        raise UserError(f"Run {run_id} failed: {reason}.", "The Dagster UI shows its log.")
     return {
         "run_id": run_id,
         "assets": len(made),
@@ -82,7 +82,7 @@ def materialize(selection: str) -> dict[str, Any]:
 
 
 def _cause(error: Any) -> str:  # noqa: ANN401 - Dagster does not export its SerializableErrorInfo
-    """The innermost message, in one short line; of dbt's, what dbt said and not the command."""
+    """Return the innermost error message on one line, cut to `MAX_CAUSE` characters, without the dbt command line."""
     while error is not None and error.cause is not None:
         error = error.cause
     if error is None:
@@ -92,11 +92,11 @@ def _cause(error: Any) -> str:  # noqa: ANN401 - Dagster does not export its Ser
 
 
 def main() -> int:
-    """Run the selection of the command line; 0, or 1 with the error told."""
+    """Materialize the selection from the command line; return the exit code: 0, or 1 after writing the error."""
     try:
-        _say(**materialize(sys.argv[1] if len(sys.argv) > 1 else "*"))
+        _write_line(**materialize(sys.argv[1] if len(sys.argv) > 1 else "*"))
     except UserError as error:
-        _say(error=error.message, remedy=error.remedy)
+        _write_line(error=error.message, remedy=error.remedy)
         return 1
     return 0
 

@@ -1,5 +1,5 @@
--- Events of one month of a busy site, put into the month's own table: sessions of ten, visitors of three sessions.
--- Parameters: month, rows.
+-- Insert the events of one month of a busy site into the month's partition: ten events per session, three sessions per
+-- visitor. Parameters: month, rows.
 with numbered as (
     select
         n,

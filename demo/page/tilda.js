@@ -1,7 +1,10 @@
 /**
- * Stands in for Tilda's own scripts on the demo page, with the order of events that a real page shows: the button's
- * click handler prevents the default (so no `submit` fires), the form goes by XHR, `tildaform:aftersuccess` bubbles
- * from the form while it carries `tildaTranId`, which is cleared right after, and a redirect follows 500 ms later.
+ * Simulates Tilda's form, cart and popup scripts on the demo page. The order of events is that of a real Tilda page:
+ *
+ * 1. The click handler of the submit button prevents the default action, so no `submit` event fires.
+ * 2. The form is sent by XMLHttpRequest.
+ * 3. `tildaform:aftersuccess` bubbles from the form. `form.tildaTranId` is set during the event and cleared after it.
+ * 4. The page redirects 500 ms later.
  */
 (function () {
   'use strict';

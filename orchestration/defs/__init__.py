@@ -1,1 +1,1 @@
-"""Definitions, one folder a subject; inside always the same names: assets, checks, schedules."""
+"""Definitions, one folder per subject. Each folder uses the same file names: `assets`, `checks`, `schedules`."""

@@ -1,1 +1,1 @@
-"""What definitions share: resources and pure helpers."""
+"""Resources and pure helpers that the definitions share."""

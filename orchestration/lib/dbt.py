@@ -1,4 +1,4 @@
-"""The dbt project as Dagster sees it."""
+"""The dbt project for Dagster: its manifest, its environment variables and its asset keys."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ GROUPS = ("staging", "intermediate", "marts")
 
 
 def load_project() -> DbtProject:
-    """The project with a manifest that is up to date: a clean clone has none, and an old one misleads.
+    """Return the dbt project, after writing its manifest if the manifest is missing or stale.
 
-    A manifest holds the name of the database, so each database has one of its own.
+    The manifest contains the name of the database, so each database has its own manifest.
+
+    Raises:
+        RuntimeError: dbt cannot parse the project.
     """
     database = database_name(load_settings())
     target = PROJECT_DIR / "target" / database
     project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR, target_path=target)
     target.mkdir(parents=True, exist_ok=True)
-    # The webserver and the daemon load the definitions at the same moment; one of them parses.
+    # The webserver and the daemon load the definitions at the same time; the lock lets only one of them parse.
     with (target / "manifest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_stale(project.manifest_path, PROJECT_DIR):
@@ -41,7 +44,13 @@ def load_project() -> DbtProject:
 
 
 def _parse(target: Path, database: str) -> None:
-    """Write the manifest. Dagster's own preparer needs dbt on PATH, which `dagster dev` by its full name has not."""
+    """Write the manifest with `dbt parse`.
+
+    Dagster's own `DagsterDbtProjectPreparer` is not used: it fails if dbt is not on PATH.
+
+    Raises:
+        RuntimeError: dbt cannot parse the project.
+    """
     options = {"--project-dir": PROJECT_DIR, "--profiles-dir": PROJECT_DIR, "--target-path": target}
     command = [dbt_executable(), "--quiet", "parse", *(os.fspath(part) for pair in options.items() for part in pair)]
     environment = os.environ | {"DBT_DATABASE": database}
@@ -49,16 +58,16 @@ def _parse(target: Path, database: str) -> None:
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise RuntimeError(f"dbt cannot read the project {PROJECT_DIR}:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"dbt cannot parse the project {PROJECT_DIR}:\n{done.stdout}{done.stderr}")
 
 
 def dbt_executable() -> str:
-    """The dbt of this environment, by its full name: it need not be on PATH."""
+    """Return the path of this environment's dbt, so that dbt does not have to be on PATH."""
     return os.fspath(Path(sys.executable).parent / "dbt")
 
 
 def is_stale(manifest: Path, project_dir: Path) -> bool:
-    """Whether a file of the project is newer than its manifest, or there is none."""
+    """Return whether the manifest is missing or older than a file of the project."""
     if not manifest.exists():
         return True
     made = manifest.stat().st_mtime
@@ -69,7 +78,7 @@ def is_stale(manifest: Path, project_dir: Path) -> bool:
 
 
 def dbt_environment(url: str) -> dict[str, str]:
-    """What `profiles.yml` and `input_hash()` read; the former from a database address."""
+    """Return the environment variables for dbt: the connection for `profiles.yml`, and the hash for `input_hash()`."""
     parts = urlsplit(url)
     return {
         "DBT_HOST": parts.hostname or "127.0.0.1",
@@ -83,27 +92,28 @@ def dbt_environment(url: str) -> dict[str, str]:
 
 
 def macros_hash(project_dir: Path) -> str:
-    """What tells one text of the macros from another: dbt shows models theirs, and not that of macros.
+    """Return a hash of the source of all macros.
 
-    Models that were built with other macros are rebuilt whole (`macros/incremental.sql`).
+    dbt gives a model a checksum of its own source only. With this hash, an incremental model is fully rebuilt after a
+    macro has changed (`macros/incremental.sql`).
     """
     texts = sorted((path.name, path.read_bytes()) for path in (project_dir / "macros").rglob("*.sql"))
     return hashlib.sha256(repr(texts).encode()).hexdigest()
 
 
 class Translator(DagsterDbtTranslator):
-    """Keys are schema and name, as in Postgres; groups and owners come from the models' `meta`."""
+    """Derive asset keys and groups from the Postgres schema: `marts.sessions` has the key `marts/sessions`."""
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """`marts/sessions` for the relation `marts.sessions`."""
+        """Return the schema and name of the relation as the key."""
         return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
 
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """The schema, which is the layer."""
+        """Return the schema, which names the layer; sources outside the layers belong to the group `events`."""
         schema = dbt_resource_props["schema"]
         return schema if schema in GROUPS else "events"
 
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
-    """The dbt command line of this environment."""
+    """Return the resource that runs this environment's dbt."""
     return DbtCliResource(project_dir=project, profiles_dir=os.fspath(PROJECT_DIR), dbt_executable=dbt_executable())

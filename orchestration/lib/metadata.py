@@ -1,4 +1,4 @@
-"""Metadata for the Dagster page: counts and decisions, never rows of persons."""
+"""Metadata for the Dagster UI: counts and decisions, never personal data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def table(records: Sequence[DataclassInstance]) -> dg.TableMetadataValue | dg.TextMetadataValue:
-    """Dataclasses of one kind as a table."""
+    """Return records of one dataclass as table metadata; an empty sequence becomes the text "none"."""
     if not records:
         return dg.MetadataValue.text("none")
     names = [field.name for field in fields(records[0])]

@@ -11,29 +11,31 @@ from warehouse.settings import load_settings
 
 
 class Warehouse(dg.ConfigurableResource["Warehouse"]):
-    """The owner's login, past a pooler. Nothing connects before an asset asks.
+    """Connections with the database owner's login, directly to Postgres and not through a pooler.
+
+    Creating the resource opens no connection.
 
     Attributes:
-        database_url: An address to use in place of the settings' own: for tests.
+        database_url: Database URL that replaces the one from the settings; used by tests.
     """
 
     database_url: str | None = None
 
     def url(self) -> str:
-        """The address.
+        """Return the database URL.
 
         Raises:
-            UserError: The embedded server is the default and does not run.
+            UserError: The settings select the embedded server, and it is not running.
         """
         return self.database_url or direct_url(load_settings())
 
     def connect(self) -> psycopg.Connection:
-        """A new connection in autocommit mode."""
+        """Open a new connection in autocommit mode."""
         return connect(self.url(), application="tilda-dagster")
 
     @contextmanager
     def only_one(self, work: str) -> Generator[None]:
-        """Hold a lock in Postgres while the block runs, so that the same work never runs twice at a time."""
+        """Hold a Postgres advisory lock named after `work` while the block runs. Wait if another run holds the lock."""
         with self.connect() as connection:
             connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [f"tilda.{work}"])
             yield

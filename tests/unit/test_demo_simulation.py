@@ -205,7 +205,7 @@ def test_one_visitor_for_one_day_is_a_run() -> None:
         ({"visitors": 0}, "at least one visitor"),
         ({"days": 0}, "at least one visitor and one day"),
         ({"end": datetime(2026, 11, 5)}, "timezone"),  # noqa: DTZ001
-        ({"timezone": "Australia/Lord_Howe", "end": datetime(2026, 10, 20, tzinfo=UTC)}, "part of an hour"),
+        ({"timezone": "Australia/Lord_Howe", "end": datetime(2026, 10, 20, tzinfo=UTC)}, "fraction of an hour"),
         ({"timezone": "Mars/Base"}, "Mars/Base"),
     ],
 )

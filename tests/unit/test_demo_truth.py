@@ -172,9 +172,9 @@ def test_a_cutoff_that_is_no_midnight_of_the_site_is_refused() -> None:
     end = datetime(2026, 7, 1, 12, tzinfo=UTC)
     simulation = Simulation(50, 20, 5, timezone="Europe/Berlin", domain="shop.example", end=end)
     for moment in (datetime(2026, 6, 20, tzinfo=UTC), datetime(2026, 6, 20, 22, 30, tzinfo=UTC)):
-        with pytest.raises(ValueError, match="no midnight of the site"):
+        with pytest.raises(ValueError, match="not a midnight of the site"):
             simulation.truth([moment])
-    with pytest.raises(ValueError, match="outside the simulated time"):
+    with pytest.raises(ValueError, match="outside the simulated period"):
         simulation.truth([datetime(2026, 7, 1, 22, tzinfo=UTC)])
     with pytest.raises(ValueError, match="timezone"):
         simulation.truth([datetime(2026, 6, 20)])  # noqa: DTZ001

@@ -1,1 +1,1 @@
-"""Old months leave `public.events`, and later Postgres."""
+"""Archiving: move old months out of `public.events`, and later out of Postgres."""

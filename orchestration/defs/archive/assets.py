@@ -1,4 +1,4 @@
-"""Months that leave `public.events`: first to `archive.events`, then to Parquet in cold storage."""
+"""Old months of events: moved to `archive.events`, then exported to Parquet files in cold storage."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,12 +19,16 @@ from warehouse.settings import load_settings
     deps=[["ops", "event_partitions"]],
 )
 def archived_months(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
-    """Moves months older than `ARCHIVE_AFTER_MONTHS` to `archive.events`, and older than `COLD_AFTER_MONTHS` to files.
+    """Move old months of events to `archive.events`, and later export them to Parquet files in cold storage.
 
-    No event is copied on the way to the archive, and nobody waits for it. A file is read back and compared with its
-    table before the table is dropped. A run that was killed is finished by the next.
+    A month moves to the archive after `ARCHIVE_AFTER_MONTHS` and to cold storage after `COLD_AFTER_MONTHS`. Archiving
+    attaches the month's partition to another table: no row is copied, and locks last milliseconds. Each Parquet file is
+    read back and compared with the partition before the partition is dropped. If a run is killed, the next run finishes
+    its work.
     """
-    from warehouse.archive import runs  # Arrow is loaded when it is needed, not by every process of Dagster's
+    from warehouse.archive import (
+        runs,
+    )  # import here: Arrow is slow to import, and every Dagster process loads this file
 
     settings = load_settings()
     steps = runs.run(warehouse.url(), runs.ages_of(settings), settings.cold_storage, datetime.now(UTC))

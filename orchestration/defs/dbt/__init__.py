@@ -1,1 +1,1 @@
-"""dbt models as assets."""
+"""dbt models as Dagster assets."""

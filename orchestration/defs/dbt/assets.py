@@ -1,4 +1,4 @@
-"""Every dbt model is an asset, every dbt test a check of one."""
+"""Dagster assets from the dbt project: each model is an asset, each data test is an asset check."""
 
 import os
 from collections.abc import Iterator
@@ -15,13 +15,14 @@ project = load_project()
 
 @dbt_assets(manifest=project.manifest_path, project=project, dagster_dbt_translator=Translator(), name="dbt_models")
 def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse: Warehouse) -> Iterator[Any]:
-    """Builds the models and runs their data tests; unit tests belong to the test suite.
+    """Build the selected dbt models and run their data tests.
 
-    Two builds at a time would rename each other's tables away, so a lock in Postgres lets one go first.
+    dbt unit tests are excluded: the project's test suite runs them. A Postgres advisory lock serialises builds, because
+    two concurrent builds would rename each other's tables.
     """
     os.environ.update(dbt_environment(warehouse.url()))
     with warehouse.only_one("dbt"):
-        # one folder for all runs: by default each leaves one of its own, and the disk fills by the hour
+        # Use one target folder for all runs: by default each run creates a folder, and hourly runs would fill the disk.
         target = project.project_dir / project.target_path / "build"
         build = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target)
         yield from build.stream().fetch_row_counts()

@@ -1,1 +1,1 @@
-"""Serving the champion in MindsDB."""
+"""Publishing the champion models to MindsDB."""

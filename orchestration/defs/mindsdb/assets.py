@@ -1,4 +1,4 @@
-"""The champion in MindsDB, for whoever reads scores with a MySQL client."""
+"""The champion models in MindsDB, for users who read scores with a MySQL client."""
 
 from typing import Any
 
@@ -18,17 +18,18 @@ from warehouse.settings import load_settings
 
 @dg.asset(key=["mindsdb", "propensity"], deps=[propensity_scores], group_name="ml", kinds={"mindsdb"}, owners=OWNERS)
 def mindsdb_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
-    """Publishes each champion to a MindsDB server: that of `MINDSDB_URL`, else the one that the stack runs.
+    """Publish the champion model of each site and target to MindsDB.
 
-    Without either it says "not configured". MindsDB reads with the login that reads marts and ml, and its answers are
-    compared with scikit-learn's.
+    The server is the one at `MINDSDB_URL`, or the one that the stack runs. Without a server, the run succeeds and
+    reports the status "not configured". MindsDB reads Postgres with a read-only login for the schemas `marts` and `ml`.
+    For a sample of visitors, the scores from MindsDB are compared with those of scikit-learn.
     """
     settings = load_settings()
     login = mindsdb_login(settings)
     if login is None:
-        context.log.info("No MindsDB: neither is MINDSDB_URL set, nor does the stack run one (`make mindsdb`).")
+        context.log.info("MindsDB is not configured. Set MINDSDB_URL, or install MindsDB in the stack: make mindsdb")
         return dg.MaterializeResult(metadata={"status": "not configured"})
-    # loaded when it is needed: every process of Dagster's loads this file
+    # import here: these modules are slow to import, and every Dagster process loads this file
     from ml.mindsdb_client import Server
     from orchestration.defs.mindsdb import steps
 
@@ -43,5 +44,5 @@ def mindsdb_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg
                 if (report := steps.publish(connection, server, database, site_id, target))
             ]
     except MindsDBError as error:
-        raise UserError(str(error)) from None  # its sentence says all; the causes under it are the HTTP library's
+        raise UserError(str(error)) from None  # the message is complete; the chained HTTP errors would only add noise
     return dg.MaterializeResult(metadata={"status": "published", "views": table(reports)})

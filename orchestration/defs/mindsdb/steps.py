@@ -1,4 +1,4 @@
-"""What is published of one champion: its row, the visitors it scores, and a sample to compare."""
+"""Publish one champion to MindsDB: its stored model, the query for the feature rows, and a sample to verify."""
 
 from __future__ import annotations
 
@@ -19,14 +19,24 @@ from warehouse.scores import order_values
 SAMPLE_ROWS = 1000
 LONGEST_NAME = 55
 PURCHASES = "purchase_7d"
-"""The target whose positives are worth an order."""
+"""The target whose view also gets the expected order value."""
 
 WORTH = "expected_order_value"
 
 
 @dataclass(frozen=True)
 class Report:
-    """One champion as MindsDB serves it now."""
+    """A published champion.
+
+    Attributes:
+        site_id: The site.
+        target: The target.
+        model_version: Version of the champion.
+        action: What `ml.mindsdb.publish` did.
+        view: Name of the view in MindsDB.
+        compared: Number of visitors whose scores were compared with scikit-learn.
+        difference: Largest absolute difference between the two scores.
+    """
 
     site_id: str
     target: str
@@ -38,7 +48,7 @@ class Report:
 
 
 def login(url: str) -> mindsdb.Database:
-    """The address of the read-only login, in the parts that MindsDB wants."""
+    """Split the URL of the read-only login into the parameters of a MindsDB database connection."""
     parts = urlsplit(url)
     return mindsdb.Database(
         host=parts.hostname or "127.0.0.1",
@@ -51,7 +61,10 @@ def login(url: str) -> mindsdb.Database:
 
 
 def view_name(site_id: str, target: str) -> str:
-    """`propensity_shop` for the first target, `purchase_7d_shop` for another; no two sites share a name."""
+    """Return the name of the MindsDB view of a site and target; names of different sites differ.
+
+    `propensity_shop` for the target `conversion_7d` of the site `shop`, `purchase_7d_shop` for `purchase_7d`.
+    """
     name = f"{'propensity' if target == 'conversion_7d' else target}_{site_id}".replace("-", "_")
     if "_" in site_id or len(name) > LONGEST_NAME:
         return f"{name[: LONGEST_NAME - 7]}_{hashlib.sha256(site_id.encode()).hexdigest()[:6]}"
@@ -61,10 +74,14 @@ def view_name(site_id: str, target: str) -> str:
 def publish(
     connection: psycopg.Connection, server: Server, database: mindsdb.Database, site_id: str, target: Target
 ) -> Report | None:
-    """Publish a champion; None without one.
+    """Publish the champion of a site and target to MindsDB.
+
+    Returns:
+        The report, or None if there is no champion.
 
     Raises:
-        MindsDBError: MindsDB is away, refuses or disagrees; the former version serves on.
+        MindsDBError: MindsDB is unreachable, returns an error, or returns scores that differ from scikit-learn. The
+            version published before stays in use.
     """
     champion = propensity.champion(connection, site_id, target.name)
     if champion is None:
@@ -98,7 +115,7 @@ def publish(
 
 
 def _with_worth(features: sql.Composed, site_id: str) -> sql.Composed:
-    """The feature rows, each with what an order of this visitor may be worth."""
+    """Return the feature query with a column for the expected order value of each visitor."""
     newest = sql.SQL("(select max(as_of) from marts.visitor_features where site_id = {})").format(sql.Literal(site_id))
     return sql.SQL(
         "with order_values as ({values}) select features.*, coalesce(own.order_value, site.order_value) as {worth}"

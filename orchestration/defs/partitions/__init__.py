@@ -1,1 +1,1 @@
-"""The months of events."""
+"""Monthly partitions of the events."""

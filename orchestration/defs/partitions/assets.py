@@ -1,4 +1,4 @@
-"""The months of `public.events`."""
+"""Monthly partitions of `public.events`."""
 
 from typing import Any
 
@@ -16,16 +16,20 @@ from warehouse import partitions
     owners=["team:data"],
 )
 def event_partitions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
-    """Keeps the current month and the next three ready, so that no event waits for its partition.
+    """Create the partitions of the current month and the next three months before events need them.
 
-    Events of a month that nobody foresaw wait in `events_default`; this moves them into a partition of their own.
+    An event whose month has no partition lands in the default partition, `events_default`. The run creates the missing
+    partition with these events in it. Events of an archived month stay in the default partition until the month is
+    restored; the run logs a warning with the command.
     """
     made = partitions.ensure(warehouse.url())
     waiting = partitions.waiting(warehouse.url())
     months = partitions.list_partitions(warehouse.url())
-    context.log.info("Made %s", ", ".join(f"{month:%Y-%m}" for month in made) or "nothing: all were there")
+    context.log.info("Created partitions: %s", ", ".join(f"{month:%Y-%m}" for month in made) or "none, all exist")
     for month, rows in waiting.items():
-        context.log.warning("%s events wait for an archived month: tilda restore %s", rows, f"{month:%Y-%m}")
+        context.log.warning(
+            "%s events belong to an archived month. Restore the month: tilda restore %s", rows, f"{month:%Y-%m}"
+        )
     return dg.MaterializeResult(
         metadata={
             "made": [f"{month:%Y-%m}" for month in made],

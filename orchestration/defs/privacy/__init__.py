@@ -1,1 +1,1 @@
-"""Persons who are to be forgotten."""
+"""Erasure of the data of a person."""

@@ -1,4 +1,4 @@
-"""Erasures that were cut short."""
+"""Erasures that did not finish."""
 
 from collections import Counter
 from typing import Any
@@ -16,11 +16,12 @@ from warehouse.settings import load_settings
     owners=["team:data"],
 )
 def erasures(warehouse: Warehouse) -> dg.MaterializeResult[Any]:
-    """Finishes the erasures of persons that a crash or a restart cut short; those asked for are done at once.
+    """Finish erasures of personal data that a crash or a restart interrupted.
 
-    Says how much was removed, and never of whom.
+    A new erasure request does not wait for this asset: it is processed when it is made. The metadata holds only row
+    counts, never a visitor ID.
     """
-    from warehouse.privacy.erase import resume  # as with archiving: Arrow
+    from warehouse.privacy.erase import resume  # import here: it loads Arrow, which is slow to import
 
     done = resume(warehouse.url(), load_settings())
     removed: Counter[str] = Counter()

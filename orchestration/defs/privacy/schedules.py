@@ -1,10 +1,10 @@
-"""When erasures that were cut short are finished."""
+"""Schedule of the asset that finishes interrupted erasures."""
 
 import dagster as dg
 
 hourly = dg.ScheduleDefinition(
     name="erasures_hourly",
-    description="Finishes the erasures of persons that were cut short.",
+    description="Finishes erasures of personal data that a crash or a restart interrupted.",
     target=dg.AssetSelection.assets(["ops", "erasures"]),
     cron_schedule="50 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,

@@ -1,1 +1,1 @@
-"""Training, scoring, and their checks."""
+"""Propensity: training, scoring and asset checks."""

@@ -1,7 +1,7 @@
-"""From feature rows to scores: what is learned from, the model, the scores.
+"""Propensity assets: the training set, the model versions and the scores.
 
-No frame is handed from asset to asset: rows of persons stay in Postgres, and no copy of them lies in Dagster's storage.
-Steps are imported when they run: scikit-learn takes seconds, and every process of Dagster's loads this file.
+Assets pass no data frames to each other: personal data stays in Postgres, with no copy in Dagster's storage. Each asset
+imports `steps` when it runs: scikit-learn takes seconds to import, and every Dagster process loads this file.
 """
 
 from typing import Any
@@ -19,15 +19,15 @@ OWNERS = ["team:data"]
 
 
 def _targets() -> list[Target]:
-    """What is predicted, as declared now."""
+    """Return the prediction targets from the current targets file."""
     return list(load_targets(load_settings().targets_file).values())
 
 
 @dg.asset(key=["ml", "training_set"], deps=[FEATURES], group_name="ml", kinds={"postgres"}, owners=OWNERS)
 def training_set(warehouse: Warehouse) -> dg.MaterializeResult[Any]:
-    """Counts what can be learned from: examples and positives of each site, target and cut-off.
+    """Count the training examples and positives of each site, target and cut-off.
 
-    The rows themselves are those of `marts.visitor_features` whose label is known.
+    The examples are the rows of `marts.visitor_features` whose label is known; this asset stores no copy of them.
     """
     from orchestration.defs.propensity import steps
 
@@ -44,9 +44,10 @@ def training_set(warehouse: Warehouse) -> dg.MaterializeResult[Any]:
 
 @dg.asset(key=["ml", "model_versions"], deps=[training_set], group_name="ml", kinds={"scikitlearn"}, owners=OWNERS)
 def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
-    """Trains a model for each site and target that has grounds, and decides whether it becomes the champion.
+    """Train a model for each site and target with enough examples, and decide whether to promote it to champion.
 
-    A site without grounds gets a record that says what is missing, in words for a marketer.
+    Every decision is recorded in `ml.model_versions` with its reason. If a site has too few examples, no model is
+    trained, and the reason tells the site's owner what is missing.
     """
     from orchestration.defs.propensity import steps
 
@@ -84,9 +85,9 @@ def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) ->
     owners=OWNERS,
 )
 def propensity_scores(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
-    """Scores every visitor who was active in the 28 days before the newest cut-off, with the site's champion.
+    """Score every visitor who was active in the 28 days before the newest cut-off, with the site's champion models.
 
-    Running it again for the same cut-off puts the same scores in place of the old ones.
+    The asset is idempotent: a second run for the same cut-off replaces the scores of the first.
     """
     from orchestration.defs.propensity import steps
 
@@ -96,7 +97,7 @@ def propensity_scores(context: dg.AssetExecutionContext, warehouse: Warehouse) -
             for target in _targets():
                 scored = steps.score(connection, site_id, target)
                 if scored is None:
-                    context.log.info("%s, %s: no champion, so no scores", site_id, target.name)
+                    context.log.info("%s, %s: not scored, there is no champion model", site_id, target.name)
                 else:
                     written.append(scored)
     return dg.MaterializeResult(

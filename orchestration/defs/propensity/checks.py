@@ -1,4 +1,4 @@
-"""What must hold of scores, whatever the model."""
+"""Asset checks of scores and models."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ MEAN_WITHIN = 3.0
 
 @dg.asset_check(asset=propensity_scores, blocking=True)
 def every_active_visitor_is_scored_once(warehouse: Warehouse) -> dg.AssetCheckResult:
-    """A champion's scores cover exactly the visitors of the newest cut-off."""
+    """Each visitor of the newest cut-off has exactly one score per champion, and no other visitor has a score."""
     with warehouse.connect() as connection:
         row = connection.execute(read_query(SQL, "scores_against_visitors")).fetchone()
     missing, unexpected = row or (0, 0)
@@ -27,7 +27,7 @@ def every_active_visitor_is_scored_once(warehouse: Warehouse) -> dg.AssetCheckRe
 
 @dg.asset_check(asset=propensity_scores)
 def mean_score_is_near_the_base_rate(warehouse: Warehouse) -> dg.AssetCheckResult:
-    """The mean score of a site lies within a factor of three of the share that reached the target in training."""
+    """The mean score is within a factor of 3 of the base rate, the share of positives in the model's holdout data."""
     with warehouse.connect() as connection:
         rows = connection.execute(read_query(SQL, "mean_scores")).fetchall()
     odd = [
@@ -42,22 +42,22 @@ def mean_score_is_near_the_base_rate(warehouse: Warehouse) -> dg.AssetCheckResul
 
 @dg.asset_check(asset=propensity_model)
 def visitors_behave_as_the_model_learned(warehouse: Warehouse) -> dg.AssetCheckResult:
-    """Neither features nor scores have drifted since the training, and the newest known scores kept their word."""
+    """Features and scores have not drifted since training, and the newest known outcomes match the scores."""
     with warehouse.connect() as connection:
         rows = connection.execute(read_query(SQL, "newest_drift")).fetchall()
-    told = [f"{site_id}, {target}: {_what_changed(drift, outcomes)}" for site_id, target, drift, outcomes in rows]
-    return dg.AssetCheckResult(passed=not told, severity=dg.AssetCheckSeverity.WARN, metadata={"drifted": told})
+    drifted = [f"{site_id}, {target}: {_describe_drift(drift, outcomes)}" for site_id, target, drift, outcomes in rows]
+    return dg.AssetCheckResult(passed=not drifted, severity=dg.AssetCheckSeverity.WARN, metadata={"drifted": drifted})
 
 
-def _what_changed(drift: list[dict[str, Any]], outcomes: list[dict[str, Any]]) -> str:
+def _describe_drift(drift: list[dict[str, Any]], outcomes: list[dict[str, Any]]) -> str:
     moved = [f"{one['label']} ({one['psi']:.2f})" for one in drift if one["moved"]]
-    parts = [f"moved: {', '.join(moved)}"] if moved else []
+    parts = [f"drifted: {', '.join(moved)}"] if moved else []
     parts += [
-        f"{one['expected']:.0f} were expected on {one['as_of'][:10]} and {one['converted']} came"
+        f"scores of {one['as_of'][:10]}: {one['expected']:.0f} positives expected, {one['converted']} observed"
         for one in outcomes
         if not one["kept"]
     ]
-    return "; ".join(parts) or "the newest outcomes do not fit the scores"
+    return "; ".join(parts) or "the newest outcomes do not match the scores"
 
 
 CHECKS: Sequence[dg.AssetChecksDefinition] = (

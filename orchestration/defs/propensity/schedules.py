@@ -1,4 +1,4 @@
-"""When models are trained and visitors scored."""
+"""Schedule of training and scoring."""
 
 import dagster as dg
 
@@ -6,7 +6,7 @@ from orchestration.defs.propensity.assets import FEATURES
 
 daily = dg.ScheduleDefinition(
     name="propensity_daily",
-    description="Builds the features, trains, decides, scores and publishes, after the night has come in.",
+    description="Builds the features, trains models, scores visitors and publishes to MindsDB, once a day.",
     target=dg.AssetSelection.assets(FEATURES).upstream().downstream() & dg.AssetSelection.groups("ml")
     | dg.AssetSelection.assets(FEATURES).upstream(),
     cron_schedule="30 3 * * *",

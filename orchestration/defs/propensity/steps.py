@@ -1,4 +1,7 @@
-"""The steps of one site and target: count, train and decide, score. `ml` computes, `warehouse.propensity` keeps."""
+"""The steps for one site and target: count examples, train and decide, score.
+
+`ml` computes; `warehouse.propensity` reads from and writes to Postgres.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,12 @@ from warehouse.queries import read_query
 SQL = Path(__file__).parent / "sql"
 DECISIONS: dict[str, Decision] = {"promote": "promoted", "keep": "kept", "none": "refused"}
 BOOSTING_PER_REGRESSION = 10 / 3
-"""Boosting wants this many times the examples of the regression (1,000 against 300)."""
+"""How many times more examples boosting requires than regression: 1,000 against 300."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """What can be learned from for one site, target and cut-off."""
+    """The number of training examples and positives of one site, target and cut-off."""
 
     site_id: str
     target: str
@@ -40,7 +43,11 @@ class Examples:
 
 @dataclass(frozen=True)
 class Decided:
-    """What became of one training. Figures are of the newest period, which the model had not seen."""
+    """The decision on one training run.
+
+    The metrics are those of the newest period, which was held out. The metrics that begin with `unseen` cover only
+    visitors who are not in the training data.
+    """
 
     site_id: str
     target: str
@@ -60,7 +67,7 @@ class Decided:
 
 @dataclass(frozen=True)
 class Trained:
-    """A decision, and what the Dagster page shows of it."""
+    """A decision, and its report for the Dagster UI in Markdown."""
 
     decided: Decided
     markdown: str
@@ -68,7 +75,16 @@ class Trained:
 
 @dataclass(frozen=True)
 class Scored:
-    """One scoring."""
+    """The scoring of one site and target at one cut-off.
+
+    Attributes:
+        site_id: The site.
+        target: The target.
+        model_version: The champion that scored.
+        as_of: The cut-off.
+        visitors: Number of scores written.
+        expected: Sum of the scores: the expected number of positives.
+    """
 
     site_id: str
     target: str
@@ -79,7 +95,7 @@ class Scored:
 
 
 def count_examples(connection: psycopg.Connection, target: Target) -> list[Examples]:
-    """Examples and positives by site and cut-off."""
+    """Count the examples and positives of a target by site and cut-off."""
     query = sql.SQL(read_query(SQL, "count_examples")).format(
         label=sql.Identifier(target.label), rows=propensity.labelled_rows(target.label, reached(target))
     )
@@ -90,15 +106,15 @@ def count_examples(connection: psycopg.Connection, target: Target) -> list[Examp
 
 
 def reached(target: Target) -> Reached | None:
-    """How a target's label is made when it is no column of the features."""
+    """Return the definition of the label if it is computed from goals, or None if it is a column of the features."""
     return Reached(target.goals, target.horizon, target.settle) if target.goals else None
 
 
 def fit(frame: pd.DataFrame, target: Target, learners: Sequence[str]) -> Propensity:
-    """A model of a target, learned from a training table of `marts.visitor_features`.
+    """Train a model for a target on rows of `marts.visitor_features`.
 
     Raises:
-        TrainingError: The table does not allow it.
+        TrainingError: No model can be trained on these rows.
     """
     return training.fit(
         frame,
@@ -114,14 +130,16 @@ def fit(frame: pd.DataFrame, target: Target, learners: Sequence[str]) -> Propens
 
 
 def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_positives: int, pages: Path) -> Trained:
-    """Train, decide, record the decision and describe the model. Nothing is trained without grounds.
+    """Train a model, decide whether to promote it, record the decision, and write the report.
+
+    With too few examples, no model is trained; the decision and its reason are still recorded.
 
     Args:
-        connection: To the warehouse.
+        connection: Connection to the warehouse.
         site_id: The site.
         target: The target.
-        min_positives: Examples from which the regression may learn.
-        pages: Folder for the report.
+        min_positives: Minimum number of examples of the rarer outcome for training a regression.
+        pages: Folder for the HTML report.
     """
     frame = propensity.training_frame(connection, site_id, target.label, target.weeks, reached=reached(target))
     champion = _load_champion(connection, site_id, target)
@@ -144,7 +162,9 @@ def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_p
         return _refuse(connection, site_id, target, str(error), champion=champion, watched=watched)
     decision = gate.decide(model, champion, frame, horizon=target.horizon, drift=watched.drifted)
     if decision.action == "promote" and was_rolled_back(connection, site_id, target.name, model.version):
-        decision = gate.Decision("keep", "This very model was rolled back; one that knows newer weeks may take over.")
+        decision = gate.Decision(
+            "keep", "This model version was rolled back. A model trained on newer weeks can be promoted."
+        )
     page = report.page(model, frame, label=target.label, drift=watched.drift, realised=watched.realised)
     path = write_page(pages, site_id, target, page)
     reason = f"{grounds.message} {decision.reason}"
@@ -153,7 +173,7 @@ def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_p
 
 
 def _load_champion(connection: psycopg.Connection, site_id: str, target: Target) -> Propensity | None:
-    """The model in use; one that these libraries cannot load any more is none."""
+    """Return the champion, or None if there is none or the installed library versions cannot load it."""
     found = propensity.champion(connection, site_id, target.name)
     if found is None:
         return None
@@ -196,7 +216,7 @@ def _record(
     watched: Watched,
 ) -> Decided:
     if model.trial is None:
-        raise ValueError("a fresh model has its trial")
+        raise ValueError("A newly trained model must have holdout results.")
     judged = model.trial.rows["time"]
     artifact = artifacts.dumps(model)
     propensity.record_version(
@@ -227,10 +247,14 @@ def _record(
 
 
 def score(connection: psycopg.Connection, site_id: str, target: Target) -> Scored | None:
-    """Score the visitors of the newest cut-off with the champion; None without one.
+    """Score the visitors of the newest cut-off with the champion, and write the scores.
+
+    Returns:
+        The scoring, or None if there is no champion.
 
     Raises:
-        ArtifactError: The champion cannot be loaded: altered, or made by another scikit-learn.
+        ArtifactError: The stored champion cannot be loaded: its content was altered, or it was made with another
+            version of scikit-learn.
     """
     champion = propensity.champion(connection, site_id, target.name)
     if champion is None:

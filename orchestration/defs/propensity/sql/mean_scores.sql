@@ -1,4 +1,5 @@
--- Mean score of each scoring beside the share that reached the target in the model's own data.
+-- The mean score of each site, target and cut-off, with the base rate of the model that scored: the share of
+-- positives in its holdout data.
 select
     scores.site_id,
     scores.target,

@@ -1,9 +1,9 @@
--- The last decision of each site and target, if drift was seen then.
+-- The newest decision of each site and target, if it recorded drift.
 select
     newest.site_id,
     newest.target,
     newest.metrics -> 'drift' as drift,
-    -- the newest outcome that is final, and the one before it is
+    -- the newest final outcome, followed by the preliminary one
     jsonb_path_query_array(newest.metrics, '$.realised[last]') || coalesce(newest.metrics -> 'early', '[]') as outcomes
 from (
     select distinct on (site_id, target) *

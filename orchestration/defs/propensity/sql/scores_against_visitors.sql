@@ -1,4 +1,5 @@
--- Visitors of the newest cut-off without a champion's score, and scores without such a visitor.
+-- `missing`: visitors of the newest cut-off without a score of a champion. `unexpected`: scores of that cut-off without
+-- a matching visitor.
 with
 
 newest as (
