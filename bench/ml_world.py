@@ -73,7 +73,7 @@ def world(say: Say) -> Generator[World]:
         folder = Path(name)
         folder.chmod(0o755)  # the server's own user must reach its data
         server = EmbeddedPostgres(folder / "postgres", password=secrets.token_urlsafe(12), options=NOT_DURABLE)
-        server.start(55800)
+        server.start(55800, or_next_free=True)
         try:
             server.ensure_database("bench")
             url = server.url("bench")
