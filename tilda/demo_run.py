@@ -7,7 +7,6 @@ import subprocess
 from datetime import UTC, datetime
 
 from demo.bring_in import SAMPLE_LOG, simulate_into
-from demo.browser import visit
 from demo.page import serve
 from demo.simulation import Simulation
 from tilda import console, mindsdb, report, serving
@@ -55,8 +54,7 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
         )
     with console.waiting("Visiting a page with a real browser"):
         try:
-            with serve(shop.public_key, urls["ingest"]) as page:
-                visit(page)
+            _visit_with_browser(shop, urls["ingest"])
         except UserError as error:
             console.err.print(f"No browser's visit: {error}", markup=False)
     with console.progress("Materialising every asset") as advance:
@@ -68,6 +66,17 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
         serving.serve(settings, shop.site_id, installing)
     except UserError as error:
         console.err.print(f"No scores in MindsDB: {error}", markup=False)
+
+
+def _visit_with_browser(shop: sites.Site, ingest_url: str) -> None:
+    try:
+        from demo.browser import visit  # noqa: PLC0415 - Playwright is not among the packages that the stack runs on
+    except ImportError as error:
+        raise UserError(
+            "Playwright is not installed.", "`make demo` installs it; or: pip install playwright"
+        ) from error
+    with serve(shop.public_key, ingest_url) as page:
+        visit(page)
 
 
 def _end(settings: Settings) -> datetime:

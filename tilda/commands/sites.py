@@ -30,7 +30,7 @@ def add(site_id: str, domains: tuple[str, ...], timezone: str, *, as_json: bool)
     if as_json:
         console.print_json(added)
     else:
-        click.echo(f"{added.site_id}: key {added.public_key}. Its snippet: tilda snippet {added.site_id}")
+        console.echo(f"{added.site_id}: key {added.public_key}. Its snippet: tilda snippet {added.site_id}")
 
 
 @site.command("list")
