@@ -11,9 +11,8 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from warehouse.errors import UserError
+from warehouse.installation import BASE_DIR, DATA_DIR
 from warehouse.secret_store import Secrets
-
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$", max_length=200)]
@@ -23,7 +22,7 @@ class Settings(BaseSettings):
     """Every setting, as `.env.example` documents it. Ports that are not set move to the next free one."""
 
     model_config = SettingsConfigDict(
-        env_file=PROJECT_ROOT / ".env",
+        env_file=BASE_DIR / ".env",
         env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
@@ -32,7 +31,7 @@ class Settings(BaseSettings):
 
     database_url: str | None = None
     database_direct_url: str | None = None
-    data_dir: Path = PROJECT_ROOT / ".data"
+    data_dir: Path = DATA_DIR
     postgres_port: Port = 54330
 
     ingest_host: str = "127.0.0.1"
