@@ -27,21 +27,24 @@ def free_ports() -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Stack:
-    """Runs `tilda` on one data directory."""
+    """Runs `tilda` on one data directory: the checkout's, or that of an installed wheel in another folder."""
 
     data_dir: Path
     ports: dict[str, int] = field(default_factory=free_ports)
+    settings: dict[str, str] = field(default_factory=dict[str, str])
     tilda: Path = PROGRAMS / "tilda"
+    folder: Path | None = None
 
     def environment(self) -> dict[str, str]:
         ports = {name: str(port) for name, port in self.ports.items()}
         base = {name: value for name, value in os.environ.items() if name not in UNSET}
         # MindsDB has tests of its own; every stack with one would cost them all its start
-        return base | ports | {"DATA_DIR": str(self.data_dir), "MINDSDB": "0"}
+        return base | ports | {"DATA_DIR": str(self.data_dir), "MINDSDB": "0"} | self.settings
 
     def popen(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [str(self.tilda), *arguments],
+            cwd=self.folder,
             env=self.environment() | more,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
