@@ -19,7 +19,10 @@ UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$", max_length=200
 
 
 class Settings(BaseSettings):
-    """Every setting, as `.env.example` documents it. Ports that are not set move to the next free one."""
+    """Every setting, as `.env.example` documents it.
+
+    A port that is taken is an error, whether it was set or not; only the demo moves those that were not set.
+    """
 
     model_config = SettingsConfigDict(
         env_file=BASE_DIR / ".env",
@@ -112,7 +115,7 @@ class Settings(BaseSettings):
         return self.database_url is None and self.database_direct_url is None
 
     def was_set(self, name: str) -> bool:
-        """Whether a person chose this value, so that another must not be taken in its place."""
+        """Whether a person chose this value; the demo may move a port that nobody chose."""
         return name in self.model_fields_set
 
 
