@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import shlex
 import socket
+from collections.abc import Generator
+from typing import Any
 
 import psutil
 
@@ -53,20 +55,31 @@ def require_free(port: int, host: str = LOOPBACK, *, setting: str) -> None:
 
 def holder(port: int, host: str = LOOPBACK) -> psutil.Process | None:
     """The process that listens on a port; None if there is none, or this user cannot see it."""
-    try:
-        connections = psutil.net_connections("tcp")
-    except psutil.Error:  # macOS shows other processes' sockets to root only
-        return None
-    for one in connections:
-        address = one.laddr
-        if one.status != psutil.CONN_LISTEN or not address or one.pid is None or address.port != port:
-            continue
-        if address.ip == host or WILDCARDS & {address.ip, host}:
+    for pid, ip, its_port in _listeners():
+        if its_port == port and (ip == host or WILDCARDS & {ip, host}):
             try:
-                return psutil.Process(one.pid)
+                return psutil.Process(pid)
             except psutil.NoSuchProcess:
                 return None
     return None
+
+
+def _listeners() -> Generator[tuple[int, str, int]]:
+    """Process id, address and port of the listening sockets that this user can see."""
+    try:
+        found = [(one.pid, one) for one in psutil.net_connections("tcp")]
+    except psutil.AccessDenied:  # macOS lists all sockets to root only, and to a user those of each own process
+        found = [(process.pid, one) for process in psutil.process_iter() for one in _connections(process)]
+    for pid, one in found:
+        if pid is not None and one.status == psutil.CONN_LISTEN and one.laddr:
+            yield pid, one.laddr.ip, one.laddr.port
+
+
+def _connections(process: psutil.Process) -> list[Any]:
+    try:
+        return process.net_connections("tcp")
+    except psutil.Error:
+        return []
 
 
 def _bind_error(port: int, host: str) -> OSError | None:

@@ -99,11 +99,16 @@ def test_a_rest_of_the_same_stack_is_stopped_and_anybody_elses_process_is_not(tm
         assert not rest.is_running()
 
 
-def test_a_process_that_cannot_be_seen_is_said(taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(kind: str) -> None:
+def test_where_only_root_sees_all_sockets_a_users_own_process_is_named_and_another_is_said_to_be_hidden(
+    taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
         raise psutil.AccessDenied
 
-    monkeypatch.setattr(psutil, "net_connections", refuse)  # macOS, for everybody but root
+    monkeypatch.setattr(psutil, "net_connections", refuse)  # macOS
+    with pytest.raises(UserError, match=f"process {os.getpid()} "):
+        require_free(taken, setting="INGEST_PORT")
+    monkeypatch.setattr(psutil.Process, "net_connections", refuse)
     with pytest.raises(UserError, match="a process that this user cannot see"):
         require_free(taken, setting="INGEST_PORT")
 

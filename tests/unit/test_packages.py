@@ -70,9 +70,9 @@ class Checkout:
         (folder / ".venv" / "bin").mkdir(parents=True)
         write_script(folder / ".venv" / "bin" / "python", "echo /nowhere")
 
-    def make(self, target: str) -> list[str]:
-        """Run a target; returns the locks that it installed."""
-        done = subprocess.run(["make", target], cwd=self.folder, capture_output=True, text=True, check=False)
+    def make(self, *targets: str) -> list[str]:
+        """Run targets; returns the locks that they installed."""
+        done = subprocess.run(["make", *targets], cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         synced = self.folder / "synced"
         locks = synced.read_text().split() if synced.exists() else []
@@ -96,6 +96,10 @@ def test_the_stack_needs_no_development_packages(checkout: Checkout) -> None:
     assert checkout.make(".venv/.demo") == ["requirements.lock", "requirements-demo.lock"]
     assert checkout.make("setup-dev") == ["requirements-dev.lock"]
     assert [checkout.make(target) for target in ("setup", ".venv/.demo", "setup-dev")] == [[], [], []]
+
+
+def test_make_test_installs_once(checkout: Checkout) -> None:
+    assert checkout.make("setup-dev", "setup", ".venv/.demo") == ["requirements-dev.lock"]
 
 
 @pytest.mark.parametrize(
