@@ -29,12 +29,13 @@ def choose_ports(settings: Settings, hosts: Mapping[str, str], *, move: bool) ->
     """
     fixed = [name for name in hosts if settings.was_set(name) or not move]
     chosen: dict[str, int] = {}
+    for name, host in hosts.items():
+        _stop_leftover(settings, getattr(settings, name), host)
     for name in fixed:
         port: int = getattr(settings, name)
         for other in ["postgres_port"] * settings.uses_embedded_postgres + list(chosen):
             if port == getattr(settings, other):
                 raise UserError(f"{other.upper()} and {name.upper()} are both {port}.", "Set them to different ports.")
-        _stop_leftover(settings, port, hosts[name])
         require_free(port, hosts[name], setting=name.upper())
         chosen[name] = port
     for name in [name for name in hosts if name not in fixed]:

@@ -7,8 +7,9 @@ from pathlib import Path
 from platformdirs import user_data_path
 
 _PACKAGE = Path(__file__).resolve().parent
-# A wheel puts no pyproject.toml beside this package.
-_CHECKOUT = _PACKAGE.parent if (_PACKAGE.parent / "pyproject.toml").is_file() else None
+_SHIPPED = _PACKAGE / "shipped"
+"""Exists in an installed wheel only."""
+_CHECKOUT = None if _SHIPPED.is_dir() else _PACKAGE.parent
 
 BASE_DIR = _CHECKOUT or user_data_path("tilda-analytics")
 """The folder of `.env` and, unless DATA_DIR is set, of the data; processes of the stack run in it.
@@ -27,7 +28,7 @@ def shipped(name: str) -> Path:
 
     A wheel carries these files inside the package `warehouse` (pyproject.toml: `sources`). They may be read-only.
     """
-    return (_CHECKOUT or _PACKAGE / "shipped") / name
+    return (_CHECKOUT or _SHIPPED) / name
 
 
 def working_dir() -> Path:

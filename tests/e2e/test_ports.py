@@ -16,7 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tilda import mindsdb
 from tilda.ports import choose_ports
+from tilda.processes import Recorded
+from tilda.state import State
 from warehouse.database import running_database
 from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.errors import UserError
@@ -97,6 +100,8 @@ def test_a_rest_of_the_same_stack_is_stopped_and_anybody_elses_process_is_not(tm
     with server_process(port, tmp_path) as rest:
         assert choose_ports(settings_on(port, tmp_path), hosts, move=False) == {"ingest_port": port}
         assert not rest.is_running()
+    with server_process(port, tmp_path) as rest:
+        assert choose_ports(settings_on(port, tmp_path), hosts, move=True) == {"ingest_port": port}
 
 
 def test_where_only_root_sees_all_sockets_a_users_own_process_is_named_and_another_is_said_to_be_hidden(
@@ -133,6 +138,20 @@ def test_a_command_that_starts_postgres_for_a_moment_does_not_move_its_port(take
     expected = re.escape(f"Port {taken} on {LOOPBACK} is taken by process {os.getpid()} (")
     with pytest.raises(UserError, match=f"{expected}.*POSTGRES_PORT"), running_database(settings):
         pass
+
+
+def test_mindsdbs_ports_follow_the_same_rule_and_a_taken_one_is_told(taken: int, tmp_path: Path) -> None:
+    class Defaults(Settings):
+        mindsdb_port: int = taken
+
+    settings = Defaults(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
+    assert mindsdb.configure(settings, move_ports=True).addresses.url != f"http://{LOOPBACK}:{taken}"
+    with pytest.raises(UserError, match="MINDSDB_PORT") as caught:
+        mindsdb.configure(settings)
+    this_process = Recorded("supervisor", os.getpid(), psutil.Process().create_time())
+    State("ready", str(caught.value), this_process).write(tmp_path)  # as the supervisor tells it
+    with pytest.raises(UserError, match="MINDSDB_PORT"):
+        mindsdb.wait_until_serving(settings, seconds=5)
 
 
 def test_postgres_that_is_starting_or_stopping_is_waited_for(tmp_path: Path) -> None:
