@@ -40,7 +40,7 @@ def main() -> int:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="bench-access-log-") as folder:
         server = EmbeddedPostgres(Path(folder) / "data", password=secrets.token_hex(8))
-        server.start(55500)
+        server.start(55500, or_next_free=True)
         try:
             server.ensure_database("log")
             url = server.url("log")

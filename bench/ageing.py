@@ -37,9 +37,9 @@ from warehouse.archive import cold
 from warehouse.archive.months import months_after
 from warehouse.database import connect
 from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.installation import BASE_DIR
 from warehouse.partitions import Partition, ensure_months, list_partitions
 from warehouse.queries import read_query
-from warehouse.settings import PROJECT_ROOT
 from warehouse.sites import add_site
 
 SIMULATED_MONTH = "simulated_month"
@@ -212,7 +212,7 @@ class Ageing:
     def _tilda(self, *arguments: str, killed_after: float | None = None) -> bool:
         command = [sys.executable, "-c", "from tilda.cli import main; main()", *arguments]
         process = subprocess.Popen(
-            command, cwd=PROJECT_ROOT, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            command, cwd=BASE_DIR, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
         if killed_after is not None:
             self._wait_until_at_work(process)
@@ -271,7 +271,7 @@ def age(folder: Path, *, months: int, rows: int, kills: int, events_per_second: 
     """Run the test in `folder` and return its results."""
     postgres = EmbeddedPostgres(folder / "postgres", password="ageing")  # noqa: S106 - this database exists only during the run
     try:
-        postgres.start(55900)
+        postgres.start(55900, or_next_free=True)
         postgres.ensure_database("ageing")
         url = postgres.url("ageing")
         migrations.migrate(url)

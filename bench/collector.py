@@ -13,10 +13,10 @@ from typing import Any, Final
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from demo.browser import launch
-from warehouse.settings import PROJECT_ROOT
+from warehouse.installation import BASE_DIR
 
 SLOWDOWNS: Final = (1, 4)
-SCRIPT: Final = PROJECT_ROOT / "collector" / "dist" / "collector.min.js"
+SCRIPT: Final = BASE_DIR / "collector" / "dist" / "collector.min.js"
 ADDRESS: Final = "http://shop.localhost/"
 API: Final = "http://api.localhost"
 BLOCK: Final = '<div class="t-rec"><p>Bread <a href="#x">now</a></p><form><input name="a"></form></div>'

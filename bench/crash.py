@@ -181,7 +181,7 @@ class Reaper:
                 process.kill()
         psutil.wait_procs(processes, 10)
         time.sleep(self._dice.uniform(0, 2))
-        self._postgres.start(self._port, exact_port=True)
+        self._postgres.start(self._port)
 
 
 def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause: float = 1.5) -> Account:
@@ -253,7 +253,7 @@ def outage(folder: Path, minutes: float) -> Account:
         time.sleep(2)
         postgres.stop()
         time.sleep(60 * minutes)
-        postgres.start(port, exact_port=True)
+        postgres.start(port)
         time.sleep(2)
         clients.stop()
         _wait_until_drained(server)

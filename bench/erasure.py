@@ -72,7 +72,7 @@ def main() -> None:
     today = datetime.now(UTC).date().replace(day=1)
     with tempfile.TemporaryDirectory() as place:
         server = EmbeddedPostgres(Path(place) / "postgres", password=secrets.token_hex(8))
-        server.start(PORT)
+        server.start(PORT, or_next_free=True)
         try:
             measure(server, Path(place) / "data", [today, date(2015, 5, 1), date(2014, 5, 1)], arguments)
         finally:

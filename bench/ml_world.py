@@ -79,7 +79,7 @@ def world(say: Say) -> Generator[World]:
         folder = Path(name)
         folder.chmod(0o755)  # Postgres runs as another user, which must be able to read its data folder
         server = EmbeddedPostgres(folder / "postgres", password=secrets.token_urlsafe(12), options=NOT_DURABLE)
-        server.start(55800)
+        server.start(55800, or_next_free=True)
         try:
             server.ensure_database("bench")
             url = server.url("bench")

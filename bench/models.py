@@ -110,7 +110,7 @@ def main() -> None:
     console = Console()
     with tempfile.TemporaryDirectory(prefix="bench-models-") as folder:
         server = EmbeddedPostgres(Path(folder) / "data", password=secrets.token_hex(8))
-        server.start(55500)
+        server.start(55500, or_next_free=True)
         try:
             measured = [_measure(server, size, Path(folder), console) for size in options.sizes]
             queries = _time_queries(server.url(f"events_{options.sizes[-1]}"))

@@ -34,7 +34,7 @@ def prepared(
     secrets = Secrets.load_or_create(folder)
     postgres = EmbeddedPostgres(folder / "postgres", password=secrets.postgres_password)
     try:
-        postgres.start(port)
+        postgres.start(port, or_next_free=True)
         postgres.ensure_database("bench")
         url = postgres.url("bench")
         migrations.migrate(url)

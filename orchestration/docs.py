@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, dbt_executable
+from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, dbt_executable, target_folder
 from warehouse.database import direct_url
 from warehouse.errors import UserError
 from warehouse.settings import load_settings
@@ -14,12 +14,13 @@ from warehouse.settings import load_settings
 
 def main() -> int:
     """Write the page and print its path; return the exit code, 0 on success."""
-    target = PROJECT_DIR / "target" / "docs"
+    settings = load_settings()
+    target = target_folder(settings) / "docs"
     command = [dbt_executable(), "--quiet", "docs", "generate", "--static"]
     command += ["--project-dir", os.fspath(PROJECT_DIR), "--profiles-dir", os.fspath(PROJECT_DIR)]
     command += ["--target-path", os.fspath(target), "--log-path", os.fspath(target)]
     try:
-        environment = os.environ | dbt_environment(direct_url(load_settings()))
+        environment = os.environ | dbt_environment(direct_url(settings))
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 1

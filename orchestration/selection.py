@@ -17,9 +17,9 @@ import dagster as dg
 import yaml
 
 from warehouse.errors import UserError
-from warehouse.settings import PROJECT_ROOT
+from warehouse.installation import shipped
 
-PROJECT_DIR = PROJECT_ROOT / "dbt_project"
+PROJECT_DIR = shipped("dbt_project")
 ATTRIBUTES = ("key", "group", "kind", "tag", "owner", "column", "table_name", "column_tag", "code_location")
 SOURCES = "default"
 """The group that Dagster gives to dbt's sources. None of them can be materialised."""

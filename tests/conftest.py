@@ -48,7 +48,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) 
     server = EmbeddedPostgres(
         tmp_path_factory.mktemp("postgres") / "data", password=secrets.postgres_password, options=NOT_DURABLE
     )
-    server.start(55400)
+    server.start(55400, or_next_free=True)
     try:
         server.ensure_database(TEMPLATE)
         migrations.migrate(server.url(TEMPLATE))

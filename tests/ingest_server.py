@@ -16,9 +16,9 @@ import httpx
 
 from ingest_api.private.metrics_page import exposition
 from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect, replace_in_url
-from warehouse.embedded_postgres import free_port
+from warehouse.installation import BASE_DIR
+from warehouse.ports import free_port
 from warehouse.secret_store import Secrets
-from warehouse.settings import PROJECT_ROOT
 
 START_SECONDS = 30
 STOP_SECONDS = 40
@@ -83,7 +83,7 @@ class IngestServer:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ingest_api", self.application],
-                cwd=PROJECT_ROOT,
+                cwd=BASE_DIR,
                 env=environment | self.settings,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

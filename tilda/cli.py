@@ -9,8 +9,16 @@ import click
 from psycopg import errors
 
 from tilda.commands import archive, data, database, mindsdb, models, privacy, retention, sites, stack
-from tilda.console import err
+from tilda.console import as_typed, err, own_name
 from warehouse.errors import UserError
+
+
+class _HelpFormatter(click.HelpFormatter):
+    def getvalue(self) -> str:
+        return as_typed(super().getvalue())
+
+
+click.Context.formatter_class = _HelpFormatter
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -30,7 +38,7 @@ for group in (stack, sites, data, archive, retention, privacy, database, models,
 def main() -> None:
     """Run the command line: exit code 0 for success, 1 for a failure with its remedy, 2 for a wrong call."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(standalone_mode=False, prog_name=own_name())
     except click.exceptions.Abort:
         err.print("Interrupted.")
         sys.exit(130)
@@ -53,4 +61,4 @@ def main() -> None:
 
 
 def _escape(text: str) -> str:
-    return text.replace("[", "\\[")
+    return as_typed(text).replace("[", "\\[")

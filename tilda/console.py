@@ -1,15 +1,22 @@
-"""What the command line shows: progress, tables, JSON, errors."""
+"""What the command line shows: progress, tables, JSON, errors; `tilda` in a message is rendered as it must be typed."""
 
 from __future__ import annotations
 
+import functools
 import json
+import os
+import re
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -32,10 +39,46 @@ WIDTH_OF_A_FILE = 200
 """Columns of what is no terminal: nothing there needs to fit a screen."""
 
 
+_CALL = re.compile(r"(?<![\w./~=-])tilda(?= [a-z])")
+"""A call of the command line in a text, such as "`tilda up`"."""
+
+
+@functools.cache
+def own_name() -> str:
+    """How this command line is called from the user's shell.
+
+    `tilda` if that name leads to this installation; else its path, relative to the current directory if it is in there.
+    """
+    program = Path(sys.executable).parent / "tilda"
+    found = shutil.which("tilda")
+    if found is not None and Path(found).resolve() == program.resolve():
+        return "tilda"
+    # `make -C FOLDER` (its flag w) runs in another directory than the shell where the user types
+    elsewhere = "w" in os.environ.get("MAKEFLAGS", "").partition(" ")[0]
+    if not elsewhere and program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    return shlex.quote(str(program))
+
+
+def as_typed(text: str) -> str:
+    """The text with each call of `tilda` written so that it works in the user's shell."""
+    return _CALL.sub(lambda _: own_name(), text)
+
+
+def echo(text: str) -> None:
+    """Print a line of plain text that may name a command."""
+    click.echo(as_typed(text))
+
+
+class _Console(Console):
+    def print(self, *objects: object, **options: Any) -> None:  # noqa: ANN401 - passed on
+        super().print(*(as_typed(one) if isinstance(one, str) else one for one in objects), **options)
+
+
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else WIDTH_OF_A_FILE
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
+    return _Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
 
 
 out = _console(stderr=False)

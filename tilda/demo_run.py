@@ -7,7 +7,6 @@ import subprocess
 from datetime import UTC, datetime
 
 from demo.bring_in import SAMPLE_LOG, simulate_into
-from demo.browser import visit
 from demo.page import serve
 from demo.simulation import Simulation
 from tilda import console, mindsdb, report, serving
@@ -56,8 +55,7 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
         )
     with console.waiting("Visiting a page with a real browser"):
         try:
-            with serve(shop.public_key, urls["ingest"]) as page:
-                visit(page)
+            _visit_with_browser(shop, urls["ingest"])
         except UserError as error:
             console.err.print(f"No browser's visit: {error}", markup=False)
     with console.progress("Materialising every asset") as advance:
@@ -84,6 +82,17 @@ def _demo_site(url: str, site_id: str, domains: list[str], timezone: str) -> sit
             "Run the demo on a database of its own: set another DATA_DIR, or another DATABASE_URL.",
         )
     return site
+
+
+def _visit_with_browser(shop: sites.Site, ingest_url: str) -> None:
+    try:
+        from demo.browser import visit  # noqa: PLC0415 - Playwright is not among the packages that the stack runs on
+    except ImportError as error:
+        raise UserError(
+            "Playwright is not installed.", "`make demo` installs it; or: pip install playwright"
+        ) from error
+    with serve(shop.public_key, ingest_url) as page:
+        visit(page)
 
 
 def _end(settings: Settings) -> datetime:

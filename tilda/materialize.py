@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from tilda.console import Advance
 from tilda.stack import owner_environment
 from warehouse.errors import UserError
-from warehouse.settings import PROJECT_ROOT, Settings
+from warehouse.installation import working_dir
+from warehouse.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def materialize(settings: Settings, selection: str, advance: Advance) -> Materia
             stdout=subprocess.PIPE,
             stderr=errors,
             env=owner_environment(settings),
-            cwd=PROJECT_ROOT,
+            cwd=working_dir(),
             text=True,
         ) as process,
     ):

@@ -12,29 +12,32 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import psutil
 
 from tilda import console, processes
+from tilda.ports import choose_ports
 from tilda.stack import Service, base_environment
 from tilda.state import running
-from warehouse.embedded_postgres import free_port
 from warehouse.errors import UserError
+from warehouse.installation import BASE_DIR, shipped, working_dir
 from warehouse.mindsdb_login import USERNAME, Addresses, own_password, own_server
-from warehouse.settings import PROJECT_ROOT, Settings
+from warehouse.ports import LOOPBACK
+from warehouse.settings import Settings
 
 NAME = "mindsdb"
 ASSET = "mindsdb/propensity"
 START_SECONDS = 180
-HOST = "127.0.0.1"
-TOOLS = PROJECT_ROOT / ".tools"
+TOOLS = BASE_DIR / ".tools"
 ENVIRONMENT = TOOLS / "mindsdb"
-LOCK = PROJECT_ROOT / "requirements-mindsdb.lock"
+LOCK = shipped("requirements-mindsdb.lock")
 LOG = TOOLS / "mindsdb-install.log"
 STAMP = ENVIRONMENT / ".installed"
 """Written last, with the hash of the lock: an installation that was cut short, or is of other pins, is none."""
@@ -59,28 +62,37 @@ def install() -> None:
     Raises:
         UserError: It cannot be made; the log tells why.
     """
-    TOOLS.mkdir(exist_ok=True)
+    TOOLS.mkdir(parents=True, exist_ok=True)
     with (TOOLS / "mindsdb.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_installed():
             return
         STAMP.unlink(missing_ok=True)
-        uv = str(TOOLS / "bin" / "uv")
+        uv = _find_uv()
         _run([uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(ENVIRONMENT)])
         _run([uv, "pip", "sync", "--quiet", "--require-hashes", str(LOCK)])
         STAMP.write_text(_pins())
 
 
+def _find_uv() -> str:
+    """The uv of the checkout, of this Python environment, or of PATH."""
+    folders = [TOOLS / "bin", Path(sys.executable).parent, *os.get_exec_path()]
+    found = shutil.which("uv", path=os.pathsep.join(map(str, folders)))
+    if found is None:
+        raise UserError("MindsDB is installed with uv, which was not found.", "Install it first: pip install uv")
+    return found
+
+
 def start_installing() -> subprocess.Popen[bytes]:
     """Install in a process of its own, which ends with this one; 0 is success."""
-    return processes.spawn([sys.executable, "-m", "tilda.mindsdb"], dict(os.environ), LOG, cwd=PROJECT_ROOT)
+    return processes.spawn([sys.executable, "-m", "tilda.mindsdb"], dict(os.environ), LOG, cwd=working_dir())
 
 
 def _run(command: list[str]) -> None:
     # Behind everything else that wants the processor: the demo goes on meanwhile.
     environment = os.environ | {"VIRTUAL_ENV": str(ENVIRONMENT)}
     try:
-        code = processes.spawn(["nice", "-n", "19", *command], environment, LOG, cwd=PROJECT_ROOT).wait()
+        code = processes.spawn(["nice", "-n", "19", *command], environment, LOG, cwd=working_dir()).wait()
     except OSError as error:
         raise UserError(f"MindsDB cannot be installed: {error}.", "Set the environment up: make setup") from error
     if code != 0:
@@ -109,16 +121,19 @@ class Server:
             return False
 
 
-def configure(settings: Settings) -> Server:
+def configure(settings: Settings, *, move_ports: bool = False) -> Server:
     """Choose the ports and write the configuration.
 
+    Args:
+        settings: Of the stack.
+        move_ports: Whether ports that were not set move to the next free ones.
+
     Raises:
-        UserError: A port that was set is taken.
+        UserError: A port is taken.
     """
-    http = free_port(settings.mindsdb_port, exact=settings.was_set("mindsdb_port"))
-    mysql = free_port(
-        settings.mindsdb_mysql_port, exact=settings.was_set("mindsdb_mysql_port"), taken=frozenset({http})
-    )
+    hosts = {"mindsdb_port": LOOPBACK, "mindsdb_mysql_port": LOOPBACK}
+    ports = choose_ports(settings, hosts, move=move_ports)
+    http, mysql = ports["mindsdb_port"], ports["mindsdb_mysql_port"]
     folder = settings.data_dir / "mindsdb"
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)  # it keeps the login that reads marts and ml
@@ -127,13 +142,13 @@ def configure(settings: Settings) -> Server:
         json.dumps(
             {
                 "gui": {"open_on_start": False, "autoupdate": False},
-                "api": {"http": {"host": HOST, "port": str(http)}, "mysql": {"host": HOST, "port": str(mysql)}},
+                "api": {"http": {"host": LOOPBACK, "port": str(http)}, "mysql": {"host": LOOPBACK, "port": str(mysql)}},
                 "jobs": {"disable": True},
                 "tasks": {"disable": True},
             }
         )
     )
-    url = f"http://{HOST}:{http}"
+    url = f"http://{LOOPBACK}:{http}"
     python = str(ENVIRONMENT / "bin" / "python")
     service = Service(
         NAME,
@@ -157,7 +172,7 @@ def configure(settings: Settings) -> Server:
         None,
         url,
     )
-    return Server(service, Addresses(url, f"{HOST}:{mysql}"), own_password(settings))
+    return Server(service, Addresses(url, f"{LOOPBACK}:{mysql}"), own_password(settings))
 
 
 def wait_until_serving(settings: Settings, seconds: float = START_SECONDS) -> Addresses:
@@ -167,10 +182,12 @@ def wait_until_serving(settings: Settings, seconds: float = START_SECONDS) -> Ad
         UserError: It does not in time, or the stack ended.
     """
     deadline = time.monotonic() + seconds
-    while running(settings.data_dir) is not None and time.monotonic() < deadline:
+    while (state := running(settings.data_dir)) is not None and time.monotonic() < deadline:
         addresses = own_server(settings)
         if addresses is not None:
             return addresses
+        if state.phase == "ready" and state.message:  # one of its ports is taken
+            raise UserError(state.message)
         time.sleep(0.5)
     raise UserError(
         f"MindsDB did not answer within {seconds:.0f} seconds.", f"Its log: {settings.data_dir / 'logs' / NAME}.log"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from warehouse.database import dagster_url, direct_url, ingest_url, privacy_url, reader_url
-from warehouse.embedded_postgres import free_port
-from warehouse.settings import PROJECT_ROOT, Settings
+from warehouse.installation import shipped
+from warehouse.ports import LOOPBACK, WILDCARDS
+from warehouse.settings import Settings
 
 # Taken out of every child's environment; each gets back only what it needs.
 SECRET_SETTINGS = (
@@ -29,7 +31,7 @@ class Service:
 
     Attributes:
         name: As `tilda status` shows it.
-        command: What is run, from the project's folder.
+        command: What is run, in `installation.BASE_DIR`.
         environment: All of it.
         ready_url: Answers 200 when the process is ready; None: ready once it runs.
         url: Where people reach it.
@@ -42,35 +44,14 @@ class Service:
     url: str | None
 
 
-@dataclass(frozen=True)
-class Ports:
-    """The TCP ports of the stack, chosen when it starts."""
-
-    ingest: int
-    private: int
-    dagster: int
-
-
-def choose_ports(settings: Settings) -> Ports:
-    """Take the ports of the settings; one that nobody set and that is taken moves to the next free one.
-
-    Raises:
-        UserError: A port that was set is taken.
-    """
-    chosen: list[int] = []
-    for name, host in (
-        ("ingest_port", settings.ingest_host),
-        ("private_port", "127.0.0.1"),
-        ("dagster_port", "127.0.0.1"),
-    ):
-        wanted: int = getattr(settings, name)
-        chosen.append(free_port(wanted, host, exact=settings.was_set(name), taken=frozenset(chosen)))
-    return Ports(*chosen)
+def listening_on(settings: Settings) -> dict[str, str]:
+    """The address that each process of `services` listens on, by the name of its port's setting."""
+    return {"ingest_port": settings.ingest_host, "private_port": LOOPBACK, "dagster_port": LOOPBACK}
 
 
 def shown_host(host: str) -> str:
     """The host under which this machine reaches a listening address."""
-    return "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound
+    return LOOPBACK if host in WILDCARDS else host
 
 
 def base_environment(settings: Settings) -> dict[str, str]:
@@ -105,29 +86,39 @@ def dagster_home(settings: Settings) -> Path:
     """Dagster's home, made with the project's `dagster.yaml` in it."""
     home = settings.data_dir / "dagster"
     home.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT_ROOT / "orchestration" / "dagster.yaml", home / "dagster.yaml")
+    (home / "dagster.yaml").write_bytes((files("orchestration") / "dagster.yaml").read_bytes())
     return home
 
 
-def services(settings: Settings, ports: Ports) -> list[Service]:
-    """The processes of the stack in the order in which they start. Postgres runs already."""
+def services(settings: Settings, ports: Mapping[str, int]) -> list[Service]:
+    """The processes of the stack in the order in which they start. Postgres runs already.
+
+    Args:
+        settings: Of the stack.
+        ports: The port of each setting of `listening_on`.
+    """
     base = base_environment(settings)
     owner = owner_environment(settings)
     service_key = settings.service_key or settings.secrets.service_key
     reader_key = settings.reader_key or settings.secrets.reader_key
     webhook_token = settings.tilda_webhook_token or settings.secrets.tilda_webhook_token
+    workspace = str(shipped("workspace.yaml"))
     serve = [sys.executable, "-m", "ingest_api"]
     public_login, reader_login = ingest_url(settings), reader_url(settings)
-    ingest_address = f"http://{shown_host(settings.ingest_host)}:{ports.ingest}"
-    private_address = f"http://127.0.0.1:{ports.private}"
-    dagster_address = f"http://127.0.0.1:{ports.dagster}"
+    ingest_address = f"http://{shown_host(settings.ingest_host)}:{ports['ingest_port']}"
+    private_address = f"http://{LOOPBACK}:{ports['private_port']}"
+    dagster_address = f"http://{LOOPBACK}:{ports['dagster_port']}"
     return [
         Service(
             "ingest",
             [*serve, "public"],
             # the process that faces the internet holds no login but its own
             base
-            | {"DATABASE_URL": public_login, "DATABASE_DIRECT_URL": public_login, "INGEST_PORT": str(ports.ingest)}
+            | {
+                "DATABASE_URL": public_login,
+                "DATABASE_DIRECT_URL": public_login,
+                "INGEST_PORT": str(ports["ingest_port"]),
+            }
             | {"SERVICE_KEY": service_key, "TILDA_WEBHOOK_TOKEN": webhook_token},
             f"{ingest_address}/ready",
             ingest_address,
@@ -137,19 +128,19 @@ def services(settings: Settings, ports: Ports) -> list[Service]:
             [*serve, "private"],
             base
             | {"DATABASE_URL": reader_login, "DATABASE_DIRECT_URL": privacy_url(settings)}
-            | {"PRIVATE_PORT": str(ports.private)}
+            | {"PRIVATE_PORT": str(ports["private_port"])}
             | {"SERVICE_KEY": service_key, "READER_KEY": reader_key},
             f"{private_address}/health",
             private_address,
         ),
         Service(
             "dagster-webserver",
-            [_program("dagster-webserver"), "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(ports.dagster)],
+            [_program("dagster-webserver"), "-w", workspace, "-h", LOOPBACK, "-p", str(ports["dagster_port"])],
             owner,
             f"{dagster_address}/server_info",
             dagster_address,
         ),
-        Service("dagster-daemon", [_program("dagster-daemon"), "run", "-w", "workspace.yaml"], owner, None, None),
+        Service("dagster-daemon", [_program("dagster-daemon"), "run", "-w", workspace], owner, None, None),
     ]
 
 

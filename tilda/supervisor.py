@@ -1,7 +1,8 @@
 """The process that starts the stack, keeps it running and stops it: `python -m tilda.supervisor`.
 
 `tilda up` starts it in a session of its own and talks to it through the state file and signals. With `--follow` it
-also ends when its standard input closes: when the terminal's command dies, by whatever, the stack goes with it.
+also ends when its standard input closes: when the terminal's command dies, by whatever, the stack goes with it. With
+`--move-ports` (the demo) ports that are taken and were not set move to the next free ones.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ import httpx
 import psutil
 
 from tilda import mindsdb, processes
+from tilda.ports import choose_ports
 from tilda.processes import Recorded
-from tilda.stack import Service, choose_ports, services
+from tilda.stack import Service, listening_on, services
 from tilda.state import State, forget, only_one
 from warehouse import migrations
 from warehouse.database import MAIN_DATABASE, dagster_url, direct_url, embedded, ensure_database
 from warehouse.errors import UserError
+from warehouse.installation import working_dir
 from warehouse.mindsdb_login import announce, withdraw
-from warehouse.settings import PROJECT_ROOT, Settings, load_settings
+from warehouse.settings import Settings, load_settings
 
 READY_SECONDS = 300
 TICK_SECONDS = 0.25
+MINDSDB_RETRY_SECONDS = 10.0
 # A child that dies is started again, each time after a longer pause; one that ran this long has earned a new start.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, GOOD_RUN_SECONDS = 1.0, 60.0, 120.0
 
@@ -51,13 +55,15 @@ class _Child:
 class Supervisor:
     """Starts, watches and stops the processes of the stack."""
 
-    def __init__(self, settings: Settings, *, follow: bool) -> None:
+    def __init__(self, settings: Settings, *, follow: bool, move_ports: bool) -> None:
         self._settings = settings
         self._follow = follow
+        self._move_ports = move_ports
         self._state = State(supervisor=Recorded("supervisor", os.getpid(), processes.own_start_time()))
         self._children: list[_Child] = []
         self._mindsdb: mindsdb.Server | None = None
         self._mindsdb_answered = False
+        self._mindsdb_retry_at = 0.0
 
     def run(self) -> int:
         """Run until a signal, or until nobody follows any more. Returns the exit code."""
@@ -91,7 +97,8 @@ class Supervisor:
         self._tell("Starting Postgres")
         if settings.uses_embedded_postgres:
             server = embedded(settings)
-            server.start(settings.postgres_port, exact_port=settings.was_set("postgres_port"))
+            may_move = self._move_ports and not settings.was_set("postgres_port")
+            server.start(settings.postgres_port, or_next_free=may_move)
             server.ensure_database(MAIN_DATABASE)
         self._tell("Migrating the database")
         owner = direct_url(settings)
@@ -99,9 +106,9 @@ class Supervisor:
         migrations.set_login_passwords(owner, settings.secrets)
         ensure_database(dagster_url(settings))
 
-        if mindsdb.is_wanted(settings):
-            mindsdb.configure(settings)  # a port that was set and is taken ends the start here
-        ports = choose_ports(settings)
+        if mindsdb.is_wanted(settings) and mindsdb.is_installed():
+            mindsdb.configure(settings, move_ports=self._move_ports)  # a port that is taken ends the start here
+        ports = choose_ports(settings, listening_on(settings), move=self._move_ports)
         wanted = services(settings, ports)
         self._tell("Starting the processes")
         for service in wanted:
@@ -120,7 +127,7 @@ class Supervisor:
 
     def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
         log = self._settings.data_dir / "logs" / f"{service.name}.log"
-        return processes.spawn(service.command, service.environment, log, cwd=PROJECT_ROOT)
+        return processes.spawn(service.command, service.environment, log, cwd=working_dir())
 
     def _record(self) -> None:
         self._state.processes = [
@@ -182,21 +189,18 @@ class Supervisor:
         server = embedded(settings)
         if not server.is_alive():
             with contextlib.suppress(UserError):
-                server.start(server.last_port() or settings.postgres_port, exact_port=True)
+                server.start(server.last_port() or settings.postgres_port)
 
     def _join_mindsdb(self) -> None:
         """Start MindsDB once it is installed and tell where it is once it answers; nothing waits for it.
 
-        One that does not answer in time, such as one whose port was taken meanwhile, is started anew on free ports.
+        One that does not answer in time, such as one whose port was taken meanwhile, is started again.
         """
         if self._mindsdb_answered or not mindsdb.is_wanted(self._settings) or not mindsdb.is_installed():
             return
         server, child = self._mindsdb, next((one for one in self._children if one.service.name == mindsdb.NAME), None)
         if server is None or child is None:
-            with contextlib.suppress(UserError):  # a port that was set is taken; it may become free
-                server = self._mindsdb = mindsdb.configure(self._settings)
-                self._children.append(_Child(server.service, self._spawn(server.service)))
-                self._record()
+            self._start_mindsdb()
         elif server.answers():
             self._mindsdb_answered = True
             announce(self._settings, server.addresses)
@@ -205,6 +209,20 @@ class Supervisor:
         elif time.monotonic() - child.started > mindsdb.START_SECONDS:
             self._end(child)
             self._children.remove(child)
+
+    def _start_mindsdb(self) -> None:
+        now = time.monotonic()
+        if now < self._mindsdb_retry_at:
+            return
+        try:
+            self._mindsdb = mindsdb.configure(self._settings, move_ports=self._move_ports)
+        except UserError as error:  # a port is taken; it may become free
+            self._mindsdb_retry_at = now + MINDSDB_RETRY_SECONDS
+            self._tell(str(error))
+            return
+        self._children.append(_Child(self._mindsdb.service, self._spawn(self._mindsdb.service)))
+        self._state.message = ""
+        self._record()
 
     def _check_follower(self) -> None:
         if self._follow and select.select([sys.stdin], [], [], 0)[0] and not os.read(sys.stdin.fileno(), 4096):
@@ -249,7 +267,7 @@ def main() -> int:
         if not alone:
             return 3
         stop_leftovers(settings)
-        return Supervisor(settings, follow="--follow" in sys.argv).run()
+        return Supervisor(settings, follow="--follow" in sys.argv, move_ports="--move-ports" in sys.argv).run()
 
 
 def stop_leftovers(settings: Settings) -> int:

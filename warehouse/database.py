@@ -150,7 +150,7 @@ def running_database(settings: Settings) -> Generator[str]:
     server = embedded(settings)
     started = server.running_port() is None
     if started:
-        server.start(settings.postgres_port, exact_port=settings.was_set("postgres_port"))
+        server.start(settings.postgres_port)
         server.ensure_database(MAIN_DATABASE)
     try:
         yield direct_url(settings)

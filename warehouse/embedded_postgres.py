@@ -12,7 +12,6 @@ import os
 import pwd
 import re
 import shutil
-import socket
 import stat
 import subprocess
 import tempfile
@@ -24,31 +23,14 @@ import psycopg
 from psycopg import sql
 
 from warehouse.errors import UserError
+from warehouse.ports import LOOPBACK, free_port, require_free
 
-HOST = "127.0.0.1"
+PORT_SETTING = "POSTGRES_PORT"
 SYSTEM_USER = "pgserver"
 START_SECONDS = 60
 STOP_SECONDS = 60
 ORPHAN_SECONDS = 20
 WAL_SEGMENT_MB = 4
-
-
-def free_port(wanted: int, host: str = HOST, *, exact: bool = False, taken: frozenset[int] = frozenset()) -> int:
-    """`wanted`, or the next port above it that nothing listens on.
-
-    Raises:
-        UserError: `exact` was asked for and the port is taken, or none of the next 100 is free.
-    """
-    for port in range(wanted, wanted + 1 if exact else min(wanted + 100, 65536)):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            if port not in taken:
-                return port
-    raise UserError(f"Port {wanted} on {host} is taken.", "Stop what listens there, or set another port in .env.")
 
 
 class EmbeddedPostgres:
@@ -78,7 +60,7 @@ class EmbeddedPostgres:
 
     def url(self, database: str, *, port: int | None = None) -> str:
         """The superuser's address of a database on the running server."""
-        return f"postgresql://postgres:{self._password}@{HOST}:{port or self.running_port()}/{database}"
+        return f"postgresql://postgres:{self._password}@{LOOPBACK}:{port or self.running_port()}/{database}"
 
     def running_port(self) -> int | None:
         """The TCP port of the running server; None if it does not run or is not ready."""
@@ -106,30 +88,47 @@ class EmbeddedPostgres:
         found = re.search(r"^port = (\d+)$", conf, re.MULTILINE)
         return int(found.group(1)) if found else None
 
-    def start(self, port: int, *, exact_port: bool = False) -> int:
+    def start(self, port: int, *, or_next_free: bool = False) -> int:
         """Start the server if it does not run, making the cluster first if need be. Returns its port.
+
+        Args:
+            port: Where it listens.
+            or_next_free: Take the next free port if that one is taken: for the demo, tests and benchmarks.
 
         Raises:
             UserError: The port is taken, or the server does not start; the message ends with its last log line.
         """
+        self._wait_while_between()
         running = self.running_port()
         if running is not None:
             return running
         user = _system_user()
         self._make_cluster(user)
         log = self.data / "server.log"
-        taken: set[int] = set()
+        first, taken = port, set[int]()
         while True:
-            chosen = free_port(port, exact=exact_port, taken=frozenset(taken))
-            (self.data / "tilda.conf").write_text(self._configuration(chosen))
+            if or_next_free:
+                port = free_port(first, taken=frozenset(taken))
+            else:
+                require_free(port, setting=PORT_SETTING)
+            (self.data / "tilda.conf").write_text(self._configuration(port))
             result = self._start_server(log, user)
             if result.returncode == 0:
-                return chosen
-            if exact_port or not _says(log, "Address already in use"):
+                return port
+            if not _says(log, "Address already in use"):
                 break
-            taken.add(chosen)  # another server was faster
+            if not or_next_free:
+                require_free(port, setting=PORT_SETTING)  # another server was faster: name it
+                break
+            taken.add(port)
         tail = log.read_text(errors="replace").strip().splitlines() if log.exists() else [result.stderr.strip()]
         raise UserError(f"Postgres did not start: {tail[-1] if tail else 'no message'}", f"Its log: {log}")
+
+    def _wait_while_between(self) -> None:
+        """Wait for a server that is starting or stopping: until then it holds its port and is not ready."""
+        deadline = time.monotonic() + START_SECONDS
+        while self.is_alive() and self.running_port() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def _start_server(self, log: Path, user: pwd.struct_passwd | None) -> subprocess.CompletedProcess[str]:
         command = ["pg_ctl", "-D", str(self.data), "-l", str(log), "-w", "-t", str(START_SECONDS), "start"]
@@ -189,7 +188,7 @@ class EmbeddedPostgres:
         """Settings for this machine. fsync and synchronous_commit keep their defaults: on."""
         memory = psutil.virtual_memory().total // 2**20
         values = {
-            "listen_addresses": f"'{HOST}'",
+            "listen_addresses": f"'{LOOPBACK}'",
             "port": str(port),
             "unix_socket_directories": "''",
             "timezone": "'UTC'",

@@ -14,11 +14,11 @@ from yoyo.migrations import Migration
 from warehouse import locks
 from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect
 from warehouse.errors import UserError
+from warehouse.installation import shipped
 from warehouse.partitioned_indexes import complete_indexes
 from warehouse.secret_store import Secrets
-from warehouse.settings import PROJECT_ROOT
 
-SQL_DIR = PROJECT_ROOT / "sql"
+SQL_DIR = shipped("sql")
 LOCK = "tilda.migrate"
 
 

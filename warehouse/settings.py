@@ -13,19 +13,21 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from warehouse.addresses import public_address
 from warehouse.errors import UserError
+from warehouse.installation import BASE_DIR, DATA_DIR
 from warehouse.secret_store import Secrets
-
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$", max_length=200)]
 
 
 class Settings(BaseSettings):
-    """Every setting, as `.env.example` documents it. Ports that are not set move to the next free one."""
+    """Every setting, as `.env.example` documents it.
+
+    A port that is taken is an error, whether it was set or not; only the demo moves those that were not set.
+    """
 
     model_config = SettingsConfigDict(
-        env_file=PROJECT_ROOT / ".env",
+        env_file=BASE_DIR / ".env",
         env_file_encoding="utf-8",
         env_ignore_empty=True,
         extra="ignore",
@@ -34,7 +36,7 @@ class Settings(BaseSettings):
 
     database_url: str | None = None
     database_direct_url: str | None = None
-    data_dir: Path = PROJECT_ROOT / ".data"
+    data_dir: Path = DATA_DIR
     postgres_port: Port = 54330
 
     ingest_host: str = "127.0.0.1"
@@ -137,7 +139,7 @@ class Settings(BaseSettings):
         return self.database_url is None and self.database_direct_url is None
 
     def was_set(self, name: str) -> bool:
-        """Whether a person chose this value, so that another must not be taken in its place."""
+        """Whether a person chose this value; the demo may move a port that nobody chose."""
         return name in self.model_fields_set
 
 

@@ -14,9 +14,9 @@ from fastapi.responses import Response
 
 from ingest_api.problems import ProblemError
 from ingest_api.public import openapi
-from warehouse.settings import PROJECT_ROOT
+from warehouse.installation import shipped
 
-FOLDER = PROJECT_ROOT / "collector" / "dist"
+FOLDER = shipped("collector/dist")
 SCRIPT = "collector.min.js"
 MODULES = ("collector.vitals.js", "collector.fingerprint.js")
 

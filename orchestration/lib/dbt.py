@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -16,9 +17,10 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 
 from warehouse.database import database_name
-from warehouse.settings import PROJECT_ROOT, load_settings
+from warehouse.installation import shipped
+from warehouse.settings import Settings, load_settings
 
-PROJECT_DIR = PROJECT_ROOT / "dbt_project"
+PROJECT_DIR = shipped("dbt_project")
 
 GROUPS = ("staging", "intermediate", "marts")
 
@@ -31,16 +33,24 @@ def load_project() -> DbtProject:
     Raises:
         RuntimeError: dbt cannot parse the project.
     """
-    database = database_name(load_settings())
-    target = PROJECT_DIR / "target" / database
+    settings = load_settings()
+    database = database_name(settings)
+    target = target_folder(settings) / database
     project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR, target_path=target)
     target.mkdir(parents=True, exist_ok=True)
     # The webserver and the daemon load the definitions at the same time; the lock lets only one of them parse.
     with (target / "manifest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if is_stale(project.manifest_path, PROJECT_DIR):
+            sources = sources_hash(PROJECT_DIR)
             _parse(target, database)
+            _hash_file(project.manifest_path).write_text(sources)
     return project
+
+
+def target_folder(settings: Settings) -> Path:
+    """Where dbt writes: in DATA_DIR, because an installed project is read-only."""
+    return settings.data_dir / "dbt"
 
 
 def _parse(target: Path, database: str) -> None:
@@ -52,6 +62,7 @@ def _parse(target: Path, database: str) -> None:
         RuntimeError: dbt cannot parse the project.
     """
     options = {"--project-dir": PROJECT_DIR, "--profiles-dir": PROJECT_DIR, "--target-path": target}
+    options["--log-path"] = target
     command = [dbt_executable(), "--quiet", "parse", *(os.fspath(part) for pair in options.items() for part in pair)]
     environment = os.environ | {"DBT_DATABASE": database}
     done = subprocess.run(
@@ -67,14 +78,27 @@ def dbt_executable() -> str:
 
 
 def is_stale(manifest: Path, project_dir: Path) -> bool:
-    """Return whether the manifest is missing or older than a file of the project."""
-    if not manifest.exists():
+    """Return True if the manifest is missing, or was made from other files or by another version of dbt.
+
+    Modification times are not used: pip and uv give files of a newer version the times at which they were packed.
+    """
+    try:
+        return not manifest.exists() or _hash_file(manifest).read_text() != sources_hash(project_dir)
+    except FileNotFoundError:
         return True
-    made = manifest.stat().st_mtime
+
+
+def sources_hash(project_dir: Path) -> str:
+    """A hash of the version of dbt and of every file that the manifest is made from."""
     folders = ("models", "macros", "seeds", "tests")
-    sources = [path for folder in folders for path in (project_dir / folder).rglob("*")]
-    sources += [project_dir, project_dir / "dbt_project.yml", project_dir / "profiles.yml"]
-    return any(path.stat().st_mtime > made for path in sources if path.exists() and path != project_dir)
+    sources = [path for folder in folders for path in (project_dir / folder).rglob("*") if path.is_file()]
+    sources += [path for name in ("dbt_project.yml", "profiles.yml") if (path := project_dir / name).exists()]
+    texts = sorted((path.relative_to(project_dir).as_posix(), path.read_bytes()) for path in sources)
+    return hashlib.sha256(repr((version("dbt-core"), texts)).encode()).hexdigest()
+
+
+def _hash_file(manifest: Path) -> Path:
+    return manifest.with_suffix(".sha256")
 
 
 def dbt_environment(url: str) -> dict[str, str]:

@@ -13,8 +13,10 @@ import pymysql
 
 from ml.mindsdb_client import Server
 from tilda import mindsdb, processes
+from warehouse.installation import BASE_DIR
 from warehouse.mindsdb_login import USERNAME, own_password
-from warehouse.settings import PROJECT_ROOT, Settings
+from warehouse.ports import free_port
+from warehouse.settings import Settings
 
 START_SECONDS = 200
 
@@ -24,14 +26,22 @@ class MindsDB:
 
     def __init__(self, folder: Path) -> None:
         mindsdb.install()  # waits, if `make test` is at it already
-        self.settings = Settings(_env_file=None, data_dir=folder, mindsdb_url=None, mindsdb_password=None)
+        http = free_port(47400)
+        self.settings = Settings(
+            _env_file=None,
+            data_dir=folder,
+            mindsdb_url=None,
+            mindsdb_password=None,
+            mindsdb_port=http,
+            mindsdb_mysql_port=free_port(http + 1),
+        )
         self.server = mindsdb.configure(self.settings)
         self.log = folder / "mindsdb.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         service = self.server.service
-        self.process = processes.spawn(service.command, service.environment, self.log, cwd=PROJECT_ROOT)
+        self.process = processes.spawn(service.command, service.environment, self.log, cwd=BASE_DIR)
 
     def wait(self) -> None:
         assert self.process is not None

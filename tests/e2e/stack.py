@@ -6,31 +6,45 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from warehouse.ports import free_port
 
 PROGRAMS = Path(sys.executable).parent
 UNSET = ("DATABASE_URL", "DATABASE_DIRECT_URL", "MINDSDB_URL", "SERVICE_KEY", "READER_KEY")
 
 
+def free_ports() -> dict[str, int]:
+    """A free port for each process of a stack, by its setting; test runs of one machine begin at different ports."""
+    first = 10_000 + os.getpid() % 2_000 * 10
+    ports: dict[str, int] = {}
+    for name in ("POSTGRES_PORT", "INGEST_PORT", "PRIVATE_PORT", "DAGSTER_PORT", "MINDSDB_PORT", "MINDSDB_MYSQL_PORT"):
+        ports[name] = free_port(first, taken=frozenset(ports.values()))
+    return ports
+
+
 @dataclass(frozen=True)
 class Stack:
-    """Runs `tilda` on one data directory."""
+    """Runs `tilda` on one data directory: the checkout's, or that of an installed wheel in another folder."""
 
     data_dir: Path
-    first_port: int
+    ports: dict[str, int] = field(default_factory=free_ports)
+    settings: dict[str, str] = field(default_factory=dict[str, str])
+    tilda: Path = PROGRAMS / "tilda"
+    folder: Path | None = None
 
     def environment(self) -> dict[str, str]:
-        names = ("POSTGRES_PORT", "INGEST_PORT", "PRIVATE_PORT", "DAGSTER_PORT")
-        ports = {name: str(self.first_port + number) for number, name in enumerate(names)}
+        ports = {name: str(port) for name, port in self.ports.items()}
         base = {name: value for name, value in os.environ.items() if name not in UNSET}
         # MindsDB has tests of its own; every stack with one would cost them all its start
-        return base | ports | {"DATA_DIR": str(self.data_dir), "MINDSDB": "0"}
+        return base | ports | {"DATA_DIR": str(self.data_dir), "MINDSDB": "0"} | self.settings
 
     def popen(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [str(PROGRAMS / "tilda"), *arguments],
+            [str(self.tilda), *arguments],
+            cwd=self.folder,
             env=self.environment() | more,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

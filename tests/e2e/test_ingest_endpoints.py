@@ -8,7 +8,7 @@ import brotli
 import httpx
 
 from tests.ingest_server import IngestServer, page_view
-from warehouse.settings import PROJECT_ROOT
+from warehouse.installation import BASE_DIR
 
 
 def visitor() -> dict[str, str]:
@@ -32,7 +32,7 @@ def test_paths_are_configurable(guarded_ingest: IngestServer):
 
 
 def test_the_collector_is_compressed_and_cached_by_its_version(shared_ingest: IngestServer):
-    script = (PROJECT_ROOT / "collector" / "dist" / "collector.min.js").read_bytes()
+    script = (BASE_DIR / "collector" / "dist" / "collector.min.js").read_bytes()
     url = f"{shared_ingest.url}/collector.js"
     with httpx.Client() as client:
         for accepted, decode in (("gzip, br", brotli.decompress), ("gzip", gzip.decompress), ("br;q=0", bytes)):

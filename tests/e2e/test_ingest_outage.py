@@ -18,7 +18,7 @@ from warehouse.secret_store import Secrets
 def own_postgres(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) -> Iterator[EmbeddedPostgres]:
     """A server that may be stopped, durable as in production."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("outage") / "data", password=secrets.postgres_password)
-    server.start(55600)
+    server.start(55600, or_next_free=True)
     try:
         server.ensure_database("tilda")
         migrations.migrate(server.url("tilda"))
@@ -30,7 +30,7 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) -> 
 
 @pytest.fixture
 def api(own_postgres: EmbeddedPostgres, secrets: Secrets, tmp_path: Path) -> Iterator[IngestServer]:
-    port = own_postgres.start(55600)
+    port = own_postgres.start(55600, or_next_free=True)
     server = IngestServer(own_postgres.url("tilda", port=port), secrets, tmp_path, {"RATE_LIMIT_PER_IP": "off"})
     with connect(server.database_url) as connection:
         connection.execute("truncate public.sites, public.events, public.event_claims, public.sessions, public.users")
@@ -41,7 +41,7 @@ def api(own_postgres: EmbeddedPostgres, secrets: Secrets, tmp_path: Path) -> Ite
         yield server
     finally:
         server.kill()
-        own_postgres.start(port, exact_port=True)
+        own_postgres.start(port)
 
 
 def until(met: Callable[[], bool], seconds: float = 30) -> None:
@@ -79,7 +79,7 @@ def test_events_are_spooled_while_postgres_is_away_and_replayed_when_it_is_back(
     api.start()
     assert api.send(page_view()).json()["spooled"] == 1
 
-    own_postgres.start(port, exact_port=True)
+    own_postgres.start(port)
     until(lambda: ready(api)["database"] == "reachable" and ready(api)["spool"]["rows"] == 0)  # type: ignore[index]
     assert api.count() == 1 + 40 + 1 + 1
     assert api.rows("select code, count(*) from public.rejected_events group by code") == [("invalid_event", 20)]
@@ -103,7 +103,7 @@ def test_a_full_spool_answers_503_and_loses_nothing_that_was_taken(api: IngestSe
     assert int(answer.headers["retry-after"]) > 0
     answer = httpx.get(f"{api.url}/ready")
     assert (answer.status_code, answer.json()["ready"]) == (503, False), answer.text
-    own_postgres.start(port, exact_port=True)
+    own_postgres.start(port)
     until(lambda: api.count() == 1 + spooled)
     until(lambda: httpx.get(f"{api.url}/ready").status_code == 200)
     assert api.send(page_view()).json()["accepted"] == 1

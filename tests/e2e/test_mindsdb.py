@@ -308,7 +308,7 @@ def test_killed_half_way_it_serves_what_it_served(serving: World) -> None:
 
 @pytest.mark.long
 def test_the_stack_runs_it_and_takes_it_along_when_it_ends(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "data", 8970)
+    stack = Stack(tmp_path / "data")
     try:
         stack.run("up", "--detach", MINDSDB="1")
         settings = Settings(_env_file=None, data_dir=stack.data_dir, mindsdb_password=None)

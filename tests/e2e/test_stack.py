@@ -16,7 +16,6 @@ import pytest
 from tests.e2e.sample_log import SAMPLE_LOG, count_sessions, read_sample_log
 from tests.e2e.stack import Stack
 
-PORT = 8950
 VISITORS, DAYS = 400, 12
 
 
@@ -45,7 +44,7 @@ def gone(stack: Stack, seconds: float = 30) -> list[psutil.Process]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack for this module; tests may stop it, and start it again when they need it."""
-    stack = Stack(tmp_path_factory.mktemp("stack") / "data", PORT)
+    stack = Stack(tmp_path_factory.mktemp("stack") / "data")
     yield stack
     stack.run("down")
     assert gone(stack) == []
@@ -208,9 +207,11 @@ def test_kill_9_and_ctrl_c_leave_nothing_behind_and_lose_nothing(running: Stack)
 
 def test_a_taken_port_that_was_asked_for_is_one_sentence(stack: Stack) -> None:
     stack.run("down")
-    with socket.create_server(("127.0.0.1", PORT + 1)):
+    port = stack.ports["INGEST_PORT"]
+    with socket.create_server(("127.0.0.1", port)):
         said = stack.run("up", "--detach", code=1)
-    assert f"Port {PORT + 1} on 127.0.0.1 is taken." in said
+    assert f"Port {port} on 127.0.0.1 is taken by process {os.getpid()} (" in said
+    assert "INGEST_PORT" in said
     assert "Traceback" not in said
     assert gone(stack) == []
 

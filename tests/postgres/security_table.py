@@ -190,7 +190,7 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory() as place:
             server = EmbeddedPostgres(Path(place) / "data", password="x", version=version, bin_folder=folder)
-            server.start(55500)
+            server.start(55500, or_next_free=True)
             try:
                 server.ensure_database("tilda")
                 migrations.migrate(server.url("tilda"))

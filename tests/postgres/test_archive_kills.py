@@ -17,7 +17,7 @@ from tests.postgres.landed import count
 from tests.postgres.months import ARCHIVED, COLD, contents, fill, indexes, places, run
 from warehouse.archive import runs
 from warehouse.database import connect
-from warehouse.settings import PROJECT_ROOT
+from warehouse.installation import BASE_DIR
 
 MONTHS = [date(2020, month, 1) for month in range(1, 5)]
 JOB = """
@@ -35,7 +35,7 @@ def start(url: str, folder: str, moment: datetime) -> subprocess.Popen[str]:
     """The job in a process of its own, once it begins to work."""
     job = subprocess.Popen(
         [sys.executable, "-c", JOB, url, folder, moment.isoformat()],
-        cwd=PROJECT_ROOT, stdout=subprocess.PIPE, text=True,
+        cwd=BASE_DIR, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert job.stdout is not None
     assert job.stdout.readline() == "begins\n"

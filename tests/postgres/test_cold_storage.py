@@ -17,7 +17,7 @@ from tests.s3_server import BUCKET, objects, s3_server
 from warehouse.archive import cold, runs
 from warehouse.database import connect
 from warehouse.errors import UserError
-from warehouse.settings import PROJECT_ROOT
+from warehouse.installation import BASE_DIR
 
 FOLDER = f"s3://{BUCKET}/cold"
 
@@ -44,7 +44,7 @@ def test_a_month_on_s3(database_url: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 def readme_query(function: str) -> str:
     """The query of the README that calls this function."""
-    blocks = re.findall(r"```sql\n(.*?)```", (PROJECT_ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```sql\n(.*?)```", (BASE_DIR / "README.md").read_text(), re.DOTALL)
     (found,) = [block for block in blocks if function in block]
     return found
 

@@ -26,10 +26,10 @@ from warehouse.errors import UserError
 from warehouse.events import imports
 from warehouse.events.imports import ImportResult, import_file
 from warehouse.events.landing import land
-from warehouse.settings import PROJECT_ROOT
+from warehouse.installation import BASE_DIR
 from warehouse.sites import add_site
 
-SAMPLE = PROJECT_ROOT / "demo" / "data" / "semicomplete-access.log.gz"
+SAMPLE = BASE_DIR / "demo" / "data" / "semicomplete-access.log.gz"
 MONTHS = [date(2024, month, 1) for month in (1, 2, 3)]
 
 

@@ -18,12 +18,13 @@ from warehouse.database import connect, replace_in_url
 from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.events import rejected
 from warehouse.events.landing import land
+from warehouse.installation import shipped
 from warehouse.privacy.erase import erase
 from warehouse.queries import read_query
-from warehouse.settings import PROJECT_ROOT, Settings
+from warehouse.settings import Settings
 from warehouse.sites import add_site
 
-README = (PROJECT_ROOT / "sql" / "README.md").read_text()
+README = (shipped("sql") / "README.md").read_text()
 NAMED = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", README, re.MULTILINE))
 QUERIES = re.findall(r"```sql\n-- (\S+)\n(.*?)```", README, re.DOTALL)
 # Under the name of before 0013, and under that of now.

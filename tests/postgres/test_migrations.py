@@ -82,7 +82,7 @@ def older_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Emb
     server = EmbeddedPostgres(
         tmp_path / "data", password="x", version=version, options=NOT_DURABLE, bin_folder=VERSIONS[version]
     )
-    server.start(55460)
+    server.start(55460, or_next_free=True)
     try:
         yield server
     finally:

@@ -11,9 +11,9 @@ import yaml
 from ingest_api.public.tilda_webhook import make_event
 from warehouse.errors import UserError
 from warehouse.events.identity import email_sha256, phone_sha256
+from warehouse.installation import shipped
 from warehouse.privacy.identifier import Identifier, Kind, contains
 from warehouse.privacy.person import MANY_VISITORS
-from warehouse.settings import PROJECT_ROOT
 
 
 def sha(text: str) -> str:
@@ -77,5 +77,5 @@ def test_a_fragment_is_contained_as_in_jsonb(value: Any, fragment: Any, expected
 
 
 def test_what_tells_nobody_apart_is_the_same_in_the_models() -> None:
-    project = yaml.safe_load((PROJECT_ROOT / "dbt_project" / "dbt_project.yml").read_text())
+    project = yaml.safe_load(shipped("dbt_project/dbt_project.yml").read_text())
     assert project["vars"]["identifier_visitor_bound"] == MANY_VISITORS

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, is_stale, macros_hash
+from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, is_stale, macros_hash, sources_hash
 from orchestration.lib.metadata import table
 
 
@@ -46,7 +46,7 @@ def test_dbt_reads_the_parts_of_an_address() -> None:
     }
 
 
-def test_a_manifest_is_stale_when_a_model_is_newer(tmp_path: Path) -> None:
+def test_a_manifest_is_stale_when_a_model_differs_whatever_its_time(tmp_path: Path) -> None:
     model = tmp_path / "models" / "a.sql"
     model.parent.mkdir()
     model.write_text("select 1")
@@ -54,7 +54,8 @@ def test_a_manifest_is_stale_when_a_model_is_newer(tmp_path: Path) -> None:
     assert is_stale(manifest, tmp_path)
     manifest.parent.mkdir()
     manifest.write_text("{}")
-    os.utime(manifest, (2_000_000_000, 2_000_000_000))
+    manifest.with_suffix(".sha256").write_text(sources_hash(tmp_path))
     assert not is_stale(manifest, tmp_path)
-    os.utime(model, (2_000_000_100, 2_000_000_100))
+    model.write_text("select 2")
+    os.utime(model, (1_000_000_000, 1_000_000_000))
     assert is_stale(manifest, tmp_path)

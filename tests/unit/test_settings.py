@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from warehouse.errors import UserError
+from warehouse.installation import BASE_DIR
 from warehouse.secret_store import Secrets
-from warehouse.settings import PROJECT_ROOT, Settings, load_settings
+from warehouse.settings import Settings, load_settings
 
 
 def test_every_setting_is_documented_in_the_example() -> None:
-    example = (PROJECT_ROOT / ".env.example").read_text()
+    example = (BASE_DIR / ".env.example").read_text()
     documented = {line.partition("=")[0] for line in example.splitlines() if line and not line.startswith("#")}
     assert documented == {name.upper() for name in Settings.model_fields}
 
@@ -21,7 +22,7 @@ def test_every_setting_is_documented_in_the_example() -> None:
 def test_the_example_alone_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
-    example = Settings(_env_file=PROJECT_ROOT / ".env.example")  # pyright: ignore[reportCallIssue]
+    example = Settings(_env_file=BASE_DIR / ".env.example")  # pyright: ignore[reportCallIssue]
     assert example == Settings(_env_file=None)  # pyright: ignore[reportCallIssue]
 
 

@@ -29,7 +29,7 @@ def ensure(*, as_json: bool) -> None:
         return
     click.echo(f"Made {', '.join(f'{month:%Y-%m}' for month in made)}." if made else "Nothing was missing.")
     for month, rows in waiting.items():
-        click.echo(f"{rows:,} event(s) wait for {month:%Y-%m}, which is archived: tilda restore {month:%Y-%m}")
+        console.echo(f"{rows:,} event(s) wait for {month:%Y-%m}, which is archived: tilda restore {month:%Y-%m}")
 
 
 @partitions_.command("list")

@@ -43,7 +43,7 @@ def backup(*, as_json: bool) -> None:
         console.print_json(done)
     else:
         click.echo(f"Backup {done.name}: {done.bytes:,} bytes in {settings.backup_folder / done.name}.")
-        click.echo(f"Restore it with: tilda restore-backup {done.name}")
+        console.echo(f"Restore it with: tilda restore-backup {done.name}")
 
 
 @click.command("restore-backup")

@@ -26,7 +26,7 @@ def mindsdb_(context: click.Context, *, only_install: bool) -> None:
     with console.waiting("Waiting for MindsDB"):
         mindsdb.wait_until_serving(settings)
     mindsdb.tell_how_to_connect(settings)
-    click.echo(f"Publish the models now: tilda materialize 'key:\"{mindsdb.ASSET}\"'. The daily run does it, too.")
+    console.echo(f"Publish the models now: tilda materialize 'key:\"{mindsdb.ASSET}\"'. The daily run does it, too.")
 
 
 COMMANDS = (mindsdb_,)

@@ -49,7 +49,7 @@ def add(
     if as_json:
         console.print_json(added)
     else:
-        click.echo(f"{added.site_id}: key {added.public_key}. Its snippet: tilda snippet {added.site_id}")
+        console.echo(f"{added.site_id}: key {added.public_key}. Its snippet: tilda snippet {added.site_id}")
 
 
 @site.command("show")

@@ -21,8 +21,9 @@ from tilda.state import State, only_one, running
 from tilda.supervisor import stop_leftovers
 from warehouse.database import connect, direct_url, embedded, url_with_passfile
 from warehouse.errors import UserError
+from warehouse.installation import working_dir
 from warehouse.secret_store import Secrets
-from warehouse.settings import PROJECT_ROOT, Settings, load_settings
+from warehouse.settings import Settings, load_settings
 
 START_SECONDS = 600
 STOP_SECONDS = 120
@@ -32,13 +33,18 @@ STOP_SECONDS = 120
 @click.option("--demo", "with_demo", is_flag=True, help="Bring in real and simulated data, model it, train and score.")
 @click.option("--detach", is_flag=True, help="Return when everything runs; `tilda down` stops it.")
 def up(*, with_demo: bool, detach: bool) -> None:
-    """Start Postgres, the ingest API and Dagster, and keep them running until Ctrl-C."""
+    """Start Postgres, the ingest API and Dagster, and keep them running until Ctrl-C.
+
+    A port that is taken is an error; with --demo, ports that were not set move to the next free ones.
+    """
     settings = load_settings()
     if with_demo:
         allow_headless_visits(settings)
     # installed while the rest works; the supervisor starts it when it is there
     installing = mindsdb.start_installing() if with_demo and mindsdb.is_wanted(settings) else None
-    started = None if running(settings.data_dir) else _start_supervisor(settings, follow=not detach)
+    started = None
+    if running(settings.data_dir) is None:
+        started = _start_supervisor(settings, follow=not detach, move_ports=with_demo)
     try:
         state = _wait_until_ready(settings, started)
         if with_demo:
@@ -48,9 +54,11 @@ def up(*, with_demo: bool, detach: bool) -> None:
             state = running(settings.data_dir) or state
         console.print_table("", ["service", "address"], sorted(state.urls.items()))
         if started is None or detach:
-            click.echo("It keeps running. Stop it with: tilda down")
+            console.echo("The stack keeps running. Stop it with: tilda down")
+            _tell_next_steps(settings, elsewhere=False)
             return
         click.echo("Serving. Press Ctrl-C to stop.")
+        _tell_next_steps(settings, elsewhere=True)
         _follow(settings, started)
     except BaseException:
         if started is not None:
@@ -63,20 +71,42 @@ def allow_headless_visits(settings: Settings) -> None:
     os.environ["BOT_EXCEPTIONS"] = ",".join([*settings.bot_exceptions, "HeadlessChrome"])
 
 
-def _start_supervisor(settings: Settings, *, follow: bool) -> subprocess.Popen[bytes]:
+def _tell_next_steps(settings: Settings, *, elsewhere: bool) -> None:
+    """Print the commands that lead to the first event, as they must be typed; nothing once an event has arrived."""
+    try:
+        with connect(direct_url(settings)) as connection:
+            site = connection.execute("select site_id from public.sites order by site_id limit 1").fetchone()
+            has_events = connection.execute("select from public.events limit 1").fetchone() is not None
+    except (UserError, errors.Error):  # the stack runs; what follows is only advice
+        return
+    if has_events:
+        return
+    name = site[0] if site else "mysite"
+    steps = {
+        "Add your website": f"tilda site add {name} --domain example.com",
+        "Print the script to paste into its HEAD": f"tilda snippet {name}",
+        "See that its first event arrives": f"tilda check {name}",
+    }
+    click.echo("Next, in another terminal:" if elsewhere else "Next:")
+    for purpose, command in list(steps.items())[1 if site else 0 :]:
+        console.echo(f"  {purpose + ':':<{max(map(len, steps)) + 1}} {command}")
+
+
+def _start_supervisor(settings: Settings, *, follow: bool, move_ports: bool) -> subprocess.Popen[bytes]:
     """Start the supervisor in a session of its own, so that Ctrl-C in this terminal does not reach it.
 
     With `follow`, a pipe to its standard input tells it when this command is gone, whatever ended it.
     """
+    flags = [flag for flag, wanted in (("--follow", follow), ("--move-ports", move_ports)) if wanted]
     log = settings.data_dir / "logs" / "supervisor.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "tilda.supervisor", *(["--follow"] if follow else [])],
+            [sys.executable, "-m", "tilda.supervisor", *flags],
             stdin=subprocess.PIPE if follow else subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            cwd=PROJECT_ROOT,
+            cwd=working_dir(),
             start_new_session=True,
         )
 

@@ -1,0 +1,96 @@
+"""A command in a message works as typed in the shell where the message is read."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tilda import console
+
+TILDA = Path(sys.executable).parent / "tilda"
+COMMANDS = Path(console.__file__).parent / "commands"
+
+
+@pytest.fixture(autouse=True)
+def asked_anew() -> Iterator[None]:
+    console.own_name.cache_clear()
+    yield
+    console.own_name.cache_clear()
+
+
+def test_the_bare_name_where_it_leads_to_this_installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(TILDA.parent))
+    assert console.as_typed("Start it with `tilda up`.") == "Start it with `tilda up`."
+    (tmp_path / "tilda").symlink_to(TILDA)  # as pipx does
+    monkeypatch.setenv("PATH", str(tmp_path))
+    console.own_name.cache_clear()
+    assert console.own_name() == "tilda"
+
+
+def test_the_path_where_the_bare_name_leads_nowhere_or_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("MAKEFLAGS", raising=False)
+    monkeypatch.chdir(TILDA.parents[2])
+    relative = str(TILDA.relative_to(TILDA.parents[2]))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert console.as_typed("`tilda up` or: tilda down") == f"`{relative} up` or: {relative} down"
+    other = tmp_path / "tilda"
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    console.own_name.cache_clear()
+    assert console.own_name() == relative
+    monkeypatch.chdir(tmp_path)
+    console.own_name.cache_clear()
+    assert console.own_name() == str(TILDA)
+
+
+def test_make_from_another_folder_gets_the_whole_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("MAKEFLAGS", "w -- DETACH=1")
+    monkeypatch.chdir(TILDA.parents[2])
+    assert console.own_name() == str(TILDA)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["mysql -u tilda -p mindsdb", "/usr/bin/tilda up", "dbname=tilda user=x", "Tilda sends forms", "tilda-analytics"],
+)
+def test_what_is_no_command_stays(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert console.as_typed(text) == text
+
+
+def test_errors_and_help_name_a_command_that_can_be_typed(tmp_path: Path) -> None:
+    def said(*arguments: str, path: str) -> str:
+        done = subprocess.run(
+            [str(TILDA), *arguments],
+            cwd=tmp_path,
+            env=os.environ | {"PATH": path, "DATA_DIR": str(tmp_path), "DATABASE_URL": "", "DATABASE_DIRECT_URL": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout + done.stderr
+
+    simulate = ("simulate", "--site", "x", "--visitors", "1", "--days", "1", "--seed", "1")
+    assert "Start it with `tilda up`." in said(*simulate, path=str(TILDA.parent))
+    assert f"Start it with `{TILDA} up`." in said(*simulate, path="/usr/bin:/bin")
+    help_text = said("--help", path="/usr/bin:/bin")
+    assert f"Usage: {TILDA} [OPTIONS]" in help_text
+    assert f"`{TILDA} up` starts everything" in " ".join(help_text.split())
+
+
+def test_every_line_that_names_a_command_is_printed_by_the_console() -> None:
+    """`click.echo` would print the bare name."""
+    for file in COMMANDS.glob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "click.echo":
+                assert not re.search(r"\btilda [a-z]", ast.unparse(call)), f"{file.name}:{call.lineno}: console.echo"
