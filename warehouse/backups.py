@@ -6,7 +6,6 @@ A restore goes into a database beside the present one, is compared there, and on
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -15,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import psycopg
 from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
-from warehouse import migrations
+from warehouse import conninfo, logins, migrations
 from warehouse.backup_manifest import (
     FILE_NAME,
     Manifest,
@@ -33,7 +31,7 @@ from warehouse.backup_manifest import (
     sequences_of,
     sizes,
 )
-from warehouse.database import connect, replace_in_url, without_password
+from warehouse.database import client_arguments, connect, replace_in_url
 from warehouse.embedded_postgres import programs
 from warehouse.errors import UserError
 from warehouse.settings import Settings
@@ -141,10 +139,12 @@ def restore(url: str, settings: Settings, name: str, progress: Progress, *, repl
     """
     folder = _find(settings, name)
     manifest = Manifest.read(folder)
-    database = unquote(urlsplit(url).path.lstrip("/"))
+    database = conninfo.parameters(url)["dbname"]
     beside = f"{database}_restoring"
     side_url = replace_in_url(url, database=beside)
-    with connect(replace_in_url(url, database="postgres"), application="tilda-backup") as admin:
+    maintenance_url = replace_in_url(url, database="postgres")
+    logins.create_missing_logins(maintenance_url, settings.secrets)
+    with connect(maintenance_url, application="tilda-backup") as admin:
         exists = _has_database(admin, database)
         if exists and not replace and _holds_events(url):
             raise UserError(
@@ -158,7 +158,7 @@ def restore(url: str, settings: Settings, name: str, progress: Progress, *, repl
                 side.execute((migrations.SQL_DIR / "0000_roles.sql").read_bytes())
                 steps = Steps(progress, {table: content.rows + 1 for table, content in manifest.tables.items()}, 2)
                 command = ["pg_restore", f"--jobs={JOBS}", "--exit-on-error", "--no-owner", "--verbose", "--dbname"]
-                _run(side, side_url, [*command, without_password(side_url), str(folder / DUMP)], steps, named=True)
+                _run(side, side_url, [*command, client_arguments(side_url)[0], str(folder / DUMP)], steps, named=True)
                 side.execute("analyze")
                 compare(side, manifest, steps)
             if exists:
@@ -167,7 +167,6 @@ def restore(url: str, settings: Settings, name: str, progress: Progress, *, repl
         finally:
             _drop_database(admin, beside)
     migrations.migrate(url)
-    migrations.set_login_passwords(url, settings.secrets)
     return manifest
 
 
@@ -180,9 +179,8 @@ def _run(
     """Run one of Postgres's own programs, of the version that fits the server, and follow what it says."""
     version = connection.info.server_version // 10_000
     program = programs(16 if version <= 16 else 18) / command[0]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    environment |= {"PGPASSWORD": unquote(urlsplit(url).password or "")}
-    address = () if named else (f"--dbname={without_password(url)}",)
+    shown, environment = client_arguments(url)
+    address = () if named else (f"--dbname={shown}",)
     said: list[str] = []
     with subprocess.Popen(
         [str(program), *command[1:], *address],
