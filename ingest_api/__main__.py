@@ -8,7 +8,8 @@ import sys
 import uvicorn
 
 from ingest_api import metrics
-from warehouse.errors import UserError
+from ingest_api.required import required_database_url
+from warehouse.errors import UserError, explain
 from warehouse.settings import load_settings
 
 PRIVATE_HOST = "127.0.0.1"
@@ -16,7 +17,11 @@ _APPLICATIONS = {"public": "ingest_api.app:create_app", "private": "ingest_api.p
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until SIGTERM or SIGINT; requests that were taken are finished first."""
+    """Serve until SIGTERM or SIGINT; requests that were taken are finished first.
+
+    Returns:
+        The exit code: 0, 1 when a setting cannot work, 2 for a wrong call.
+    """
     which = arguments[0] if arguments else "public"
     try:
         if which not in _APPLICATIONS:
@@ -26,6 +31,8 @@ def main(arguments: list[str]) -> int:
         # uvicorn raises the signal once more after its graceful stop; an orderly end is no death by signal.
         signal.signal(signal.SIGTERM, lambda *_: None)
         public = which == "public"
+        if public:
+            required_database_url(settings)
         if public and settings.ingest_workers > 1:
             metrics.prepare(settings.data_dir / "metrics")
         uvicorn.run(
@@ -45,9 +52,9 @@ def main(arguments: list[str]) -> int:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=25,
         )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    except (UserError, OSError) as error:
+        print(explain(error), file=sys.stderr)
+        return 1
     return 0
 
 

@@ -27,11 +27,11 @@ from ingest_api.intake import Intake
 from ingest_api.pixel import PixelEndpoint
 from ingest_api.postgres import Connection
 from ingest_api.rate_limits import RateLimits
+from ingest_api.required import required_database_url
 from ingest_api.sites import Sites
 from ingest_api.status import StatusEndpoints
 from ingest_api.supabase import EventsTable, ProfilesTable
 from ingest_api.webhook import WebhookEndpoint
-from warehouse.errors import UserError
 from warehouse.events.schema import Limits
 from warehouse.settings import Settings, load_settings
 
@@ -86,13 +86,9 @@ def create_app() -> ASGIApp:
         UserError: A setting is missing or cannot be used.
     """
     settings = load_settings()
-    if settings.database_url is None:
-        raise UserError(
-            "The ingest API needs DATABASE_URL with the login tilda_ingest.",
-            "`tilda up` starts it with that; it never uses the owner's login.",
-        )
+    url = required_database_url(settings)
     logs.configure()
-    service = _Service(settings, settings.database_url)
+    service = _Service(settings, url)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:

@@ -6,11 +6,11 @@ import os
 import sys
 
 import click
-from psycopg import errors
+from rich.markup import escape
 
-from tilda.commands import archive, data, database, mindsdb, models, privacy, sites, stack
+from tilda.commands import analysts, archive, data, database, mindsdb, models, privacy, sites, stack
 from tilda.console import err
-from warehouse.errors import UserError
+from warehouse.errors import explain
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -22,7 +22,7 @@ def cli() -> None:
     """
 
 
-for group in (stack, sites, data, archive, privacy, database, models, mindsdb):
+for group in (stack, sites, analysts, data, archive, privacy, database, models, mindsdb):
     for command in group.COMMANDS:
         cli.add_command(command)
 
@@ -39,18 +39,15 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except UserError as error:
-        if os.environ.get("TILDA_DEBUG"):
-            raise
-        err.print(f"[bold red]Error:[/] {_escape(error.message)}", _escape(error.remedy))
-        sys.exit(1)
-    except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedFunction):
-        err.print("[bold red]Error:[/] The database lacks the platform's tables. Make them with: tilda migrate")
-        sys.exit(1)
     except KeyboardInterrupt:
         err.print("Interrupted.")
         sys.exit(130)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", "\\[")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `tilda … | head` has read enough
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("TILDA_DEBUG"):
+            raise
+        explained = explain(error)
+        err.print(f"[bold red]Error:[/] {escape(explained.message)}", escape(explained.remedy))
+        sys.exit(1)

@@ -6,12 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from warehouse.database import direct_url
+from warehouse.settings import Settings
+
 PROGRAMS = Path(sys.executable).parent
-UNSET = ("DATABASE_URL", "DATABASE_DIRECT_URL", "MINDSDB_URL", "SERVICE_KEY", "READER_KEY")
+SECRETS = [name.upper() for name in Settings.secret_names()]
+UNSET = {"MINDSDB_URL", *SECRETS, *(f"{name}_FILE" for name in SECRETS)}
 
 
 @dataclass(frozen=True)
@@ -20,13 +24,14 @@ class Stack:
 
     data_dir: Path
     first_port: int
+    settings: dict[str, str] = field(default_factory=dict[str, str])
 
     def environment(self) -> dict[str, str]:
         names = ("POSTGRES_PORT", "INGEST_PORT", "PRIVATE_PORT", "DAGSTER_PORT")
         ports = {name: str(self.first_port + number) for number, name in enumerate(names)}
         base = {name: value for name, value in os.environ.items() if name not in UNSET}
         # MindsDB has tests of its own; every stack with one would cost them all its start
-        return base | ports | {"DATA_DIR": str(self.data_dir), "MINDSDB": "0"}
+        return base | ports | {"DATA_DIR": str(self.data_dir), "MINDSDB": "0"} | self.settings
 
     def popen(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -45,6 +50,10 @@ class Stack:
             out, err = process.communicate(timeout=timeout)
         assert process.returncode == code, f"tilda {' '.join(arguments)}: {process.returncode}\n{out}\n{err}"
         return out + err
+
+    def owner_url(self) -> str:
+        """The owner's address of the running embedded server."""
+        return direct_url(Settings(_env_file=None, data_dir=self.data_dir))
 
     def status(self) -> dict[str, Any]:
         with self.popen("status", "--json") as process:
