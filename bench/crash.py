@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,10 +67,16 @@ class Account:
 
 
 class Clients:
-    """Client threads that send batches until `stop` is called, and record the acknowledged event IDs."""
+    """Client threads that send batches until `stop` is called, and record the acknowledged event IDs.
 
-    def __init__(self, url: str, account: Account) -> None:
-        self._url = url
+    Args:
+        url: Where events are posted.
+        account: Counts the answers.
+        others: Addresses of other machines: a batch that one machine did not acknowledge is sent to the next one.
+    """
+
+    def __init__(self, url: str, account: Account, others: Sequence[str] = ()) -> None:
+        self._urls = [url, *others]
         self._account = account
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -111,9 +119,9 @@ class Clients:
     def _send_until_acknowledged(
         self, client: httpx.Client, batch: list[dict[str, object]], dice: random.Random
     ) -> None:
-        while True:
+        for url in itertools.cycle(self._urls):
             try:
-                answer = client.post(self._url, json=batch)
+                answer = client.post(url, json=batch)
             except httpx.TransportError:
                 answer = None
             status = answer.status_code if answer is not None else 0
@@ -205,13 +213,13 @@ def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause
             reaper.kill_once()
         time.sleep(1)
         clients.stop()
-        _wait_until_drained(server)
-        _judge(server, clients.acknowledged, account)
+        wait_until_drained(server.url)
+        judge(server.database_url, clients.acknowledged, account)
     return account
 
 
-def _wait_until_drained(server: IngestServer) -> None:
-    """Wait until the spool is empty.
+def wait_until_drained(url: str) -> None:
+    """Wait until the spool of the API at `url` is empty.
 
     Raises:
         AssertionError: The spool did not get shorter for `STUCK_SECONDS`.
@@ -220,7 +228,7 @@ def _wait_until_drained(server: IngestServer) -> None:
     state: Any = None
     while time.monotonic() < deadline:
         try:
-            state = httpx.get(f"{server.url}/ready", timeout=10).json()
+            state = httpx.get(f"{url}/ready", timeout=10).json()
         except httpx.TransportError as error:
             state = repr(error)
         else:
@@ -233,8 +241,9 @@ def _wait_until_drained(server: IngestServer) -> None:
     raise AssertionError(f"the spool is not drained: {state}")
 
 
-def _judge(server: IngestServer, acknowledged: set[UUID], account: Account) -> None:
-    with connect(server.database_url) as connection:
+def judge(database_url: str, acknowledged: set[UUID], account: Account) -> None:
+    """Compare what was acknowledged with what is stored."""
+    with connect(database_url) as connection:
         stored = Counter(row[0] for row in connection.execute("select event_id from public.events"))
     account.acknowledged = len(acknowledged)
     account.missing = len(acknowledged - set(stored))
@@ -256,8 +265,8 @@ def outage(folder: Path, minutes: float) -> Account:
         postgres.start(port)
         time.sleep(2)
         clients.stop()
-        _wait_until_drained(server)
-        _judge(server, clients.acknowledged, account)
+        wait_until_drained(server.url)
+        judge(server.database_url, clients.acknowledged, account)
     return account
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.ingest_server import IngestServer
-from warehouse import migrations
+from warehouse import logins, migrations
 from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.secret_store import Secrets
 
@@ -38,7 +38,7 @@ def prepared(
         postgres.ensure_database("bench")
         url = postgres.url("bench")
         migrations.migrate(url)
-        migrations.set_login_passwords(url, secrets)
+        logins.set_login_passwords(url, secrets)
         server = IngestServer(url, secrets, folder, settings)
         server.add_site(server.site_id, server.site_key, domains)
         try:

@@ -10,7 +10,8 @@ from pathlib import Path
 import uvicorn
 
 from ingest_api.public.http_protocol import BoundedHttpProtocol
-from warehouse.errors import UserError
+from ingest_api.public.required import required_database_url
+from warehouse.errors import UserError, explain
 from warehouse.settings import load_settings
 
 PRIVATE_HOST = "127.0.0.1"
@@ -18,7 +19,11 @@ _APPLICATIONS = {"public": "ingest_api.public.app:create_app", "private": "inges
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until SIGTERM or SIGINT; requests that were taken are finished first."""
+    """Serve until SIGTERM or SIGINT; requests that were taken are finished first.
+
+    Returns:
+        The exit code: 0, 1 when a setting cannot work, 2 for a wrong call.
+    """
     which = arguments[0] if arguments else "public"
     try:
         if which not in _APPLICATIONS:
@@ -29,6 +34,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGTERM, lambda *_: None)
         public = which == "public"
         if public:
+            required_database_url(settings)
             _share_metrics(settings.metrics_folder)
         uvicorn.run(
             _APPLICATIONS[which],
@@ -47,9 +53,9 @@ def main(arguments: list[str]) -> int:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=25,
         )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    except (UserError, OSError) as error:
+        print(explain(error), file=sys.stderr)
+        return 1
     return 0
 
 

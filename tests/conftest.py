@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from tests.ingest_server import IngestServer
-from warehouse import migrations
+from warehouse import logins, migrations
 from warehouse.database import connect, replace_in_url
 from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.secret_store import Secrets
@@ -52,7 +52,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) 
     try:
         server.ensure_database(TEMPLATE)
         migrations.migrate(server.url(TEMPLATE))
-        migrations.set_login_passwords(server.url(TEMPLATE), secrets)
+        logins.set_login_passwords(server.url(TEMPLATE), secrets)
         yield server
     finally:
         server.remove()

@@ -6,11 +6,11 @@ import os
 import sys
 
 import click
-from psycopg import errors
+from rich.markup import escape
 
-from tilda.commands import archive, data, database, mindsdb, models, privacy, retention, sites, stack
+from tilda.commands import analysts, archive, data, database, mindsdb, models, privacy, retention, sites, stack
 from tilda.console import as_typed, err, own_name
-from warehouse.errors import UserError
+from warehouse.errors import explain
 
 
 class _HelpFormatter(click.HelpFormatter):
@@ -30,7 +30,7 @@ def cli() -> None:
     """
 
 
-for group in (stack, sites, data, archive, retention, privacy, database, models, mindsdb):
+for group in (stack, sites, analysts, data, archive, retention, privacy, database, models, mindsdb):
     for command in group.COMMANDS:
         cli.add_command(command)
 
@@ -47,18 +47,16 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except UserError as error:
-        if os.environ.get("TILDA_DEBUG"):
-            raise
-        err.print(f"[bold red]Error:[/] {_escape(error.message)}", _escape(error.remedy))
-        sys.exit(1)
-    except (errors.UndefinedTable, errors.InvalidSchemaName, errors.UndefinedFunction):
-        err.print("[bold red]Error:[/] The database lacks the platform's tables. Make them with: tilda migrate")
-        sys.exit(1)
     except KeyboardInterrupt:
         err.print("Interrupted.")
         sys.exit(130)
-
-
-def _escape(text: str) -> str:
-    return as_typed(text).replace("[", "\\[")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `tilda … | head` has read enough
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("TILDA_DEBUG"):
+            raise
+        explained = explain(error)
+        message, remedy = (escape(as_typed(text)) for text in (explained.message, explained.remedy))
+        err.print(f"[bold red]Error:[/] {message}", remedy)
+        sys.exit(1)

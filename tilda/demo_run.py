@@ -48,7 +48,7 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
             shop,
             Simulation(VISITORS, DAYS, SEED, timezone=shop.timezone, domain=shop.domains[0], end=_end(settings)),
             ingest_url=urls["ingest"],
-            service_key=settings.service_key or settings.secrets.service_key,
+            service_key=settings.secrets.service_key,
             hash_key=hash_key,
             truth_file=truth_file,
             progress=advance,

@@ -28,7 +28,7 @@ from tilda.stack import Service, base_environment
 from tilda.state import running
 from warehouse.errors import UserError
 from warehouse.installation import BASE_DIR, shipped, working_dir
-from warehouse.mindsdb_login import USERNAME, Addresses, own_password, own_server
+from warehouse.mindsdb_login import USERNAME, Addresses, own_server
 from warehouse.ports import LOOPBACK
 from warehouse.settings import Settings
 
@@ -157,7 +157,7 @@ def configure(settings: Settings, *, move_ports: bool = False) -> Server:
         base_environment(settings)
         | {
             "MINDSDB_USERNAME": USERNAME,
-            "MINDSDB_PASSWORD": own_password(settings),
+            "MINDSDB_PASSWORD": settings.secrets.mindsdb_password,
             "MINDSDB_STORAGE_DIR": str(folder / "storage"),
             # marks of its processes lie here: two servers of one machine would clear each other's away
             "TMPDIR": str(folder / "tmp"),
@@ -172,7 +172,7 @@ def configure(settings: Settings, *, move_ports: bool = False) -> Server:
         None,
         url,
     )
-    return Server(service, Addresses(url, f"{LOOPBACK}:{mysql}"), own_password(settings))
+    return Server(service, Addresses(url, f"{LOOPBACK}:{mysql}"), settings.secrets.mindsdb_password)
 
 
 def wait_until_serving(settings: Settings, seconds: float = START_SECONDS) -> Addresses:

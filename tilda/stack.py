@@ -9,20 +9,11 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from tilda.environments import OWNER, STORAGE, SYSTEM, chosen_settings, inherited
 from warehouse.database import dagster_url, direct_url, ingest_url, privacy_url, reader_url
 from warehouse.installation import shipped
 from warehouse.ports import LOOPBACK, WILDCARDS
 from warehouse.settings import Settings
-
-# Taken out of every child's environment; each gets back only what it needs.
-SECRET_SETTINGS = (
-    "DATABASE_URL",
-    "DATABASE_DIRECT_URL",
-    "SERVICE_KEY",
-    "READER_KEY",
-    "TILDA_WEBHOOK_TOKEN",
-    "MINDSDB_PASSWORD",
-)
 
 
 @dataclass(frozen=True)
@@ -54,32 +45,42 @@ def shown_host(host: str) -> str:
     return LOOPBACK if host in WILDCARDS else host
 
 
-def base_environment(settings: Settings) -> dict[str, str]:
-    """The environment that every child shares: no secret in it, our own programs first on PATH."""
-    environment = {name: value for name, value in os.environ.items() if name not in SECRET_SETTINGS}
+def base_environment(settings: Settings, *more: str) -> dict[str, str]:
+    """The environment that every child has: no secret in it, our own programs first on PATH.
+
+    Args:
+        settings: Those that hold no secret are passed on.
+        more: Variables of this process's environment that are passed on besides the usual ones; `AWS_*` is a prefix.
+    """
+    environment = inherited((*SYSTEM, *more))
     programs = str(Path(sys.executable).parent)
-    return environment | {
+    return environment | chosen_settings(settings) | {
         "PATH": f"{programs}{os.pathsep}{environment.get('PATH', '')}",
-        "DATA_DIR": str(settings.data_dir),
         "PYTHONUNBUFFERED": "1",
-        "DAGSTER_DISABLE_TELEMETRY": "yes",
         "DO_NOT_TRACK": "1",
         # scikit-learn's threads sleep while they wait: on a busy machine they would spin for minutes
         "OMP_WAIT_POLICY": "passive",
-    }
+    }  # fmt: skip
 
 
 def owner_environment(settings: Settings) -> dict[str, str]:
     """The environment of what works on the whole warehouse: Dagster, dbt, ml."""
-    environment = base_environment(settings) | {
+    secrets = {
+        "READER_PASSWORD": settings.secrets.reader_password,
+        "COLD_STORAGE_URL": settings.cold_storage_url,
+        "MINDSDB_PASSWORD": settings.mindsdb_password,
+    }
+    return base_environment(settings, *STORAGE, *OWNER) | _set(secrets) | {
         "DATABASE_URL": direct_url(settings),
         "DATABASE_DIRECT_URL": direct_url(settings),
         "DAGSTER_HOME": str(dagster_home(settings)),
         "DAGSTER_POSTGRES_URL": dagster_url(settings),
-    }
-    if settings.mindsdb_password:
-        environment["MINDSDB_PASSWORD"] = settings.mindsdb_password
-    return environment
+        "DAGSTER_DISABLE_TELEMETRY": "yes",
+    }  # fmt: skip
+
+
+def _set(secrets: dict[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in secrets.items() if value is not None}
 
 
 def dagster_home(settings: Settings) -> Path:
@@ -97,39 +98,44 @@ def services(settings: Settings, ports: Mapping[str, int]) -> list[Service]:
         settings: Of the stack.
         ports: The port of each setting of `listening_on`.
     """
-    base = base_environment(settings)
+    secrets = settings.secrets
     owner = owner_environment(settings)
-    service_key = settings.service_key or settings.secrets.service_key
-    reader_key = settings.reader_key or settings.secrets.reader_key
-    webhook_token = settings.tilda_webhook_token or settings.secrets.tilda_webhook_token
     workspace = str(shipped("workspace.yaml"))
     serve = [sys.executable, "-m", "ingest_api"]
-    public_login, reader_login = ingest_url(settings), reader_url(settings)
     ingest_address = f"http://{shown_host(settings.ingest_host)}:{ports['ingest_port']}"
     private_address = f"http://{LOOPBACK}:{ports['private_port']}"
     dagster_address = f"http://{LOOPBACK}:{ports['dagster_port']}"
+    # the process that faces the internet holds no login but its own
+    public_login = ingest_url(settings)
+    public = {
+        "DATABASE_URL": public_login,
+        "DATABASE_DIRECT_URL": public_login,
+        "INGEST_PORT": str(ports["ingest_port"]),
+        "SERVICE_KEY": secrets.service_key,
+        "TILDA_WEBHOOK_TOKEN": secrets.tilda_webhook_token,
+        "RATE_LIMIT_STORAGE_URL": settings.rate_limit_storage_url,
+    }
+    # erasing a person rewrites cold months, so this one reaches their storage
+    private = {
+        "DATABASE_URL": reader_url(settings),
+        "DATABASE_DIRECT_URL": privacy_url(settings),
+        "PRIVATE_PORT": str(ports["private_port"]),
+        "SERVICE_KEY": secrets.service_key,
+        "READER_KEY": secrets.reader_key,
+        "COLD_STORAGE_URL": settings.cold_storage_url,
+    }
     return [
         Service(
             "ingest",
             [*serve, "public"],
-            # the process that faces the internet holds no login but its own
-            base
-            | {
-                "DATABASE_URL": public_login,
-                "DATABASE_DIRECT_URL": public_login,
-                "INGEST_PORT": str(ports["ingest_port"]),
-            }
-            | {"SERVICE_KEY": service_key, "TILDA_WEBHOOK_TOKEN": webhook_token},
+            base_environment(settings) | _set(public),
             f"{ingest_address}/ready",
             ingest_address,
         ),
         Service(
             "private",
             [*serve, "private"],
-            base
-            | {"DATABASE_URL": reader_login, "DATABASE_DIRECT_URL": privacy_url(settings)}
-            | {"PRIVATE_PORT": str(ports["private_port"])}
-            | {"SERVICE_KEY": service_key, "READER_KEY": reader_key},
+            base_environment(settings, *STORAGE) | _set(private),
             f"{private_address}/health",
             private_address,
         ),

@@ -14,7 +14,9 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 import httpx
@@ -25,9 +27,9 @@ from tilda.ports import choose_ports
 from tilda.processes import Recorded
 from tilda.stack import Service, listening_on, services
 from tilda.state import State, forget, only_one
-from warehouse import migrations
-from warehouse.database import MAIN_DATABASE, dagster_url, direct_url, embedded, ensure_database
-from warehouse.errors import UserError
+from warehouse import logins, migrations
+from warehouse.database import DAGSTER_DATABASE, MAIN_DATABASE, direct_url, embedded, ensure_database
+from warehouse.errors import UserError, explain
 from warehouse.installation import working_dir
 from warehouse.mindsdb_login import announce, withdraw
 from warehouse.settings import Settings, load_settings
@@ -75,8 +77,10 @@ class Supervisor:
             self._watch()
         except _StopRequestedError:
             pass
-        except UserError as error:
-            self._state.phase, self._state.message = "failed", str(error)
+        except Exception as error:  # noqa: BLE001 - whatever ended it: its children are stopped, its owner is told
+            if not isinstance(error, UserError):
+                traceback.print_exception(error)  # into the supervisor's log
+            self._state.phase, self._state.message = "failed", str(explain(error))
             code = 1
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
@@ -102,9 +106,10 @@ class Supervisor:
             server.ensure_database(MAIN_DATABASE)
         self._tell("Migrating the database")
         owner = direct_url(settings)
+        logins.create_missing_logins(owner, settings.secrets)
+        logins.require_logins(owner, settings)
         migrations.migrate(owner)
-        migrations.set_login_passwords(owner, settings.secrets)
-        ensure_database(dagster_url(settings))
+        ensure_database(owner, DAGSTER_DATABASE)
 
         if mindsdb.is_wanted(settings) and mindsdb.is_installed():
             mindsdb.configure(settings, move_ports=self._move_ports)  # a port that is taken ends the start here
@@ -126,8 +131,10 @@ class Supervisor:
         self._tell("")
 
     def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
-        log = self._settings.data_dir / "logs" / f"{service.name}.log"
-        return processes.spawn(service.command, service.environment, log, cwd=working_dir())
+        return processes.spawn(service.command, service.environment, self._log(service), cwd=working_dir())
+
+    def _log(self, service: Service) -> Path:
+        return self._settings.data_dir / "logs" / f"{service.name}.log"
 
     def _record(self) -> None:
         self._state.processes = [
@@ -142,9 +149,12 @@ class Supervisor:
         while True:
             self._check_follower()
             if child.process.poll() is not None:
+                log = self._log(child.service)
+                said = log.read_text(errors="replace").strip().splitlines()[-1:]
                 raise UserError(
-                    f"{child.service.name} ended while it started (code {child.process.returncode}).",
-                    f"Its log: {self._settings.data_dir / 'logs' / (child.service.name + '.log')}",
+                    f"{child.service.name} ended while it started (code {child.process.returncode}):"
+                    f" {said[0].rstrip('.') if said else 'no message'}.",
+                    f"Its log: {log}",
                 )
             if child.service.ready_url is None:
                 return
@@ -154,7 +164,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise UserError(
                     f"{child.service.name} was not ready within {READY_SECONDS} seconds.",
-                    f"Its log: {self._settings.data_dir / 'logs' / (child.service.name + '.log')}",
+                    f"Its log: {self._log(child.service)}",
                 )
             time.sleep(TICK_SECONDS)
 
@@ -262,12 +272,16 @@ def _start_time(pid: int) -> float:
 
 def main() -> int:
     """Supervise the stack of these settings, unless one runs already."""
-    settings = load_settings()
-    with only_one(settings.data_dir) as alone:
-        if not alone:
-            return 3
-        stop_leftovers(settings)
-        return Supervisor(settings, follow="--follow" in sys.argv, move_ports="--move-ports" in sys.argv).run()
+    try:
+        settings = load_settings()
+        with only_one(settings.data_dir) as alone:
+            if not alone:
+                return 3
+            stop_leftovers(settings)
+            return Supervisor(settings, follow="--follow" in sys.argv, move_ports="--move-ports" in sys.argv).run()
+    except (UserError, OSError) as error:
+        sys.stderr.write(f"{explain(error)}\n")
+        return 1
 
 
 def stop_leftovers(settings: Settings) -> int:

@@ -6,7 +6,6 @@ complete. `warehouse.restores` restores one.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -14,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import psycopg
 
@@ -28,7 +26,7 @@ from warehouse.backup_manifest import (
     sequences_of,
     sizes,
 )
-from warehouse.database import connect, without_password
+from warehouse.database import client_arguments, connect
 from warehouse.embedded_postgres import programs
 from warehouse.errors import UserError
 from warehouse.settings import Settings
@@ -154,9 +152,8 @@ def run_program(
     """
     version = connection.info.server_version // 10_000
     program = programs(16 if version <= 16 else 18) / command[0]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    environment |= {"PGPASSWORD": unquote(urlsplit(url).password or "")}
-    arguments = [*command[1:], f"--dbname={without_password(url)}", *map(str, operands)]
+    shown, environment = client_arguments(url)
+    arguments = [*command[1:], f"--dbname={shown}", *map(str, operands)]
     said: list[str] = []
     with subprocess.Popen(
         [str(program), *arguments],

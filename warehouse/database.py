@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 import psycopg
-from psycopg import sql
+from psycopg import errors, sql
 
+from warehouse import conninfo
 from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.errors import UserError
 from warehouse.settings import Settings
 
-SUPERUSER = "postgres"
 MAIN_DATABASE = "tilda"
 DAGSTER_DATABASE = "dagster"
 INGEST_LOGIN = "tilda_ingest"
 READER_LOGIN = "tilda_reader"
 PRIVACY_LOGIN = "tilda_privacy"
+# What psycopg and libpq say before the reason; the address is in our own sentence.
+_PREFIX = re.compile(r"^connection (?:failed|is bad): (?:connection to server .*? failed: )?")
+
+
+class ConnectionFailedError(UserError):
+    """The server cannot be reached or refuses the login; `reason` is what it or libpq says."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"Postgres at {address} does not accept a connection: {reason}.",
+            "Start it with `tilda up`, or check DATABASE_URL.",
+        )
+        self.reason = reason
 
 
 def connect(url: str, *, autocommit: bool = True, application: str = "tilda") -> psycopg.Connection:
     """Open a connection. No prepared statements, so that a transaction pooler fits.
 
     Raises:
-        UserError: The server cannot be reached or refuses the login. The password is not in the message.
+        ConnectionFailedError: The server cannot be reached or refuses the login. No message holds the password.
+        UserError: The address is no connection string.
     """
+    shown = without_password(url)
     try:
         return psycopg.connect(
             url,
@@ -37,37 +53,30 @@ def connect(url: str, *, autocommit: bool = True, application: str = "tilda") ->
             application_name=application,
         )
     except psycopg.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else "no answer"
-        raise UserError(
-            f"Postgres at {without_password(url)} does not accept a connection: {reason}.",
-            "Start it with `tilda up`, or check DATABASE_URL.",
-        ) from error
+        said = str(error).strip().splitlines() or ["no answer"]
+        raise ConnectionFailedError(shown, _PREFIX.sub("", " ".join(said[0].split())).rstrip(".")) from error
 
 
 def without_password(url: str) -> str:
-    """The address with its password taken out, fit to be shown."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    user = parts.username
-    return urlunsplit(parts._replace(netloc=f"{quote(unquote(user), safe='')}@{host}" if user else host))
+    """The address as a URL without its secrets, fit to be shown."""
+    return conninfo.as_url(conninfo.replace(url, dict.fromkeys(conninfo.SECRET_PARAMETERS)))
 
 
 def replace_in_url(
     url: str, *, user: str | None = None, password: str | None = None, database: str | None = None
 ) -> str:
-    """The same server under another login or database.
+    """The same server under another login or database, as a `key=value` connection string.
 
-    A pooler that tells tenants by a suffix of the user name (`postgres.abcd`, as Supabase does) keeps its suffix.
+    Another login gets none of the former one's credentials: no password, password file or client certificate. A pooler
+    that tells tenants by a suffix of the user name (`postgres.abcd`, as Supabase does) keeps its suffix.
     """
-    parts = urlsplit(url)
-    netloc = parts.netloc
+    changes: dict[str, str | None] = {}
     if user is not None:
-        host = netloc.rpartition("@")[2]
-        _, dot, tenant = unquote(parts.username or "").partition(".")
-        login = quote(f"{user}{dot}{tenant}", safe="")
-        netloc = f"{login}:{quote(password, safe='')}@{host}" if password is not None else f"{login}@{host}"
-    path = parts.path if database is None else f"/{quote(database, safe='')}"
-    return urlunsplit(parts._replace(netloc=netloc, path=path))
+        _, dot, tenant = conninfo.parameters(url)["user"].partition(".")
+        changes |= dict.fromkeys(conninfo.CREDENTIALS) | {"user": f"{user}{dot}{tenant}", "password": password}
+    if database is not None:
+        changes["dbname"] = database
+    return conninfo.replace(url, changes)
 
 
 def url_with_passfile(url: str, passfile: Path) -> str:
@@ -75,21 +84,44 @@ def url_with_passfile(url: str, passfile: Path) -> str:
 
     The file is (re)written with the password of `url`.
     """
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
+    given = conninfo.parameters(url)
+    if "password" not in given:
+        return without_password(url)
 
     def escape(text: str) -> str:
         return text.replace("\\", "\\\\").replace(":", "\\:")
 
-    line = ":".join(["*", "*", "*", escape(unquote(parts.username or "")), escape(unquote(parts.password))])
+    line = ":".join(["*", "*", "*", escape(given["user"]), escape(given["password"])])
     passfile.parent.mkdir(parents=True, exist_ok=True)
     passfile.touch(mode=0o600)
     passfile.chmod(0o600)
     passfile.write_text(line + "\n")
-    shown = urlsplit(without_password(url))
-    query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), ("passfile", str(passfile))], quote_via=quote)
-    return urlunsplit(shown._replace(query=query))
+    return without_password(conninfo.replace(url, {"passfile": str(passfile)}))
+
+
+def with_one_host(url: str) -> str:
+    """The address with the one of its hosts that accepts a connection now: for programs that take only one.
+
+    Raises:
+        UserError: None of several hosts does.
+    """
+    if "," not in conninfo.parameters(url).get("host", ""):
+        return url
+    with connect(url) as connection:
+        info = connection.info
+        return conninfo.replace(url, {"host": info.host, "hostaddr": None, "port": str(info.port)})
+
+
+def client_arguments(url: str) -> tuple[str, dict[str, str]]:
+    """How to start one of Postgres's own programs, such as psql.
+
+    Returns:
+        The connection string for its command line, which everybody on the machine can read and so holds no secret, and
+        the whole environment, which holds the password.
+    """
+    given = conninfo.parameters(url)
+    shown = conninfo.replace(url, dict.fromkeys(conninfo.SECRET_PARAMETERS))
+    return shown, dict(os.environ) | ({"PGPASSWORD": given["password"]} if "password" in given else {})
 
 
 def embedded(settings: Settings) -> EmbeddedPostgres:
@@ -100,7 +132,7 @@ def embedded(settings: Settings) -> EmbeddedPostgres:
 def database_name(settings: Settings) -> str:
     """The name of the database, without asking whether it runs."""
     url = settings.database_direct_url or settings.database_url
-    return MAIN_DATABASE if url is None else unquote(urlsplit(url).path.lstrip("/")) or SUPERUSER
+    return MAIN_DATABASE if url is None else conninfo.parameters(url)["dbname"]
 
 
 def direct_url(settings: Settings) -> str:
@@ -126,7 +158,7 @@ def ingest_url(settings: Settings) -> str:
 
 
 def reader_url(settings: Settings) -> str:
-    """The address of the login that reads marts and ml."""
+    """The address of the login that reads marts and ml; through the pooler, if there is one."""
     url = settings.database_url or direct_url(settings)
     return replace_in_url(url, user=READER_LOGIN, password=settings.secrets.reader_password)
 
@@ -137,8 +169,8 @@ def privacy_url(settings: Settings) -> str:
 
 
 def dagster_url(settings: Settings) -> str:
-    """The address of Dagster's own database."""
-    return replace_in_url(direct_url(settings), database=DAGSTER_DATABASE)
+    """The address of Dagster's own database, as a URL: Dagster reads it with SQLAlchemy."""
+    return conninfo.as_url(replace_in_url(direct_url(settings), database=DAGSTER_DATABASE))
 
 
 @contextmanager
@@ -151,17 +183,28 @@ def running_database(settings: Settings) -> Generator[str]:
     started = server.running_port() is None
     if started:
         server.start(settings.postgres_port)
-        server.ensure_database(MAIN_DATABASE)
     try:
+        if started:
+            server.ensure_database(MAIN_DATABASE)
         yield direct_url(settings)
     finally:
         if started:
             server.stop()
 
 
-def ensure_database(url: str) -> None:
-    """Create the database that `url` names if the server does not have it."""
-    name = unquote(urlsplit(url).path.lstrip("/"))
-    with connect(replace_in_url(url, database="postgres")) as connection:
+def ensure_database(url: str, name: str) -> None:
+    """Create the database `name` if the server that `url` names does not have it.
+
+    Raises:
+        UserError: The login may not create it.
+    """
+    with connect(url) as connection:
         if connection.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+            try:
+                connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+            except errors.InsufficientPrivilege as error:
+                user = connection.info.user
+                raise UserError(
+                    f"The login {user} may not create the database {name}.",
+                    f'Let an administrator run: create database {name} owner "{user}"',
+                ) from error

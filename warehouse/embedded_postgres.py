@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
 from warehouse.errors import UserError
 from warehouse.ports import LOOPBACK, free_port, require_free
@@ -60,7 +61,9 @@ class EmbeddedPostgres:
 
     def url(self, database: str, *, port: int | None = None) -> str:
         """The superuser's address of a database on the running server."""
-        return f"postgresql://postgres:{self._password}@{LOOPBACK}:{port or self.running_port()}/{database}"
+        return make_conninfo(
+            host=LOOPBACK, port=port or self.running_port(), dbname=database, user="postgres", password=self._password
+        )
 
     def running_port(self) -> int | None:
         """The TCP port of the running server; None if it does not run or is not ready."""
@@ -78,6 +81,10 @@ class EmbeddedPostgres:
             return psutil.Process(pid).name().startswith("postgres")
         except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
             return False
+
+    def exists(self) -> bool:
+        """Whether the data directory was made."""
+        return (self.data / "PG_VERSION").exists()
 
     def last_port(self) -> int | None:
         """The port that the server listens on, or listened on when it last ran."""
@@ -148,9 +155,43 @@ class EmbeddedPostgres:
                 _system_user(),
             )
 
+    def reset_password(self) -> None:
+        """Give the superuser the password that was given here. The old one is not needed.
+
+        The server must not run; without a cluster there is nothing to do.
+
+        Raises:
+            UserError: The server runs, or refuses.
+        """
+        if self.is_alive():
+            raise UserError("The embedded Postgres is running.", "Stop it first: tilda down")
+        if not self.exists():
+            return
+        statement = sql.SQL("alter role postgres password {};\n").format(sql.Literal(self._password)).as_string(None)
+        command = ["postgres", "--single", "-D", str(self.data), "-c", "log_min_messages=error", "postgres"]
+        result = self._run(command, _system_user(), stdin=statement)
+        if result.returncode != 0 or "ERROR" in result.stderr:
+            raise UserError(
+                f"The password of the embedded Postgres cannot be reset: {_last_line(result.stderr)}",
+                f"Check the folder {self.data}.",
+            )
+
     def ensure_database(self, name: str) -> None:
-        """Create a database if the running server does not have it."""
-        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+        """Create a database if the running server does not have it.
+
+        Raises:
+            UserError: The server does not take the superuser's password.
+        """
+        try:
+            connection = psycopg.connect(self.url("postgres"), autocommit=True)
+        except psycopg.OperationalError as error:
+            if self.running_port() is None:
+                raise UserError("The embedded Postgres is not running.", "Start it with `tilda up`.") from error
+            raise UserError(
+                f"The embedded Postgres in {self.data} does not accept the password that secrets.json holds.",
+                "Put the secrets.json of this database back, or stop the stack and run `tilda db logins --rotate`.",
+            ) from error
+        with connection:
             if connection.execute("select from pg_database where datname = %s", [name]).fetchone() is None:
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
 
@@ -160,7 +201,7 @@ class EmbeddedPostgres:
         if user is not None:
             _let_pass(self.data.parent)
             _let_pass(self._bin)
-        if (self.data / "PG_VERSION").exists():
+        if self.exists():
             return
         with tempfile.TemporaryDirectory(dir=self.data.parent, prefix="initdb-", ignore_cleanup_errors=True) as place:
             folder = Path(place)
@@ -176,9 +217,9 @@ class EmbeddedPostgres:
             command += [f"--wal-segsize={WAL_SEGMENT_MB}"]
             result = self._run(command, user)
             if result.returncode != 0:
-                reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
                 raise UserError(
-                    f"The embedded Postgres could not be set up: {reason}", f"Check the folder {self.data}."
+                    f"The embedded Postgres could not be set up: {_last_line(result.stderr)}",
+                    f"Check the folder {self.data}.",
                 )
             with (cluster / "postgresql.conf").open("a") as conf:
                 conf.write("\ninclude_if_exists = 'tilda.conf'\n")
@@ -213,16 +254,24 @@ class EmbeddedPostgres:
         } | self._options
         return "".join(f"{name} = {value}\n" for name, value in values.items())
 
-    def _run(self, command: list[str], user: pwd.struct_passwd | None) -> subprocess.CompletedProcess[str]:
+    def _run(
+        self, command: list[str], user: pwd.struct_passwd | None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """Run one of the wheel's programs, as the system user when this process is root."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         if user is not None:
             environment |= {"HOME": "/", "USER": SYSTEM_USER}
         # pg_ctl's server inherits its output: files take it, since a pipe would stay open until the server's end.
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        with (
+            tempfile.TemporaryFile("w+") as given,
+            tempfile.TemporaryFile("w+") as out,
+            tempfile.TemporaryFile("w+") as err,
+        ):
+            given.write(stdin)
+            given.seek(0)
             done = subprocess.run(
                 [str(self._bin / command[0]), *command[1:]],
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=out,
                 stderr=err,
                 env=environment,
@@ -263,6 +312,10 @@ def _system_user() -> pwd.struct_passwd | None:
     except KeyError:
         subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", SYSTEM_USER], check=True)
         return pwd.getpwnam(SYSTEM_USER)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]
 
 
 def _says(log: Path, words: str) -> bool:

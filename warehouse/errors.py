@@ -1,4 +1,11 @@
-"""The one error type that people see."""
+"""The one error type that people see, and the translation of other errors into it."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import errors
+
+DEBUG_REMEDY = "Run it again with TILDA_DEBUG=1 to see where it happened, and report it."
 
 
 class UserError(Exception):
@@ -13,3 +20,44 @@ class UserError(Exception):
         super().__init__(f"{message} {remedy}".strip())
         self.message = message
         self.remedy = remedy
+
+
+def explain(error: Exception) -> UserError:
+    """The error in one sentence with its remedy, for the entry points of our processes.
+
+    Postgres and the operating system refuse in ways that an operator can correct. Anything else is a fault of ours:
+    its sentence names the exception.
+    """
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, psycopg.Error):
+        return _explain_postgres(error)
+    if isinstance(error, OSError):
+        path = f"{error.filename} cannot be used" if error.filename else "The operating system refuses"
+        return UserError(f"{path}: {error.strerror or error}.", "Check the path, its permissions and the disk.")
+    return UserError(f"Unexpected {type(error).__name__}: {_first_line(error)}.", DEBUG_REMEDY)
+
+
+def _explain_postgres(error: psycopg.Error) -> UserError:
+    said = _first_line(error)
+    if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName | errors.UndefinedFunction):
+        return UserError("The database lacks the platform's tables.", "Make them with: tilda migrate")
+    if isinstance(error, errors.InsufficientPrivilege):
+        return UserError(
+            f"Postgres refuses the login of DATABASE_URL: {said}.",
+            "Use the owner of the database, with the right to create roles, schemas and databases.",
+        )
+    if isinstance(error, errors.ReadOnlySqlTransaction):
+        return UserError(f"Postgres refuses to write: {said}.", "Name the primary in DATABASE_URL, not a replica.")
+    if isinstance(error, errors.QueryCanceled | errors.LockNotAvailable):
+        return UserError(
+            f"Postgres took too long: {said}.", "Try again when it is less busy; pg_stat_activity shows it."
+        )
+    if isinstance(error, psycopg.OperationalError):
+        return UserError(f"The connection to Postgres failed: {said}.", "Run it again when Postgres answers.")
+    return UserError(f"Postgres refuses a statement: {said}.", DEBUG_REMEDY)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(".") if text else "no message"

@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 from functools import partial
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from typing import Any
 
 import psycopg
 import yoyo
-from psycopg import sql
 from yoyo.backends.base import DatabaseBackend
-from yoyo.migrations import Migration
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
+from yoyo.migrations import Migration, default_migration_table
 
-from warehouse import locks
-from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect
+from warehouse import conninfo, locks
+from warehouse.database import connect
 from warehouse.errors import UserError
 from warehouse.installation import shipped
 from warehouse.partitioned_indexes import complete_indexes
-from warehouse.secret_store import Secrets
 
 SQL_DIR = shipped("sql")
 LOCK = "tilda.migrate"
 
 
-def _backend_url(url: str) -> str:
-    """The address as yoyo wants it: with psycopg 3, its records in the schema `ops`.
+def _backend(url: str) -> DatabaseBackend:
+    """Connect yoyo: with psycopg 3, its records in the schema `ops`.
 
-    While a statement waits for a lock, everybody who comes later waits behind it: so each gives up soon.
+    While a statement waits for a lock, every later one waits behind it, so each gives up soon.
     """
-    parts = urlsplit(url)
-    given = dict(parse_qsl(parts.query))
-    options = f"{given.get('options', '')} -c lock_timeout={locks.TIMEOUT}".strip()
-    query = urlencode(given | {"options": options, "schema": "ops"}, quote_via=quote)
-    return urlunsplit(parts._replace(scheme="postgresql+psycopg", query=query))
+    given = conninfo.parameters(url)
+    options = f"{given.pop('options', '')} -c lock_timeout={locks.TIMEOUT}".strip()
+    arguments: dict[str, Any] = given | {"options": options, "schema": "ops", "prepare_threshold": None}
+    # yoyo passes these on to psycopg; made here, because a URL cannot say all that a connection string can
+    address = DatabaseURI("postgresql+psycopg", None, None, None, None, arguments.pop("dbname", None), arguments)
+    backend = PostgresqlPsycopgBackend(address, default_migration_table)
+    backend.init_database()
+    return backend
 
 
 def migrate(url: str) -> list[str]:
@@ -46,7 +49,7 @@ def migrate(url: str) -> list[str]:
     with connect(url) as connection:
         connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [LOCK])
         connection.execute("create schema if not exists ops")
-        backend = yoyo.get_backend(_backend_url(url))
+        backend = _backend(url)
         try:
             # yoyo's own lock is a row that a kill leaves behind; the advisory lock above is the one that counts.
             backend.break_lock()
@@ -76,18 +79,3 @@ def _apply_and_record(backend: DatabaseBackend, migration: Migration) -> None:
         migration.process_steps(backend, "apply")
         backend.log_migration(migration, "apply")
         backend.mark_one(migration, log=False)
-
-
-def set_login_passwords(url: str, secrets: Secrets) -> None:
-    """Give the login roles the passwords that the platform keeps, so that its parts can log in."""
-    with connect(url) as connection:
-        for login, password in (
-            (INGEST_LOGIN, secrets.ingest_password),
-            (READER_LOGIN, secrets.reader_password),
-            (PRIVACY_LOGIN, secrets.privacy_password),
-        ):
-            # the hash is made here: the server's log and statistics never see the password
-            hashed = connection.pgconn.encrypt_password(password.encode(), login.encode(), b"scram-sha-256")
-            connection.execute(
-                sql.SQL("alter role {} password {}").format(sql.Identifier(login), sql.Literal(hashed.decode()))
-            )

@@ -34,12 +34,7 @@ def mindsdb_login(settings: Settings) -> MindsDBLogin | None:
     if settings.mindsdb_url is not None:
         return MindsDBLogin(settings.mindsdb_url, settings.mindsdb_username, settings.mindsdb_password)
     own = own_server(settings)
-    return own and MindsDBLogin(own.url, USERNAME, own_password(settings))
-
-
-def own_password(settings: Settings) -> str:
-    """The password of the stack's own server."""
-    return settings.mindsdb_password or settings.secrets.mindsdb_password
+    return own and MindsDBLogin(own.url, USERNAME, settings.secrets.mindsdb_password)
 
 
 def own_server(settings: Settings) -> Addresses | None:

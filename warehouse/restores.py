@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
-from warehouse import backups, migrations
+from warehouse import backups, logins, migrations
 from warehouse.archive.runs import only_one
 from warehouse.backup_manifest import FILE_NAME, Manifest, Progress, Steps, compare, sizes
 from warehouse.database import connect, replace_in_url
@@ -97,8 +97,8 @@ def restore(
             finally:
                 drop_database(admin, names.loading)
         say("Migrating the copy")
+        logins.create_missing_logins(job.copy_url, settings.secrets)
         migrations.migrate(job.copy_url)
-        migrations.set_login_passwords(job.copy_url, settings.secrets)
         _exchange(admin, job, say)
         if exists:
             _drop_former(admin, names, say)

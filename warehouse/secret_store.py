@@ -7,6 +7,8 @@ import json
 import os
 import secrets
 import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -16,13 +18,14 @@ from warehouse.errors import UserError
 FILE_NAME = "secrets.json"
 
 
-def _new_secret() -> str:
+def new_secret() -> str:
+    """32 characters of a-z, A-Z, 0-9, `-` and `_` that cannot be guessed."""
     return secrets.token_urlsafe(24)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Secrets:
-    """Generated secrets. A setting of the same meaning (`SERVICE_KEY`, `READER_KEY`, …) takes precedence."""
+    """Every secret by name. `Settings.secrets` replaces generated ones by settings of the same name."""
 
     service_key: str
     reader_key: str
@@ -39,23 +42,44 @@ class Secrets:
         """Read the secrets of `data_dir`; make the file (mode 0600) and what is missing in it.
 
         Raises:
-            UserError: The file is damaged.
+            UserError: The file is damaged, or the folder cannot be written to.
         """
-        data_dir.mkdir(parents=True, exist_ok=True)
-        path = data_dir / FILE_NAME
-        # Two processes that start together agree on one set: the second waits, and reads what the first has made.
-        with (data_dir / f".{FILE_NAME}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with _locked(data_dir) as path:
             known = _read(path)
             missing = [field.name for field in fields(cls) if field.name not in known]
             if missing:
-                known |= {name: _new_secret() for name in missing}
+                known |= {name: new_secret() for name in missing}
                 _write(path, known)
         return cls(**{field.name: known[field.name] for field in fields(cls)})
+
+    @classmethod
+    def keep(cls, data_dir: Path, values: Mapping[str, str]) -> None:
+        """Put new values of some secrets into the file of `data_dir`.
+
+        Raises:
+            UserError: The file is damaged, or the folder cannot be written to.
+        """
+        with _locked(data_dir) as path:
+            _write(path, _read(path) | dict(values))
 
     def as_dict(self) -> dict[str, str]:
         """All secrets by name."""
         return asdict(self)
+
+
+@contextmanager
+def _locked(data_dir: Path) -> Generator[Path]:
+    """The file, for one process at a time: one that starts together with another reads what that one has made."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with (data_dir / f".{FILE_NAME}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield data_dir / FILE_NAME
+    except OSError as error:
+        raise UserError(
+            f"Secrets cannot be kept in DATA_DIR, {data_dir}: {error.strerror}.",
+            "Name a folder that the user of this process may write to.",
+        ) from error
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -63,6 +87,8 @@ def _read(path: Path) -> dict[str, str]:
         return {}
     try:
         return json.loads(path.read_text())
+    except PermissionError as error:
+        raise UserError(f"This user may not read the secrets in {path}.", "Run it as the owner of the file.") from error
     except (OSError, ValueError) as error:
         raise UserError(f"The secrets in {path} cannot be read.", "Restore the file from a backup.") from error
 

@@ -32,13 +32,13 @@ from ingest_api.public.pipeline import Pipeline
 from ingest_api.public.pixel import PixelEndpoint
 from ingest_api.public.rate_limits import RateLimits
 from ingest_api.public.refused_origins import RefusedOrigins
+from ingest_api.public.required import required_database_url
 from ingest_api.public.sinks.fallback import FallbackSink
 from ingest_api.public.sinks.group_commit import GroupCommit
 from ingest_api.public.sinks.postgres import PostgresSink
 from ingest_api.public.sinks.spool import SpoolSink
 from ingest_api.public.sites import SiteRegistry, read_sites
 from ingest_api.public.tilda_webhook import WebhookEndpoint
-from warehouse.errors import UserError
 from warehouse.events.schema import Limits
 from warehouse.events.user_agents import UserAgents
 from warehouse.settings import Settings, load_settings
@@ -116,13 +116,9 @@ def create_app() -> ASGIApp:
         UserError: A setting is missing or cannot be used.
     """
     settings = load_settings()
-    if settings.database_url is None:
-        raise UserError(
-            "The ingest API needs DATABASE_URL with the login tilda_ingest.",
-            "`tilda up` starts it with that; it never uses the owner's login.",
-        )
+    url = required_database_url(settings)
     logs.configure()
-    service = _Service(settings, settings.database_url)
+    service = _Service(settings, url)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:

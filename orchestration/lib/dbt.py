@@ -11,17 +11,18 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 
-from warehouse.database import database_name
+from warehouse import conninfo
+from warehouse.database import database_name, with_one_host
 from warehouse.installation import shipped
 from warehouse.settings import Settings, load_settings
 
 PROJECT_DIR = shipped("dbt_project")
 
+IN_THE_PROFILE = {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGSERVICE"}
 GROUPS = ("staging", "intermediate", "marts")
 
 
@@ -102,15 +103,23 @@ def _hash_file(manifest: Path) -> Path:
 
 
 def dbt_environment(url: str) -> dict[str, str]:
-    """Return the environment variables for dbt: the connection for `profiles.yml`, and the hash for `input_hash()`."""
-    parts = urlsplit(url)
-    return {
-        "DBT_HOST": parts.hostname or "127.0.0.1",
-        "DBT_PORT": str(parts.port or 5432),
-        "DBT_USER": unquote(parts.username or "postgres"),
-        "DBT_PASSWORD": unquote(parts.password or ""),
-        "DBT_DATABASE": unquote(parts.path.lstrip("/")) or "postgres",
-        "DBT_SSLMODE": parse_qs(parts.query).get("sslmode", ["prefer"])[0],
+    """Return the environment variables for dbt: the connection for `profiles.yml`, and the hash for `input_hash()`.
+
+    The profile takes only some parameters of a connection; libpq reads the others from its own variables.
+
+    Raises:
+        UserError: The address names several hosts, and none accepts a connection.
+    """
+    address = with_one_host(url)
+    given = conninfo.parameters(address)
+    others = {name: value for name, value in conninfo.as_environment(address).items() if name not in IN_THE_PROFILE}
+    return others | {
+        "DBT_HOST": given.get("host", ""),
+        "DBT_PORT": given.get("port", "5432"),
+        "DBT_USER": given["user"],
+        "DBT_PASSWORD": given.get("password", ""),
+        "DBT_DATABASE": given["dbname"],
+        "DBT_SSLMODE": given.get("sslmode", "prefer"),
         "DBT_MACROS_HASH": macros_hash(PROJECT_DIR),
     }
 

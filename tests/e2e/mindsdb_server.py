@@ -14,7 +14,7 @@ import pymysql
 from ml.mindsdb_client import Server
 from tilda import mindsdb, processes
 from warehouse.installation import BASE_DIR
-from warehouse.mindsdb_login import USERNAME, own_password
+from warehouse.mindsdb_login import USERNAME
 from warehouse.ports import free_port
 from warehouse.settings import Settings
 
@@ -64,7 +64,7 @@ class MindsDB:
         self.process.wait()
 
     def login(self, password: str | None = None) -> Server:
-        return Server(self.server.addresses.url, USERNAME, password or own_password(self.settings))
+        return Server(self.server.addresses.url, USERNAME, password or self.settings.secrets.mindsdb_password)
 
     def mysql(self, query: str, password: str | None = None) -> list[tuple[object, ...]]:
         """What a MySQL client gets."""
@@ -74,7 +74,7 @@ class MindsDB:
                 host=host,
                 port=int(port),
                 user=USERNAME,
-                password=password or own_password(self.settings),
+                password=password or self.settings.secrets.mindsdb_password,
                 database="mindsdb",
                 connect_timeout=60,
                 read_timeout=300,

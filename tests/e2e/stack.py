@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from warehouse.database import direct_url
 from warehouse.ports import free_port
+from warehouse.settings import Settings
 
 PROGRAMS = Path(sys.executable).parent
-UNSET = ("DATABASE_URL", "DATABASE_DIRECT_URL", "MINDSDB_URL", "SERVICE_KEY", "READER_KEY")
+SECRETS = [name.upper() for name in Settings.secret_names()]
+UNSET = {"MINDSDB_URL", *SECRETS, *(f"{name}_FILE" for name in SECRETS)}
 
 
 def free_ports() -> dict[str, int]:
@@ -59,6 +62,10 @@ class Stack:
             out, err = process.communicate(timeout=timeout)
         assert process.returncode == code, f"tilda {' '.join(arguments)}: {process.returncode}\n{out}\n{err}"
         return out + err
+
+    def owner_url(self) -> str:
+        """The owner's address of the running embedded server."""
+        return direct_url(Settings(_env_file=None, data_dir=self.data_dir))
 
     def status(self) -> dict[str, Any]:
         with self.popen("status", "--json") as process:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.ingest_server import IngestServer, page_view
-from warehouse import migrations
+from warehouse import logins, migrations
 from warehouse.database import connect
 from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.secret_store import Secrets
@@ -22,7 +22,7 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) -> 
     try:
         server.ensure_database("tilda")
         migrations.migrate(server.url("tilda"))
-        migrations.set_login_passwords(server.url("tilda"), secrets)
+        logins.set_login_passwords(server.url("tilda"), secrets)
         yield server
     finally:
         server.remove()

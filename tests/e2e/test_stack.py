@@ -17,6 +17,14 @@ from tests.e2e.sample_log import SAMPLE_LOG, count_sessions, read_sample_log
 from tests.e2e.stack import Stack
 
 VISITORS, DAYS = 400, 12
+# What an operator's shell may hold, and two things that every process needs.
+CANARIES = {
+    "CANARY_TOKEN": "canary-1",
+    "AWS_SECRET_ACCESS_KEY": "canary-2",
+    "PGPASSWORD": "canary-3",
+    "LC_ALL": "C.UTF-8",
+    "MAX_EVENTS_PER_REQUEST": "321",
+}
 
 
 def processes_of(stack: Stack) -> list[psutil.Process]:
@@ -44,7 +52,7 @@ def gone(stack: Stack, seconds: float = 30) -> list[psutil.Process]:
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One stack for this module; tests may stop it, and start it again when they need it."""
-    stack = Stack(tmp_path_factory.mktemp("stack") / "data")
+    stack = Stack(tmp_path_factory.mktemp("stack") / "data", settings=CANARIES)
     yield stack
     stack.run("down")
     assert gone(stack) == []
@@ -83,9 +91,60 @@ def test_a_site_is_connected_and_its_events_are_counted(running: Stack) -> None:
     }  # fmt: skip
     assert httpx.get(f"{after['dagster_url']}/server_info", timeout=30).status_code == 200
     assert httpx.get(f"{after['private_url']}/health", timeout=30).status_code == 200
-    with psycopg.connect(after["database_url"]) as connection:  # over TCP, without a password in the address
+    with psycopg.connect(running.owner_url()) as connection:
         assert connection.execute("select count(*) from public.events").fetchone() == (after["events"],)
-    assert "password" not in after["database_url"]
+
+
+def test_status_prints_a_readers_address(running: Stack) -> None:
+    """What is pasted into a BI tool reads the marts and can neither read raw events nor change anything."""
+    url = running.status()["database_url"]
+    assert url.startswith("postgresql://tilda_reader@127.0.0.1:")  # over TCP, without a password in the address
+    with psycopg.connect(url, autocommit=True) as reader:
+        assert reader.execute("select count(*) from ml.propensity_scores").fetchone()
+        reader.execute("set default_transaction_read_only = off")
+        for statement in ("select from public.events", "drop schema marts cascade", "create role more"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute(statement)
+
+
+def test_the_public_process_gets_no_secret_but_its_own(running: Stack) -> None:
+    """A canary in the operator's environment, and every secret of the stack."""
+    secrets = json.loads((running.data_dir / "secrets.json").read_text())
+    own = {"ingest": {"ingest_password", "service_key", "tilda_webhook_token"}}
+    own["private"] = {"reader_password", "privacy_password", "reader_key", "service_key"}
+    environments = {one["name"]: psutil.Process(one["pid"]).environ() for one in running.status()["processes"]}
+    for name, known in own.items():
+        text = "\n".join(environments[name].values())
+        assert {secret for secret, value in secrets.items() if value in text} == known, name
+        assert "canary-1" not in text
+        assert ("canary-2" in text) == (name == "private")  # erasing a person rewrites cold months in the storage
+        assert "canary-3" not in text
+        assert environments[name]["LC_ALL"] == "C.UTF-8"
+        assert environments[name]["MAX_EVENTS_PER_REQUEST"] == "321"
+    assert "canary-1" not in "\n".join(environments["dagster-daemon"].values())
+
+
+def test_psql_opens_as_the_owner_and_as_the_reader_without_a_password_to_be_seen(running: Stack) -> None:
+    look = ["-Atc", "select current_user, count(*) from pg_stat_activity where datname = current_database()"]
+    assert running.run("psql", *look).startswith("postgres|")
+    assert running.run("psql", "--as", "reader", *look).startswith("tilda_reader|")
+    assert "permission denied" in running.run("psql", "--as", "reader", "-c", "select from public.events", code=1)
+    shell = ["-c", "\\! tr '\\0' ' ' < /proc/$PPID/cmdline"]
+    seen = running.run("psql", *shell)
+    assert "host=127.0.0.1" in seen
+    assert json.loads((running.data_dir / "secrets.json").read_text())["postgres_password"] not in seen
+
+
+def test_an_analyst_is_added_listed_and_removed(running: Stack) -> None:
+    access = json.loads(running.run("analyst", "add", "anna", "--json"))
+    with psycopg.connect(access["url"]) as anna:
+        assert anna.execute("select current_user").fetchone() == ("anna",)
+        assert [one["name"] for one in json.loads(running.run("analyst", "list", "--json"))] == ["anna"]
+        assert "Would remove the analyst anna with 1 open" in running.run("analyst", "remove", "anna", "--dry-run")
+    running.run("analyst", "remove", "anna")
+    assert "There is no analyst" in running.run("analyst", "list")
+    assert access["password"] in json.dumps(access)
+    assert "no analyst 'anna'" in running.run("analyst", "remove", "anna", code=1)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +172,7 @@ def test_a_real_log_is_counted_as_by_hand(modelled: tuple[Stack, dict[str, int]]
     stack, _ = modelled
     views = read_sample_log()
     people = [view for view in views if not view.is_bot]
-    with psycopg.connect(stack.status()["database_url"]) as connection:
+    with psycopg.connect(stack.owner_url()) as connection:
         events = "select count(*), count(*) filter (where is_bot), count(distinct user_id) from public.events"
         assert connection.execute(f"{events} where site_id = 'blog'").fetchone() == (
             len(views),
@@ -130,7 +189,7 @@ def test_a_real_log_is_counted_as_by_hand(modelled: tuple[Stack, dict[str, int]]
 
 def test_simulated_visitors_become_sessions_and_an_honest_no_score(modelled: tuple[Stack, dict[str, int]]) -> None:
     stack, brought = modelled
-    with psycopg.connect(stack.status()["database_url"]) as connection:
+    with psycopg.connect(stack.owner_url()) as connection:
 
         def one(query: str) -> object:
             row = connection.execute(query).fetchone()

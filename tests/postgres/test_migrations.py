@@ -16,7 +16,7 @@ from tests.conftest import NOT_DURABLE
 from tests.postgres import security_table
 from tests.postgres.dumps import dump, psql
 from tests.postgres.landed import ago, at_once, count, event, now
-from warehouse import backups, locks, migrations, restores
+from warehouse import backups, locks, logins, migrations, restores
 from warehouse.archive import moves
 from warehouse.database import connect, replace_in_url
 from warehouse.embedded_postgres import EmbeddedPostgres
@@ -97,8 +97,10 @@ def test_older_servers_and_supabase(older_server: EmbeddedPostgres, secrets: Sec
     url = replace_in_url(older_server.url("supabase"), user="supabase_owner", password="x")
     with connect(older_server.url("supabase")) as admin:
         admin.execute(IN_ITS_DATABASE.encode())
+        assert logins.create_missing_logins(url, secrets) == list(logins.PASSWORDS)
         assert migrations.migrate(url) == sorted(file.stem for file in migrations.SQL_DIR.glob("*.sql"))
-        migrations.set_login_passwords(url, secrets)
+        assert {login.state for login in logins.list_logins(url, secrets)} == {"ok"}
+        assert logins.create_missing_logins(url, secrets) == []
         # the grants stand again, as after a reset in the dashboard
         admin.execute(IN_ITS_DATABASE[IN_ITS_DATABASE.index("alter default") :].encode())
         add_site(url, "shop", ["shop.example"], "UTC")
@@ -137,6 +139,7 @@ def test_older_servers_and_supabase(older_server: EmbeddedPostgres, secrets: Sec
         admin.execute("create role authenticator")
         admin.execute("create role service_role bypassrls")
     restores.restore(older_server.url("supabase"), settings, taken.name, lambda *_: None)
+    assert {login.state for login in logins.list_logins(older_server.url("supabase"), secrets)} == {"ok"}
     with connect(older_server.url("supabase")) as admin:
         assert count(admin, "events") == 1
         names = security_table.tables(admin)

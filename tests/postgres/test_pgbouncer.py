@@ -12,12 +12,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.ingest_server import IngestServer
 from tests.postgres.conftest import PGBOUNCER
@@ -36,11 +36,11 @@ def pooler_url(database_url: str, secrets: Secrets, tmp_path_factory: pytest.Tem
     """The database's address through a PgBouncer that has fewer connections than it has clients."""
     assert PGBOUNCER is not None
     folder = tmp_path_factory.mktemp("pgbouncer")
-    server, port = urlsplit(database_url), free_port(56432)
+    server, port = conninfo_to_dict(database_url), free_port(56432)
     users = {INGEST_LOGIN: secrets.ingest_password, READER_LOGIN: secrets.reader_password}
     (folder / "users.txt").write_text("".join(f'"{name}" "{password}"\n' for name, password in users.items()))
     (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host={server.hostname} port={server.port}\n[pgbouncer]\n"
+        f"[databases]\n* = host={server['host']} port={server['port']}\n[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\n"
         f"auth_file = {folder / 'users.txt'}\npool_mode = transaction\ndefault_pool_size = {CONNECTIONS}\n"
     )
@@ -61,7 +61,7 @@ def pooler_url(database_url: str, secrets: Secrets, tmp_path_factory: pytest.Tem
             group=user.pw_gid if user else None,
             extra_groups=[] if user else None,
         )
-    url = f"postgresql://127.0.0.1:{port}{server.path}"
+    url = f"postgresql://127.0.0.1:{port}/{server['dbname']}"
     try:
         _wait_until_it_answers(
             replace_in_url(url, user=READER_LOGIN, password=secrets.reader_password), process, folder

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.conftest import NOT_DURABLE
 from tests.postgres import security_table
 from tests.postgres.landed import ago, count, event
-from warehouse import backups, database_swap, migrations, restores
+from warehouse import backups, database_swap, logins, migrations, restores
 from warehouse.backup_manifest import Manifest
 from warehouse.database import INGEST_LOGIN, connect, replace_in_url
 from warehouse.embedded_postgres import EmbeddedPostgres
@@ -159,7 +159,7 @@ def managed(managed_server: EmbeddedPostgres, settings: Settings) -> Iterator[Ma
             inside.execute("alter schema public owner to postgres")
             inside.execute("grant all on schema public to shop_owner with grant option")
         migrations.migrate(url)
-        migrations.set_login_passwords(url, settings.secrets)
+        logins.set_login_passwords(url, settings.secrets)
         add_site(url, "shop", ["shop.example"], "UTC")
         with connect(url) as owner:
             land(owner, [event(at=ago(minutes=n)) for n in range(20)])

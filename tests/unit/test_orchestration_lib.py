@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, is_stale, macros_hash, sources_hash
 from orchestration.lib.metadata import table
 
@@ -35,7 +37,8 @@ def test_no_records_are_said() -> None:
 
 
 def test_dbt_reads_the_parts_of_an_address() -> None:
-    assert dbt_environment("postgresql://ow%40ner:p%2Fw@db.example:6543/main?sslmode=require") == {
+    given = dbt_environment("postgresql://ow%40ner:p%2Fw@db.example:6543/main?sslmode=require&sslrootcert=/ca.crt")
+    assert {name: value for name, value in given.items() if name.startswith("DBT_")} == {
         "DBT_HOST": "db.example",
         "DBT_PORT": "6543",
         "DBT_USER": "ow@ner",
@@ -44,6 +47,16 @@ def test_dbt_reads_the_parts_of_an_address() -> None:
         "DBT_SSLMODE": "require",
         "DBT_MACROS_HASH": macros_hash(PROJECT_DIR),
     }
+    # the profile has no place for these: libpq finds them itself
+    assert given["PGSSLROOTCERT"] == "/ca.crt"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql:///main?host=/run/postgresql&user=owner", "host=/run/postgresql dbname=main user=owner"]
+)
+def test_dbt_reaches_postgres_by_its_socket(url: str) -> None:
+    given = dbt_environment(url)
+    assert (given["DBT_HOST"], given["DBT_USER"], given["DBT_DATABASE"]) == ("/run/postgresql", "owner", "main")
 
 
 def test_a_manifest_is_stale_when_a_model_differs_whatever_its_time(tmp_path: Path) -> None:

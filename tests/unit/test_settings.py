@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -72,3 +75,100 @@ def test_a_damaged_file_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         Secrets.load_or_create(tmp_path)
     assert (tmp_path / "secrets.json").read_text() == "{"
+
+
+def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("from the file\r\n")
+    for name in Settings.secret_names():
+        monkeypatch.delenv(name.upper(), raising=False)
+        if name not in {"database_url", "database_direct_url"}:
+            monkeypatch.setenv(f"{name.upper()}_FILE", str(file))
+    (tmp_path / "url").write_text("postgresql://owner@db.example/main\n")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
+    settings = load_settings()
+    assert settings.database_url == "postgresql://owner@db.example/main"
+    assert settings.was_set("database_url")
+    for name in Settings.secret_names() - {"database_url", "database_direct_url"}:
+        assert getattr(settings, name) == "from the file", name
+    assert settings.model_copy(update={"data_dir": tmp_path}).secrets.ingest_password == "from the file"
+
+
+def test_a_setting_that_is_no_secret_has_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("EVENTS_PATH", raising=False)
+    monkeypatch.setenv("EVENTS_PATH_FILE", str(tmp_path / "nowhere"))
+    assert load_settings().events_path == "/api/events"
+
+
+def test_a_file_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
+    monkeypatch.delenv("SERVICE_KEY", raising=False)
+    for path, reason in (
+        (tmp_path / "none", "No such file"),
+        (tmp_path / "empty", "empty"),
+        (tmp_path / "bytes", "text"),
+    ):
+        monkeypatch.setenv("SERVICE_KEY_FILE", str(path))
+        with pytest.raises(UserError, match=f"SERVICE_KEY_FILE.*{reason}"):
+            load_settings()
+    (tmp_path / "key").write_text("x")
+    monkeypatch.setenv("SERVICE_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("SERVICE_KEY", "y")
+    with pytest.raises(UserError, match="SERVICE_KEY and SERVICE_KEY_FILE are both set"):
+        load_settings()
+
+
+def test_a_secret_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.secret_names():
+        monkeypatch.setenv(name.upper(), f"postgresql://s3cret:s3cret@db.example/main?application_name={name}")
+    settings = load_settings()
+    assert "s3cret" not in repr(settings)
+    assert repr(Secrets.load_or_create(tmp_path)).count("=") == 0
+    monkeypatch.setenv("INGEST_PORT", "s3cret")
+    with pytest.raises(UserError) as refused:
+        load_settings()
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"RATE_LIMIT_PER_IP": "banana"}, "RATE_LIMIT_PER_IP is 'banana'"),
+        ({"RATE_LIMIT_PER_SITE": "5/fortnight"}, "RATE_LIMIT_PER_SITE"),
+        ({"INGEST_PORT": "8710", "PRIVATE_PORT": "8710"}, "INGEST_PORT and PRIVATE_PORT are both 8710"),
+        ({"DATA_DIR": "/dev/null"}, "DATA_DIR is /dev/null, but /dev/null is a file"),
+        ({"SPOOL_DIR": "/dev/null/spool"}, "SPOOL_DIR is /dev/null/spool, but /dev/null is a file"),
+        ({"DATA_DIR": f"/{'x' * 300}"}, "File name too long"),
+        ({"DATABASE_DIRECT_URL": "mysql://owner@db/main"}, "DATABASE_DIRECT_URL begins with mysql://"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(
+    settings: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as refused:
+        load_settings()
+    assert sentence in refused.value.message
+    assert refused.value.remedy
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's rights are tried as root")
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    """In a process of its own, which gives up the rights of root."""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.owner() == "root" and folder.is_relative_to("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    code = (
+        "import os; from warehouse.settings import load_settings; load_settings(); os.setuid(65534);"
+        f"os.environ['DATA_DIR'] = '{tmp_path}/mine/data'; load_settings()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=BASE_DIR, capture_output=True, text=True, check=False)
+    assert f"{tmp_path} cannot be written to" in done.stderr
+
+
+def test_any_rate_limit_that_the_library_reads_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("off", "OFF", "10/minute", "100 per 2 hours"):
+        monkeypatch.setenv("RATE_LIMIT_PER_IP", value)
+        assert load_settings().rate_limit_per_ip == value

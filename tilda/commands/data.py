@@ -116,7 +116,7 @@ def simulate(
             site,
             simulation,
             ingest_url=state.urls["ingest"],
-            service_key=settings.service_key or settings.secrets.service_key,
+            service_key=settings.secrets.service_key,
             hash_key=settings.secrets.visitor_hash_key,
             truth_file=truth,
             progress=advance,

@@ -1,13 +1,21 @@
-"""`tilda migrate`, `tilda backup`, `tilda restore-backup`."""
+"""`tilda migrate`, `tilda db logins`, `tilda psql`, `tilda backup`, `tilda restore-backup`."""
 
 from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
 
 import click
 
 from tilda import console
-from warehouse import backups, migration_script, migrations
-from warehouse.database import running_database
-from warehouse.settings import load_settings
+from tilda.state import running
+from warehouse import backups, logins, migration_script, migrations
+from warehouse.database import READER_LOGIN, client_arguments, embedded, replace_in_url, running_database
+from warehouse.embedded_postgres import programs
+from warehouse.errors import UserError
+from warehouse.settings import Settings, load_settings
 
 
 @click.command()
@@ -15,18 +23,95 @@ from warehouse.settings import load_settings
 def migrate(*, only_sql: bool) -> None:
     """Bring the database's schema up to date.
 
-    With --sql a database administrator can do it instead: the script records each migration as this command does.
+    Passwords of logins that exist stay as they are. With --sql a database administrator can do it instead: the script
+    records each migration as this command does.
     """
     settings = load_settings()
     with running_database(settings) as url:
         if only_sql:
             click.echo(migration_script.pending_script(url), nl=False)
             return
+        logins.create_missing_logins(url, settings.secrets)
         applied = migrations.migrate(url)
-        migrations.set_login_passwords(url, settings.secrets)
-    for name in applied:
-        click.echo(f"applied {name}")
-    click.echo("The schema is up to date.")
+        for name in applied:
+            click.echo(f"applied {name}")
+        click.echo("The schema is up to date.")
+        try:
+            logins.require_logins(url, settings)
+        except UserError as error:
+            # the schema is what was asked for; only `tilda up` needs the logins
+            console.err.print(f"Warning: {error}", markup=False)
+
+
+@click.group("db")
+def db() -> None:
+    """The database that the platform uses."""
+
+
+@db.command("logins")
+@click.option("--rotate", is_flag=True, help="Make new passwords; machines that have the old ones are locked out.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def db_logins(*, rotate: bool, as_json: bool) -> None:
+    """List the logins of the platform's processes, and whether this machine's passwords open them.
+
+    Exit code 1 if one is refused. Passwords are settings (INGEST_PASSWORD, READER_PASSWORD, PRIVACY_PASSWORD) or in
+    secrets.json of DATA_DIR; every machine that uses the database needs the same ones. --rotate makes those anew that
+    are no settings, and gives all of them to the database.
+    """
+    settings = load_settings()
+    if rotate and settings.uses_embedded_postgres and running(settings.data_dir) is None:
+        # the superuser's password may have been lost with secrets.json
+        embedded(settings).reset_password()
+    with running_database(settings) as url:
+        if rotate:
+            logins.create_missing_logins(url, settings.secrets)
+            logins.rotate_passwords(url, settings)
+            settings = load_settings()
+        found = logins.list_logins(url, settings.secrets)
+    if as_json:
+        console.print_json(found)
+    else:
+        console.print_records(found)
+    if rotate and not as_json:
+        click.echo("The passwords are new. Copy secrets.json to the other machines that use this database.")
+        if running(settings.data_dir):
+            click.echo("This machine's stack has the old ones until it starts again: tilda down, tilda up")
+    if any(login.state == "refused" for login in found):
+        sys.exit(1)
+
+
+@click.command("psql", context_settings={"ignore_unknown_options": True})
+@click.option("--as", "login", default="owner", show_default=True, help="owner, reader, or the name of an analyst.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def psql(login: str, arguments: tuple[str, ...]) -> None:
+    """Open psql on the database. ARGUMENTS are psql's own, such as -c "select 1".
+
+    As the owner everything can be changed; the reader sees marts and ml, and changes nothing. An analyst is asked for
+    the password.
+    """
+    settings = load_settings()
+    with running_database(settings) as owner:
+        command, environment = client_arguments(_address_as(settings, owner, login))
+        previous = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for psql
+        try:
+            code = subprocess.run([_psql(settings), command, *arguments], env=environment, check=False).returncode
+        finally:
+            signal.signal(signal.SIGINT, previous)
+    sys.exit(code)
+
+
+def _address_as(settings: Settings, owner: str, login: str) -> str:
+    if login == "owner":
+        return owner
+    if login == "reader":
+        return replace_in_url(owner, user=READER_LOGIN, password=settings.secrets.reader_password)
+    return replace_in_url(owner, user=login)
+
+
+def _psql(settings: Settings) -> str:
+    """The program: the embedded server's own, or the machine's beside a server of one's own."""
+    own = str(programs(18) / "psql")
+    return own if settings.uses_embedded_postgres else shutil.which("psql") or own
 
 
 @click.command("backup")
@@ -79,4 +164,4 @@ def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
 def _silent(_text: str) -> None: ...
 
 
-COMMANDS = (migrate, backup, restore_backup)
+COMMANDS = (migrate, db, psql, backup, restore_backup)

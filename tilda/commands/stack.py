@@ -8,18 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import fields
-from typing import Any
+from dataclasses import asdict, fields
 
 import click
-import httpx
 import psutil
 from psycopg import errors
 
 from tilda import console, mindsdb, processes
 from tilda.state import State, only_one, running
+from tilda.status import Status, read_status
 from tilda.supervisor import stop_leftovers
-from warehouse.database import connect, direct_url, embedded, url_with_passfile
+from warehouse.database import connect, direct_url, embedded
 from warehouse.errors import UserError
 from warehouse.installation import working_dir
 from warehouse.secret_store import Secrets
@@ -27,6 +26,8 @@ from warehouse.settings import Settings, load_settings
 
 START_SECONDS = 600
 STOP_SECONDS = 120
+SHOWN_APART = {"processes", "refused_origins", "warnings", "problems"}
+"""Parts of the status that are lists, printed below the table."""
 
 
 @click.command()
@@ -190,48 +191,39 @@ def down() -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def status(*, as_json: bool) -> None:
-    """Say what runs, where, and what has arrived. Exit code 1 if the stack does not run."""
+    """Say what runs, where, what has arrived, and what is wrong.
+
+    database_url reads the schemas marts and ml. Exit code 1 if the stack does not run, or something does not answer.
+    """
     settings = load_settings()
-    state = running(settings.data_dir)
-    report = _report(settings, state)
+    found = read_status(settings, running(settings.data_dir))
     if as_json:
-        console.print_json(report)
+        console.print_json(found)
     else:
-        rows = [(name, report[name]) for name in report if name != "processes"]
-        console.print_table(f"Stack: {report['state']}", ["what", "value"], rows)
-        rows = [(one["name"], str(one["pid"]), "running" if one["running"] else "down") for one in report["processes"]]
-        console.print_table("", ["process", "pid", "state"], rows)
-    if state is None:
+        _print_status(found)
+    if found.state == "stopped" or found.problems:
         sys.exit(1)
 
 
-def _report(settings: Settings, state: State | None) -> dict[str, Any]:
-    urls = state.urls if state else {}
-    found: dict[str, Any] = {
-        "state": state.phase if state else "stopped",
-        "database_url": None,
-        "ingest_url": urls.get("ingest"),
-        "private_url": urls.get("private"),
-        "dagster_url": urls.get("dagster"),
-        "dashboard_url": urls.get("dashboard"),
-        "mindsdb_url": urls.get("mindsdb"),
-        "mindsdb_mysql": urls.get("mindsdb-mysql"),
-        "processes": [one.as_dict() | {"running": one.find() is not None} for one in state.processes] if state else [],
-        "spooled_events": None,
-        "events": None,
-        "last_event_at": None,
-    }
-    with contextlib.suppress(httpx.HTTPError, ValueError, KeyError, TypeError):
-        found["spooled_events"] = httpx.get(f"{urls['ingest']}/ready", timeout=5).json()["spool"]["rows"]
-    with contextlib.suppress(UserError):
-        url = direct_url(settings)
-        found["database_url"] = url_with_passfile(url, settings.data_dir / "pgpass")
-        with connect(url) as connection, contextlib.suppress(errors.UndefinedTable):
-            # the newest arrivals are in the newest rows: the id index of no partition is needed for an exact count
-            row = connection.execute("select count(*), max(received_at) from public.events").fetchone()
-            if row:
-                found["events"], found["last_event_at"] = row
-    return found
+def _print_status(found: Status) -> None:
+    shown = {name: value for name, value in asdict(found).items() if name not in SHOWN_APART}
+    if shown.pop("events_are_estimated"):
+        shown["events"] = f"about {_rounded(found.events or 0):,}"
+    console.print_table(f"Stack: {found.state}", ["what", "value"], list(shown.items()))
+    rows = [(one["name"], str(one["pid"]), "running" if one["running"] else "down") for one in found.processes]
+    console.print_table("", ["process", "pid", "state"], rows)
+    for one in found.refused_origins:
+        remedy = f" If it is yours: {one['allow_with']}" if one["allow_with"] else ""
+        text = f"{one['requests']:,} requests of {one['origin']} for {one['site_id']} were refused.{remedy}"
+        console.out.print("Refused:", console.as_typed(text), markup=False)
+    for label, sentences in (("Warning", found.warnings), ("Problem", found.problems)):
+        for sentence in sentences:
+            console.out.print(f"{label}: {sentence}", markup=False)
+
+
+def _rounded(number: int) -> int:
+    """Three significant digits: an estimate says no more."""
+    return round(number, 3 - len(str(number)))
 
 
 @click.group()
@@ -244,7 +236,7 @@ def secrets() -> None:
 def show_secret(name: str) -> None:
     """Print one secret; a setting of the same name takes precedence over the one that was made."""
     settings = load_settings()
-    click.echo(getattr(settings, name, None) or settings.secrets.as_dict()[name])
+    click.echo(settings.secrets.as_dict()[name])
 
 
 COMMANDS = (up, down, status, secrets)

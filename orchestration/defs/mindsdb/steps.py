@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import pandas as pd
 import psycopg
@@ -13,7 +12,8 @@ from psycopg import sql
 from ml import artifacts, mindsdb
 from ml.features import Target
 from ml.mindsdb_client import Server
-from warehouse import propensity
+from warehouse import conninfo, propensity
+from warehouse.database import with_one_host
 from warehouse.scores import order_values
 
 SAMPLE_ROWS = 1000
@@ -48,15 +48,15 @@ class Report:
 
 
 def login(url: str) -> mindsdb.Database:
-    """Split the URL of the read-only login into the parameters of a MindsDB database connection."""
-    parts = urlsplit(url)
+    """Return the read-only login as parameters of a MindsDB connection; of several hosts, the one that answers."""
+    given = conninfo.parameters(with_one_host(url))
     return mindsdb.Database(
-        host=parts.hostname or "127.0.0.1",
-        port=parts.port or 5432,
-        database=unquote(parts.path.lstrip("/")),
-        user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
-        sslmode=parse_qs(parts.query).get("sslmode", ["prefer"])[0],
+        host=given.get("host", "127.0.0.1"),
+        port=int(given.get("port", "5432")),
+        database=given["dbname"],
+        user=given["user"],
+        password=given.get("password", ""),
+        sslmode=given.get("sslmode", "prefer"),
     )
 
 

@@ -1,0 +1,165 @@
+"""Passwords of the login roles: set once, changed only on request, whoever starts next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import errors
+
+from tests.conftest import NOT_DURABLE
+from tests.ingest_server import IngestServer, page_view
+from warehouse import logins, migrations
+from warehouse.database import INGEST_LOGIN, ConnectionFailedError, connect, ingest_url, replace_in_url
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.errors import UserError
+from warehouse.secret_store import Secrets
+from warehouse.settings import Settings
+
+# the owner of a managed database: no superuser, so it cannot see whether a role has a password
+OWNER = """
+create role managed_owner login createrole createdb bypassrls password 'x';
+create database managed owner managed_owner;
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server of its own: roles belong to all of it."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("logins") / "data", password="x", options=NOT_DURABLE)
+    server.start(55480)
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def owner_url(server: EmbeddedPostgres) -> Iterator[str]:
+    """A server that has seen nothing of ours, as its owner on a managed Postgres."""
+    with connect(server.url("postgres")) as admin:
+        for statement in filter(str.strip, OWNER.split(";")):
+            admin.execute(statement.encode())
+        yield replace_in_url(server.url("managed"), user="managed_owner", password="x")
+        admin.execute("drop database managed with (force)")
+        for role in ("tilda_ingest", "tilda_reader", "tilda_privacy", "anon", "authenticated", "service_role"):
+            admin.execute(f"drop role if exists {role}".encode())
+        admin.execute("drop role if exists analyst")
+        admin.execute("drop role managed_owner")
+
+
+def machine(folder: Path, url: str, **more: str) -> Settings:
+    """The settings of a machine with a DATA_DIR of its own."""
+    return Settings(_env_file=None, data_dir=folder, database_url=url, **more)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
+def start(settings: Settings) -> None:
+    """What `tilda up` does with the logins."""
+    assert settings.database_url is not None
+    logins.create_missing_logins(settings.database_url, settings.secrets)
+    logins.require_logins(settings.database_url, settings)
+
+
+def test_a_second_machine_does_not_lock_the_first_one_out(owner_url: str, tmp_path: Path) -> None:
+    first, second = machine(tmp_path / "first", owner_url), machine(tmp_path / "second", owner_url)
+    start(first)
+    with pytest.raises(UserError, match="Another machine made the logins") as refused:
+        start(second)
+    for remedy in ("secrets.json", "INGEST_PASSWORD", "tilda db logins --rotate"):
+        assert remedy in refused.value.remedy
+    assert second.secrets.ingest_password not in str(refused.value)
+    start(first)
+    connect(ingest_url(first)).close()
+
+    # given the first one's passwords, both work
+    known = {name: getattr(first.secrets, name) for name in logins.PASSWORDS.values()}
+    third = machine(tmp_path / "third", owner_url, **known)
+    start(third)
+    connect(ingest_url(third)).close()
+
+
+def test_passwords_change_for_whoever_asks_for_it(owner_url: str, tmp_path: Path) -> None:
+    first, second = machine(tmp_path / "first", owner_url), machine(tmp_path / "second", owner_url)
+    start(first)
+    logins.rotate_passwords(owner_url, second)
+    second = machine(tmp_path / "second", owner_url)
+    start(second)
+    connect(ingest_url(second)).close()
+    assert {login.state for login in logins.list_logins(owner_url, first.secrets)} == {"refused"}
+    with pytest.raises(ConnectionFailedError):
+        connect(ingest_url(first))
+
+
+def test_a_refused_change_leaves_the_file_as_it_was(owner_url: str, tmp_path: Path, server: EmbeddedPostgres) -> None:
+    settings = machine(tmp_path, owner_url)
+    start(settings)
+    before = (tmp_path / "secrets.json").read_bytes()
+    with connect(server.url("postgres")) as admin:
+        admin.execute("alter role managed_owner nocreaterole")
+        with pytest.raises(errors.InsufficientPrivilege):
+            logins.rotate_passwords(owner_url, settings)
+    assert (tmp_path / "secrets.json").read_bytes() == before
+    connect(ingest_url(settings)).close()
+
+
+def test_roles_that_an_administrator_made_without_passwords_get_them(
+    owner_url: str, server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    with connect(owner_url) as connection:
+        connection.execute(logins.ROLES_FILE.read_bytes())  # as `tilda migrate --sql` prints it
+    superuser = machine(tmp_path, server.url("managed"))
+    start(superuser)
+    connect(ingest_url(superuser)).close()
+
+
+def test_the_server_hears_no_password_in_the_clear(owner_url: str, server: EmbeddedPostgres, tmp_path: Path) -> None:
+    settings = machine(tmp_path, owner_url)
+    start(settings)
+    with connect(server.url("postgres")) as admin:
+        stored = admin.execute("select rolpassword from pg_authid where rolname = %s", [INGEST_LOGIN]).fetchone()
+    assert stored is not None
+    assert stored[0].startswith("SCRAM-SHA-256$")
+
+
+def test_an_embedded_server_outlives_the_loss_of_its_secrets(tmp_path: Path) -> None:
+    lost, found = (Secrets.load_or_create(tmp_path / name).postgres_password for name in ("lost", "found"))
+    server = EmbeddedPostgres(tmp_path / "data", password=lost, options=NOT_DURABLE)
+    server.start(55490)
+    server.ensure_database("tilda")
+    server.stop()
+    again = EmbeddedPostgres(tmp_path / "data", password=found, options=NOT_DURABLE)
+    try:
+        again.start(55490)
+        with pytest.raises(UserError, match=r"secrets.json.*tilda db logins --rotate"):
+            again.ensure_database("tilda")
+        with pytest.raises(UserError, match="tilda down"):
+            again.reset_password()
+        again.stop()
+        again.reset_password()
+        again.start(55490)
+        again.ensure_database("tilda")
+        connect(again.url("tilda")).close()
+    finally:
+        again.remove()
+
+
+def test_both_machines_land_events_after_the_second_ones_failed_start(owner_url: str, tmp_path: Path) -> None:
+    first = machine(tmp_path / "first", owner_url)
+    start(first)
+    migrations.migrate(owner_url)
+    api = IngestServer(owner_url, first.secrets, tmp_path, {"RATE_LIMIT_PER_IP": "off"})
+    api.add_site(api.site_id, api.site_key)
+    api.start()
+    try:
+        assert api.send(page_view()).json()["accepted"] == 1
+        with pytest.raises(UserError):
+            start(machine(tmp_path / "second", owner_url))
+        # new connections are what a changed password would refuse
+        with connect(owner_url) as owner:
+            owner.execute("grant tilda_ingest to current_user")
+            owner.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tilda_ingest'")
+        assert api.send(page_view(), page_view()).json() == {"accepted": 2, "duplicates": 0, "rejected": []}
+        assert api.count() == 3
+    finally:
+        api.kill()

@@ -1,0 +1,83 @@
+"""What the processes of the stack are told: every setting that holds no secret, and nothing else of the machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from tilda.environments import STORAGE, SYSTEM, chosen_settings, inherited
+from tilda.stack import Ports, services
+from warehouse.settings import RESOLVED, Settings
+
+SECRET = "postgresql://s3cret:s3cret@db.example/main"
+OTHERS = {
+    "TRUSTED_PROXIES": "10.0.0.0/8, ::1",
+    "MINDSDB": "0",
+    "INGEST_HOST": "0.0.0.0",
+    "RATE_LIMIT_PER_IP": "10/minute",
+    "SPOOL_MAX_BYTES": "65536",
+    "EVENTS_PATH": "/e",
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of an operator who set everything, some of it in `.env`."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    lines = [f"{name.upper()}={SECRET}" for name in Settings.secret_names()]
+    (tmp_path / ".env").write_text("\n".join([*lines, *(f"{name}={value}" for name, value in OTHERS.items())]))
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("INGEST_PORT", "8710")
+    return Settings(_env_file=tmp_path / ".env")  # pyright: ignore[reportCallIssue]
+
+
+def test_every_setting_that_is_no_secret_arrives(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = chosen_settings(settings)
+    assert "s3cret" not in str(told)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("INGEST_PORT")  # each process is told its own
+    read = Settings(_env_file=tmp_path / ".env")  # pyright: ignore[reportCallIssue]
+    expected = settings.model_dump(exclude=set(Settings.secret_names()) | {"ingest_port"})
+    assert read.model_dump(exclude={"ingest_port", *Settings.secret_names()}) == expected
+    # it does not read `.env`, where the secrets are
+    assert {getattr(read, name) for name in Settings.secret_names()} == {None}
+
+
+def test_a_process_of_the_stack_opens_no_file_of_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVICE_KEY", "given")
+    monkeypatch.setenv("SERVICE_KEY_FILE", str(tmp_path / "nowhere"))
+    monkeypatch.setenv(RESOLVED, "1")
+    assert Settings(_env_file=None).service_key == "given"  # pyright: ignore[reportCallIssue]
+
+
+def test_only_named_variables_are_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    allowed = {"PATH": "/bin", "LC_TIME": "C", "PYTHONHASHSEED": "0", "SSL_CERT_FILE": "/ca", "OMP_NUM_THREADS": "1"}
+    refused = {"CANARY": "x", "GITHUB_TOKEN": "x", "PGPASSWORD": "x", "PATHS": "x", "SERVICE_KEY_FILE": "x"}
+    storage = {"AWS_ACCESS_KEY_ID": "x", "HTTPS_PROXY": "x"}
+    for name, value in (allowed | refused | storage).items():
+        monkeypatch.setenv(name, value)
+    assert inherited(SYSTEM) == allowed
+    assert inherited((*SYSTEM, *STORAGE)) == allowed | storage
+
+
+def test_each_process_gets_the_secrets_that_it_needs(settings: Settings) -> None:
+    found = {service.name: service.environment for service in services(settings, Ports(8700, 8701, 8702))}
+    logins = {name: conninfo_to_dict(environment["DATABASE_URL"])["user"] for name, environment in found.items()}
+    assert logins == {
+        "ingest": "tilda_ingest", "private": "tilda_reader", "dagster-webserver": "s3cret", "dagster-daemon": "s3cret",
+    }  # fmt: skip
+    assert {name for name, environment in found.items() if "MINDSDB_PASSWORD" in environment} == {
+        "dagster-webserver", "dagster-daemon",
+    }  # fmt: skip
+    assert "COLD_STORAGE_URL" not in found["ingest"]
+    assert {"SERVICE_KEY", "TILDA_WEBHOOK_TOKEN", "RATE_LIMIT_STORAGE_URL"} <= found["ingest"].keys()
+    assert "READER_KEY" not in found["ingest"]

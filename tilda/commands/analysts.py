@@ -1,0 +1,77 @@
+"""`tilda analyst add`, `tilda analyst list`, `tilda analyst remove`."""
+
+from __future__ import annotations
+
+import click
+
+from tilda import console
+from warehouse import analysts
+from warehouse.database import running_database
+from warehouse.settings import load_settings
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+@click.group()
+def analyst() -> None:
+    """Logins that read the schemas marts and ml, for psql and BI tools."""
+
+
+@analyst.command("add")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def add(name: str, *, as_json: bool) -> None:
+    """Make a login and print how to connect with it. The password is shown once and kept nowhere."""
+    with running_database(load_settings()) as url:
+        access = analysts.add_analyst(url, name)
+    if as_json:
+        console.print_json(access)
+        return
+    click.echo(f"The analyst {name} reads the schemas marts and ml. The password is shown only now:\n")
+    for label, value in (
+        ("host", access.host),
+        ("port", access.port),
+        ("database", access.database),
+        ("user", access.user),
+        ("password", access.password),
+        ("SSL mode", access.sslmode),
+        ("URL", access.url),
+        ("JDBC", access.jdbc),
+        ("psql", access.psql),
+    ):
+        if value is not None:
+            click.echo(f"  {label:10}{value}")
+    click.echo("\nBI tools (Metabase, Superset, Grafana, Power BI) ask for these under PostgreSQL.")
+    if access.host in LOOPBACK:
+        click.echo(
+            "Postgres listens on this machine only. From another one: "
+            f"ssh -L {access.port}:127.0.0.1:{access.port} USER@THIS_MACHINE"
+        )
+
+
+@analyst.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def list_(*, as_json: bool) -> None:
+    """List the analysts and their open connections."""
+    with running_database(load_settings()) as url:
+        found = analysts.list_analysts(url)
+    if as_json:
+        console.print_json(found)
+    elif found:
+        console.print_records(found)
+    else:
+        click.echo("There is no analyst. Make one with: tilda analyst add NAME")
+
+
+@analyst.command("remove")
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+def remove(name: str, *, dry_run: bool) -> None:
+    """Drop a login. Its open connections end; data is not touched."""
+    with running_database(load_settings()) as url:
+        removed = analysts.get_analyst(url, name) if dry_run else analysts.remove_analyst(url, name)
+    word = "Would remove" if dry_run else "Removed"
+    click.echo(f"{word} the analyst {name} with {removed.connections} open connection(s).")
+
+
+COMMANDS = (analyst,)

@@ -1,0 +1,55 @@
+"""What the processes of the stack get of this one's environment: lists of what is allowed, never all of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from warehouse.settings import RESOLVED, Settings
+
+# Names that end in * are prefixes.
+SYSTEM = (
+    "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TEMP", "TMP", "LANG", "LANGUAGE", "LC_*", "TZ", "PYTHON*",
+    "LD_LIBRARY_PATH", "DYLD_*", "SSL_CERT_FILE", "SSL_CERT_DIR", "TILDA_DEBUG",
+    # threads of numeric libraries
+    "OMP_*", "OPENBLAS_*", "MKL_*", "NUMEXPR_*", "LOKY_*",
+    # libpq's own, without those that log in as somebody
+    "PGHOST", "PGHOSTADDR", "PGPORT", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCRL", "PGSERVICEFILE", "PGSYSCONFDIR",
+)  # fmt: skip
+"""For every process."""
+STORAGE = (
+    "AWS_*", "AZURE_*", "GOOGLE_*", "GCSFS_*", "FSSPEC_*",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+)  # fmt: skip
+"""For processes that read and write cold months: credentials, and the way out."""
+OWNER = ("PG*", "DAGSTER_*", "DBT_*")
+"""For processes that log in as the owner of the database."""
+
+
+def inherited(allowed: Iterable[str]) -> dict[str, str]:
+    """The allowed variables of this process's environment."""
+    names = set(allowed)
+    prefixes = tuple(name.removesuffix("*") for name in names if name.endswith("*"))
+    return {name: value for name, value in os.environ.items() if name in names or name.startswith(prefixes)}
+
+
+def chosen_settings(settings: Settings) -> dict[str, str]:
+    """Settings that somebody chose and that hold no secret, as variables.
+
+    Ports are left out: each process gets the one that it listens on. The process is told that this is all, so that it
+    does not read `.env` with its secrets.
+    """
+    names = settings.model_fields_set - settings.secret_names()
+    chosen = {name.upper(): _as_text(getattr(settings, name)) for name in names if not name.endswith("_port")}
+    return chosen | {"DATA_DIR": str(settings.data_dir), RESOLVED: "1"}
+
+
+def _as_text(value: object) -> str:
+    """A setting as it is written in `.env`."""
+    if isinstance(value, Path | str | bool | int):
+        return str(value)
+    if isinstance(value, Iterable):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)

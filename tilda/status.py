@@ -1,0 +1,102 @@
+"""What `tilda status` says: what runs, where it is reached, what has arrived, and what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+from psycopg import errors
+
+from tilda.state import State
+from warehouse.database import READER_LOGIN, connect, direct_url, embedded, replace_in_url, url_with_passfile
+from warehouse.errors import UserError, explain
+from warehouse.event_counts import count_events
+from warehouse.refused_origins import list_refused_origins
+from warehouse.settings import Settings
+
+ORIGINS_WITHIN = timedelta(hours=24)
+STATEMENT_TIMEOUT = "5s"
+"""A table that is locked must not keep the status waiting."""
+
+
+@dataclass
+class Status:
+    """The stack at one moment; what is not known is None.
+
+    Attributes:
+        database_url: For psql and BI tools: the login that reads marts and ml. The password is in a file.
+        events_are_estimated: Whether `events` comes from statistics, as it does when there are many.
+        refused_origins: Pages of the last 24 hours whose domain is not registered for the site of their key.
+        warnings: What the public API reports as wrong, each a sentence with its remedy.
+        problems: Why something here is not known.
+    """
+
+    state: str
+    database_url: str | None = None
+    ingest_url: str | None = None
+    private_url: str | None = None
+    dagster_url: str | None = None
+    dashboard_url: str | None = None
+    mindsdb_url: str | None = None
+    mindsdb_mysql: str | None = None
+    spooled_events: int | None = None
+    events: int | None = None
+    events_are_estimated: bool | None = None
+    last_event_at: datetime | None = None
+    processes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    refused_origins: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    warnings: list[str] = field(default_factory=list[str])
+    problems: list[str] = field(default_factory=list[str])
+
+
+def read_status(settings: Settings, state: State | None) -> Status:
+    """Ask everything that runs. Nothing is started, and no failure raises: it is one of the problems."""
+    urls = state.urls if state else {}
+    status = Status(
+        state.phase if state else "stopped",
+        ingest_url=urls.get("ingest"),
+        private_url=urls.get("private"),
+        dagster_url=urls.get("dagster"),
+        dashboard_url=urls.get("dashboard"),
+        mindsdb_url=urls.get("mindsdb"),
+        mindsdb_mysql=urls.get("mindsdb-mysql"),
+        processes=[one.as_dict() | {"running": one.find() is not None} for one in state.processes] if state else [],
+    )
+    last = State.read(settings.data_dir) if state is None else None
+    if last is not None and last.phase == "failed":
+        status.problems.append(f"The last start failed: {last.message}")
+    if status.ingest_url is not None:
+        _ask_ingest(status, status.ingest_url)
+    if state is not None or not settings.uses_embedded_postgres or embedded(settings).running_port() is not None:
+        _ask_database(status, settings)
+    return status
+
+
+def _ask_ingest(status: Status, url: str) -> None:
+    try:
+        answer = httpx.get(f"{url}/ready", timeout=5).json()
+    except (httpx.HTTPError, ValueError) as error:
+        status.problems.append(f"The ingest API at {url} does not answer: {error}. Its log: ingest.log")
+        return
+    if isinstance(answer, dict):
+        found: dict[str, Any] = answer
+        status.spooled_events = (found.get("spool") or {}).get("rows")
+        status.warnings += found.get("warnings", [])
+
+
+def _ask_database(status: Status, settings: Settings) -> None:
+    try:
+        owner = direct_url(settings)
+        reader = replace_in_url(owner, user=READER_LOGIN, password=settings.secrets.reader_password)
+        status.database_url = url_with_passfile(reader, settings.data_dir / "pgpass")
+        with connect(owner) as connection:
+            connection.execute(f"set statement_timeout = '{STATEMENT_TIMEOUT}'")
+            count = count_events(connection)
+            refused = list_refused_origins(connection, datetime.now(UTC) - ORIGINS_WITHIN)
+        status.events, status.events_are_estimated = count.events, count.is_estimate
+        status.last_event_at = count.last_event_at
+        status.refused_origins = [asdict(one) for one in refused]
+    except (UserError, OSError, errors.Error) as error:
+        status.problems.append(str(explain(error)))
