@@ -23,7 +23,7 @@ CANARIES = {
     "AWS_SECRET_ACCESS_KEY": "canary-2",
     "PGPASSWORD": "canary-3",
     "LC_ALL": "C.UTF-8",
-    "MAX_EVENTS_PER_REQUEST": "321",
+    "MAX_PAYLOAD_BYTES": "10241",
 }
 
 
@@ -120,7 +120,7 @@ def test_the_public_process_gets_no_secret_but_its_own(running: Stack) -> None:
         assert ("canary-2" in text) == (name == "private")  # erasing a person rewrites cold months in the storage
         assert "canary-3" not in text
         assert environments[name]["LC_ALL"] == "C.UTF-8"
-        assert environments[name]["MAX_EVENTS_PER_REQUEST"] == "321"
+        assert environments[name]["MAX_PAYLOAD_BYTES"] == "10241"
     assert "canary-1" not in "\n".join(environments["dagster-daemon"].values())
 
 
