@@ -20,7 +20,10 @@ def migrate(*, only_sql: bool) -> None:
     settings = load_settings()
     with running_database(settings) as url:
         if only_sql:
-            click.echo(migration_script.pending_script(url), nl=False)
+            script = migration_script.pending_script(url)
+            click.echo(script, nl=False)
+            if not script:
+                console.err.print("The schema is up to date.")
             return
         applied = migrations.migrate(url)
         migrations.set_login_passwords(url, settings.secrets)
