@@ -193,12 +193,8 @@ def _exchange(admin: psycopg.Connection, job: _Restore, say: Say) -> None:
             say("Renaming the copy")
             put_in_place(admin, mover, job.names)
             return
-        with (
-            connect(job.url, application="tilda-backup") as present,
-            held(present, ERASE_LOCK),
-            only_one(present),
-        ):
-            say("Carrying over erasures")
+        say("Carrying over erasures")  # when none is under way
+        with connect(job.url, application="tilda-backup") as present, held(present, ERASE_LOCK), only_one(present):
             with connect(job.copy_url) as copy, copy.transaction():
                 _carry_over(present, copy)
             say("Exchanging the databases")

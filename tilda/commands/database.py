@@ -29,7 +29,10 @@ def migrate(*, only_sql: bool) -> None:
     settings = load_settings()
     with running_database(settings) as url:
         if only_sql:
-            click.echo(migration_script.pending_script(url), nl=False)
+            script = migration_script.pending_script(url)
+            click.echo(script, nl=False)
+            if not script:
+                console.err.print("The schema is up to date.")
             return
         logins.create_missing_logins(url, settings.secrets)
         applied = migrations.migrate(url)
