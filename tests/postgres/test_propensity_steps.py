@@ -20,6 +20,7 @@ from tests.unit.ml_world import trained, visitors
 from tilda.cli import cli
 from warehouse import propensity
 from warehouse.database import connect
+from warehouse.sites import ensure_site
 
 CONVERSION = load_targets()["conversion_7d"]
 TODAY = pd.Timestamp("2026-11-02", tz="UTC")
@@ -86,6 +87,7 @@ def test_a_model_that_was_rolled_back_stays_out_until_another_is_learned(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    ensure_site(database_url, "shop", ["shop.example"], "UTC")
     frame = world()
     newest = frame.loc[frame["as_of"] < TODAY, "as_of"].max()
     store(connection, frame[frame["as_of"] < newest - timedelta(days=14)])
@@ -135,7 +137,7 @@ def test_scores_that_do_not_come_true_are_noticed_before_their_outcomes_are_fina
         )  # fmt: skip
         told = visitors_behave_as_the_model_learned(Warehouse(database_url=database_url))
         assert told.passed != alarm
-        assert (f"and {came} came" in str(told.metadata)) == alarm
+        assert (f"expected, {came} observed" in str(told.metadata)) == alarm
 
 
 def test_too_few_examples_are_an_answer_in_words(connection: psycopg.Connection, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tilda.environments import STORAGE, SYSTEM, chosen_settings, inherited
-from tilda.stack import Ports, services
+from tilda.stack import services
 from warehouse.settings import RESOLVED, Settings
 
 SECRET = "postgresql://s3cret:s3cret@db.example/main"
@@ -21,6 +21,8 @@ OTHERS = {
     "SPOOL_MAX_BYTES": "65536",
     "EVENTS_PATH": "/e",
 }
+
+PORTS = {"ingest_port": 8700, "private_port": 8701, "dagster_port": 8702}
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_only_named_variables_are_inherited(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_each_process_gets_the_secrets_that_it_needs(settings: Settings) -> None:
-    found = {service.name: service.environment for service in services(settings, Ports(8700, 8701, 8702))}
+    found = {service.name: service.environment for service in services(settings, PORTS)}
     logins = {name: conninfo_to_dict(environment["DATABASE_URL"])["user"] for name, environment in found.items()}
     assert logins == {
         "ingest": "tilda_ingest", "private": "tilda_reader", "dagster-webserver": "s3cret", "dagster-daemon": "s3cret",

@@ -60,7 +60,7 @@ def list_(*, as_json: bool) -> None:
     elif found:
         console.print_records(found)
     else:
-        click.echo("There is no analyst. Make one with: tilda analyst add NAME")
+        console.echo("There is no analyst. Make one with: tilda analyst add NAME")
 
 
 @analyst.command("remove")

@@ -78,7 +78,7 @@ def db_logins(*, rotate: bool, as_json: bool) -> None:
     if rotate and not as_json:
         click.echo("The passwords are new. Copy secrets.json to the other machines that use this database.")
         if running(settings.data_dir):
-            click.echo("This machine's stack has the old ones until it starts again: tilda down, tilda up")
+            console.echo("This machine's stack has the old ones until it starts again: tilda down, tilda up")
     if any(login.state == "refused" for login in found):
         sys.exit(1)
 
