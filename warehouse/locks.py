@@ -1,11 +1,13 @@
-"""Taking strong locks on tables that everybody uses."""
+"""Locks that do not make others wait: strong ones on tables in use, and advisory locks of one job at a time."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
+import psycopg
 from psycopg import errors
 
 from warehouse.errors import UserError
@@ -34,3 +36,24 @@ def retried(work: Callable[[], None], patience: float = PATIENCE_SECONDS) -> Non
             time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - not to meet the same job again
         else:
             return
+
+
+@contextmanager
+def held(connection: psycopg.Connection, name: str) -> Generator[None]:
+    """Hold an advisory lock of the session.
+
+    The lock is polled: a statement that waits for it would hold a snapshot, and CREATE INDEX CONCURRENTLY waits for
+    every snapshot.
+
+    Args:
+        connection: In autocommit mode, past a pooler.
+        name: Of the lock; its hash is the key.
+    """
+    key = [name]
+    while connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone() != (True,):
+        time.sleep(0.2)
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)

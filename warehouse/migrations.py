@@ -38,13 +38,12 @@ def migrate(url: str) -> list[str]:
     """Apply what is missing, each file in a transaction of its own. Returns the names applied.
 
     Safe to run from several processes at once, and again after a kill. Writers go on: a lock is waited for 40 ms at a
-    time, and an index that a migration makes `on only` a partitioned table is built concurrently afterwards.
+    time, and an index that a migration makes `on only` a partitioned table is built concurrently before the next one.
 
     Raises:
         UserError: A migration fails, or its tables stay busy; the database is as the last good one left it.
     """
-    with connect(url) as connection:
-        connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [LOCK])
+    with connect(url) as connection, locks.held(connection, LOCK):
         connection.execute("create schema if not exists ops")
         backend = yoyo.get_backend(_backend_url(url))
         try:
@@ -52,6 +51,8 @@ def migrate(url: str) -> list[str]:
             backend.break_lock()
             missing = backend.to_apply(yoyo.read_migrations(str(SQL_DIR)))
             for migration in missing:
+                # a later file may drop the index that a new one replaces
+                complete_indexes(connection)
                 _apply(backend, migration)
             complete_indexes(connection)
             return [migration.id for migration in missing]

@@ -16,7 +16,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from warehouse import backups
+from warehouse import backups, locks
 from warehouse.archive.runs import only_one
 from warehouse.backups import Backup
 from warehouse.database import connect
@@ -82,7 +82,7 @@ def erase(
         UserError: There is no such site, a place cannot be reached, or something was left. Run again, it goes on.
     """
     started = time.monotonic()
-    with session(url) as connection, _held(connection, ERASE_LOCK):
+    with session(url) as connection, locks.held(connection, ERASE_LOCK):
         require_site(connection, site_id)
         say("Looking for the person")
         if dry_run:
@@ -188,7 +188,7 @@ def _remove(connection: psycopg.Connection, settings: Settings, erasure_id: UUID
         say(f"Removing from {place.name}")
         _note(connection, erasure_id, place.erase(connection, person))
     say("Waiting for a build of the models to end")
-    with _held(connection, BUILD_LOCK):
+    with locks.held(connection, BUILD_LOCK):
         with connection.transaction():
             note_joined(connection, person)
         for place in model_places(connection):
@@ -233,19 +233,6 @@ def session(url: str) -> Generator[psycopg.Connection]:
     with connect(url, application="tilda-privacy") as connection:
         connection.execute("set enable_seqscan = off")
         yield connection
-
-
-@contextmanager
-def _held(connection: psycopg.Connection, name: str) -> Generator[None]:
-    """A lock of the session. Asked for again and again: a statement that waits would keep index builds waiting."""
-    key = [name]
-    while connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone() != (True,):
-        time.sleep(0.2)
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)
 
 
 def _since(started: float) -> float:
