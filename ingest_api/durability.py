@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
-from uuid import UUID
 
 from ingest_api.metrics import AWAY, REPLAYED, SPOOL_BYTES, SPOOL_ROWS
 from ingest_api.postgres import Connection
 from ingest_api.problems import unavailable
 from ingest_api.sites import PostgresAwayError, Site
+from warehouse.events.landing import EventKey
 from warehouse.events.schema import Row
 from warehouse.events.spool import Depth, Spool, SpoolError
 
@@ -74,8 +75,8 @@ class Durability:
             await self._on_disk(self._spool.close)
         self._disk.shutdown(wait=False)
 
-    async def store(self, connection: Connection, rows: Sequence[Row]) -> set[UUID] | None:
-        """Make rows durable. Returns the ids that were new in Postgres, or None when they are on the spool.
+    async def store(self, connection: Connection, rows: Sequence[Row]) -> Counter[EventKey] | None:
+        """Make rows durable. Returns what `land` returns, or None when they are on the spool.
 
         Raises:
             ProblemError: Postgres is away and the spool is full or fails (503).

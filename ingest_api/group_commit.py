@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
 
 from ingest_api.metrics import FLUSH_ROWS, FLUSH_SECONDS, WAITING
 from ingest_api.problems import ProblemError, unavailable
+from warehouse.events.landing import EventKey, take_if_new
 from warehouse.events.schema import Row
 
 MOST_ROWS = 1000
@@ -27,7 +27,7 @@ GATHER_SECONDS = 0.008
 MAX_WAITING_ROWS = 50_000
 """About ten flushes of memory a second's load; more is refused, so that a slow database cannot fill the memory."""
 
-Store = Callable[[Sequence[Row]], Awaitable[set[UUID] | None]]
+Store = Callable[[Sequence[Row]], Awaitable[Counter[EventKey] | None]]
 
 _log = logging.getLogger(__name__)
 
@@ -59,8 +59,8 @@ class GroupCommit:
     """Lands the rows of concurrent requests together.
 
     Args:
-        stores: One function for each flush that may run at the same time. It makes rows durable and returns the ids
-            that were new, or None when the rows are on the spool.
+        stores: One function for each flush that may run at the same time. It makes rows durable and returns the keys of
+            the events that were new, or None when the rows are on the spool.
     """
 
     def __init__(self, stores: Sequence[Store]) -> None:
@@ -171,16 +171,15 @@ def _fail(submissions: list[_Submission], error: Exception) -> None:
             submission.outcome.set_exception(error)
 
 
-def _outcome(rows: list[Row], new: set[UUID], refused_before: set[int]) -> Outcome:
-    """Settle one request's account. An id counts as accepted for the first event of the flush that carries it."""
+def _outcome(rows: list[Row], new: Counter[EventKey], refused_before: set[int]) -> Outcome:
+    """Settle one request's account: of the flush's rows with one key, the first counts as accepted."""
     accepted = duplicates = 0
     refused: list[Row] = []
     for row in rows:
         if row.reject_code is not None:
             if id(row) not in refused_before:
                 refused.append(row)
-        elif row.event_id in new:
-            new.discard(row.event_id)
+        elif take_if_new(row, new):
             accepted += 1
         else:
             duplicates += 1

@@ -6,17 +6,17 @@ import asyncio
 import os
 import select
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
-from uuid import UUID
 
 import psycopg
 
 from ingest_api.sites import PostgresAwayError, Site
 from warehouse.database import connect
 from warehouse.errors import UserError
-from warehouse.events.landing import DATA_ERRORS, land, retry_deadlocks
+from warehouse.events.landing import DATA_ERRORS, EventKey, land, retry_deadlocks
 from warehouse.events.schema import Row
 
 ANSWER_SECONDS = 20.0
@@ -49,7 +49,7 @@ class Connection:
         self._connection: psycopg.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=application)
 
-    async def land(self, rows: Sequence[Row]) -> set[UUID]:
+    async def land(self, rows: Sequence[Row]) -> Counter[EventKey]:
         """Land a flush (`warehouse.events.landing.land`).
 
         Raises:

@@ -1,10 +1,11 @@
 """The replay of the spool: as fast after a long absence of Postgres as after a short one."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -12,6 +13,7 @@ from ingest_api import durability
 from ingest_api.durability import Durability
 from ingest_api.postgres import Connection
 from ingest_api.sites import PostgresAwayError, Site
+from warehouse.events.landing import EventKey
 from warehouse.events.schema import Row
 from warehouse.events.spool import Spool
 
@@ -29,12 +31,12 @@ class Postgres:
         if self.absences >= 0:
             raise PostgresAwayError
 
-    async def land(self, rows: Sequence[Row]) -> set[UUID]:
+    async def land(self, rows: Sequence[Row]) -> Counter[EventKey]:
         self.refused_batches -= 1
         if self.refused_batches >= 0:
             raise PostgresAwayError
         self.batches.append(len(rows))
-        return set()
+        return Counter()
 
 
 @pytest.mark.parametrize(("absences", "refused", "fewest"), [(40, 0, 10), (0, 4, 14), (40, 30, 19)])

@@ -54,7 +54,7 @@ _UNNAMED: LiteralString = """
     select e.event_id::text
     from unnest(%(times)s::timestamptz[], %(event_ids)s::uuid[]) as k (created_at, event_id)
     inner join archive.all_events as e on k.created_at = e.created_at and k.event_id = e.event_id
-    where e.user_id is null and e.session_id is null
+    where e.site_id = %(site)s and e.user_id is null and e.session_id is null
 """
 
 
@@ -134,7 +134,7 @@ def find_person(connection: psycopg.Connection, known: Person) -> Person:
         found |= Person(site, none, identities=frozenset(said))
         keys = [key for table in ("live_events", "archived_events") for key in event_keys(connection, table, found)]
         times, event_ids = [at for at, _ in keys], [event_id for _, event_id in keys]
-        alone = cursor.execute(_UNNAMED, {"times": times, "event_ids": event_ids}).fetchall()
+        alone = cursor.execute(_UNNAMED, {"site": site, "times": times, "event_ids": event_ids}).fetchall()
         found |= Person(site, none, unnamed=frozenset(f"{ANONYMOUS}{one}" for one in (*found.own_sessions, *alone)))
         if {"user_id", "session_id"} <= columns_of(connection, "marts", "sessions").keys():
             found |= Person(site, none, modelled_sessions=frozenset(cursor.execute(_MODELLED_SESSIONS, found.values)))

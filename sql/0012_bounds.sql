@@ -1,0 +1,315 @@
+-- Bounds on what can be written, above all by clients that insert without the ingest API; the column click_ids; and
+-- orders of unknown amount.
+--
+-- The constraints are added NOT VALID, which reads no row under the lock. 0014 validates them in another transaction.
+
+do $$
+begin
+    -- in the order in which landing takes them
+    perform ops.lock_briefly(
+        variadic array['public.events', 'archive.events']::regclass[]
+        || array(
+            select inhrelid::regclass from pg_inherits
+            where inhparent in ('public.events'::regclass, 'archive.events'::regclass)
+            order by inhrelid
+        )
+        || array['public.users', 'public.sessions', 'public.sites']::regclass[]
+    );
+end
+$$;
+
+-- The constraints that rows of before may break. A function, because the definition must be the same to the letter on
+-- the parents and on a table that is restored from a file.
+create function ops.add_event_bounds(target regclass, not_valid boolean default false) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format(
+        $ddl$
+        alter table %1$s
+        add constraint events_text_is_bounded check (
+            coalesce(length(page_url), 0) <= 4096 and coalesce(length(page_path), 0) <= 4096
+            and coalesce(length(referrer), 0) <= 4096
+            and coalesce(length(page_title), 0) <= 1024 and coalesce(length(user_agent), 0) <= 1024
+            and coalesce(length(target_element), 0) <= 1024 and coalesce(length(target_text), 0) <= 1024
+            and coalesce(length(utm_source), 0) <= 512 and coalesce(length(utm_medium), 0) <= 512
+            and coalesce(length(utm_campaign), 0) <= 512 and coalesce(length(utm_term), 0) <= 512
+            and coalesce(length(utm_content), 0) <= 512
+            and coalesce(length(page_host), 0) <= 255 and coalesce(length(referrer_host), 0) <= 255
+            and coalesce(length(browser), 0) <= 128 and coalesce(length(os), 0) <= 128
+            and coalesce(length(device_type), 0) <= 64 and length(source) <= 64
+        ) %2$s,
+        -- a 6to4 network of /48 would contain a whole IPv4 address
+        add constraint events_ip_address_is_network check (coalesce(
+            ip_address = network(ip_address)
+            and masklen(ip_address) <= case family(ip_address) when 4 then 24 else 48 end
+            and not (ip_address <<= '2002::/16' and masklen(ip_address) > 40),
+            true
+        )) %2$s
+        $ddl$,
+        target, case when not_valid then 'not valid' else '' end
+    );
+end
+$$;
+comment on function ops.add_event_bounds(regclass, boolean) is
+'Adds the CHECKs of text lengths and addresses to a table of events; ops.bound_events brings its rows within them.';
+
+do $$
+declare
+    parent regclass;
+begin
+    foreach parent in array array['public.events', 'archive.events']::regclass[] loop
+        execute format(
+            $ddl$
+            alter table %s
+            add column click_ids jsonb,
+            add constraint events_click_ids_are_bounded check (coalesce(
+                jsonb_typeof(click_ids) = 'object' and pg_column_size(click_ids) <= 24576, true
+            )) not valid,
+            drop constraint events_text_is_bounded,
+            drop constraint events_purchase_has_amount,
+            add constraint events_purchase_amount_is_sane check ((
+                event_type <> 'purchase'
+                or coalesce(jsonb_typeof(payload -> 'order'), 'null') = 'null'
+                or case jsonb_typeof(payload -> 'order')
+                    when 'object' then case coalesce(jsonb_typeof(payload #> '{order,amount}'), 'null')
+                        when 'null' then true
+                        when 'number' then (payload #> '{order,amount}')::numeric between 0 and 1000000000000
+                    end
+                end
+            ) is true) not valid
+            $ddl$, parent
+        );
+        perform ops.add_event_bounds(parent, not_valid => true);
+        execute format(
+            $ddl$
+            comment on column %s.click_ids is
+            'Click ids of advertising networks, name to value, from page_url or payload.click_ids; null without any.'
+            $ddl$, parent
+        );
+    end loop;
+end
+$$;
+
+create or replace view archive.all_events
+with (security_invoker = true)
+as
+select * from public.events
+union all
+select * from archive.events;
+
+-- Rows that clients inserted directly before there were these constraints, in tables and in cold files.
+create function ops.bound_events(target regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format(
+        $query$
+        update %s set
+            page_path = left(page_path, 4096),
+            utm_source = left(utm_source, 512), utm_medium = left(utm_medium, 512),
+            utm_campaign = left(utm_campaign, 512), utm_term = left(utm_term, 512),
+            utm_content = left(utm_content, 512),
+            page_host = left(page_host, 255), referrer_host = left(referrer_host, 255),
+            browser = left(browser, 128), os = left(os, 128), device_type = left(device_type, 64),
+            source = left(source, 64),
+            ip_address = network(set_masklen(ip_address, least(
+                masklen(ip_address),
+                case when family(ip_address) = 4 then 24 when ip_address <<= '2002::/16' then 40 else 48 end
+            )))
+        where not (%s)
+        $query$,
+        target,
+        (
+            select string_agg(pg_get_expr(c.conbin, c.conrelid), ' and ')
+            from pg_constraint as c
+            where
+                c.conrelid = 'public.events'::regclass
+                and c.conname in ('events_text_is_bounded', 'events_ip_address_is_network')
+        )
+    );
+end
+$$;
+comment on function ops.bound_events(regclass) is
+'Shortens the texts and truncates the addresses of a table of events to what ops.add_event_bounds allows.';
+
+-- Counters of visitors and sessions, as in 0003. A count that somebody set to the largest bigint cannot overflow: that
+-- would refuse every flush with this visitor.
+create or replace function ops.count_events() returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into public.users as u (site_id, user_id, first_seen_at, last_seen_at, event_count)
+    select
+        site_id, user_id, min(created_at), max(created_at), count(*)
+    from inserted
+    where user_id is not null
+    group by site_id, user_id
+    order by site_id, user_id
+    on conflict (site_id, user_id) do update set
+        first_seen_at = least(u.first_seen_at, excluded.first_seen_at),
+        last_seen_at = greatest(u.last_seen_at, excluded.last_seen_at),
+        event_count = least(u.event_count, 4611686018427387904) + excluded.event_count;
+
+    -- The earliest event describes a session, whatever the order in which its events arrive; of events with one
+    -- created_at in a statement, the one with the lowest event_id. A session that a client inserted before any of its
+    -- events keeps the client's description.
+    with described as (
+        insert into public.sessions as s (
+            site_id, session_id, user_id, started_at, last_seen_at, event_count, landing_page, referrer,
+            utm_source, utm_medium, utm_campaign, utm_term, utm_content, device_type, browser, os, is_bot
+        )
+        select distinct on (site_id, session_id)
+            site_id,
+            session_id,
+            coalesce(user_id, max(user_id) over w),
+            min(created_at) over w,
+            max(created_at) filter (where event_type not in ('page_leave', 'web_vitals')) over w,
+            count(*) over w,
+            page_url, referrer, utm_source, utm_medium, utm_campaign, utm_term, utm_content,
+            device_type, browser, os,
+            bool_or(is_bot) over w
+        from inserted
+        where session_id is not null
+        window w as (partition by site_id, session_id)
+        order by site_id, session_id, created_at, event_id
+        on conflict (site_id, session_id) do update set
+            landing_page = case
+                when s.event_count = 0 then coalesce(s.landing_page, excluded.landing_page)
+                when excluded.started_at < s.started_at then excluded.landing_page else s.landing_page
+            end,
+            referrer = case
+                when s.event_count = 0 then coalesce(s.referrer, excluded.referrer)
+                when excluded.started_at < s.started_at then excluded.referrer else s.referrer
+            end,
+            utm_source = case
+                when s.event_count = 0 then coalesce(s.utm_source, excluded.utm_source)
+                when excluded.started_at < s.started_at then excluded.utm_source else s.utm_source
+            end,
+            utm_medium = case
+                when s.event_count = 0 then coalesce(s.utm_medium, excluded.utm_medium)
+                when excluded.started_at < s.started_at then excluded.utm_medium else s.utm_medium
+            end,
+            utm_campaign = case
+                when s.event_count = 0 then coalesce(s.utm_campaign, excluded.utm_campaign)
+                when excluded.started_at < s.started_at then excluded.utm_campaign else s.utm_campaign
+            end,
+            utm_term = case
+                when s.event_count = 0 then coalesce(s.utm_term, excluded.utm_term)
+                when excluded.started_at < s.started_at then excluded.utm_term else s.utm_term
+            end,
+            utm_content = case
+                when s.event_count = 0 then coalesce(s.utm_content, excluded.utm_content)
+                when excluded.started_at < s.started_at then excluded.utm_content else s.utm_content
+            end,
+            device_type = case
+                when s.event_count = 0 then coalesce(s.device_type, excluded.device_type)
+                when excluded.started_at < s.started_at then excluded.device_type else s.device_type
+            end,
+            browser = case
+                when s.event_count = 0 then coalesce(s.browser, excluded.browser)
+                when excluded.started_at < s.started_at then excluded.browser else s.browser
+            end,
+            os = case
+                when s.event_count = 0 then coalesce(s.os, excluded.os)
+                when excluded.started_at < s.started_at then excluded.os else s.os
+            end,
+            user_id = coalesce(s.user_id, excluded.user_id),
+            started_at = least(s.started_at, excluded.started_at),
+            last_seen_at = greatest(s.last_seen_at, excluded.last_seen_at),
+            event_count = least(s.event_count, 4611686018427387904) + excluded.event_count,
+            is_bot = s.is_bot or excluded.is_bot
+        returning site_id, session_id, user_id
+    )
+
+    insert into ops.shared_sessions (site_id, user_id, session_id)
+    select distinct i.site_id, i.user_id, i.session_id
+    from inserted as i
+    inner join described as d on i.site_id = d.site_id and i.session_id = d.session_id
+    where i.user_id <> d.user_id
+    order by 1, 2, 3
+    on conflict do nothing;
+    return null;
+end
+$$;
+
+-- anon: columns that a sender knows. Counters, ids and arrival times keep their defaults.
+revoke insert on public.users, public.sessions, public.events from anon;
+grant insert (site_id, user_id, first_seen_at, last_seen_at) on public.users to anon;
+grant insert (
+    site_id, session_id, user_id, started_at, last_seen_at, landing_page, referrer,
+    utm_source, utm_medium, utm_campaign, utm_term, utm_content, device_type, browser, os
+) on public.sessions to anon;
+grant insert (
+    created_at, client_created_at, sent_at, event_id, session_id, site_id, user_id, event_type, source,
+    page_url, page_host, page_path, page_title, referrer, referrer_host,
+    utm_source, utm_medium, utm_campaign, utm_term, utm_content, click_ids, target_element, target_text,
+    device_type, browser, os, ip_address, user_agent, payload
+) on public.events to anon;
+
+-- The bounds that the ingest API sets for events (ops.sane_time), as a condition.
+create function ops.is_recent(moment timestamptz) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select moment between now() - interval '35 days' and now() + interval '25 hours'
+$$;
+revoke all on function ops.is_recent(timestamptz) from public;
+grant execute on function ops.is_recent(timestamptz) to anon;
+
+drop policy anon_inserts on public.users;
+create policy anon_inserts on public.users for insert to anon with check (
+    ops.site_exists(site_id) and not ops.is_erased(site_id, user_id)
+    and ops.is_recent(first_seen_at) and ops.is_recent(last_seen_at)
+);
+drop policy anon_inserts on public.sessions;
+create policy anon_inserts on public.sessions for insert to anon with check (
+    ops.site_exists(site_id) and not ops.is_erased(site_id, user_id)
+    and ops.is_recent(started_at) and coalesce(ops.is_recent(last_seen_at), true)
+);
+drop policy anon_inserts on public.events;
+create policy anon_inserts on public.events for insert to anon with check (
+    ops.site_exists(site_id) and not ops.is_erased(site_id, user_id)
+    -- no live event reaches an archived month
+    and ops.is_recent(created_at)
+    and source = 'direct'
+    and octet_length(payload::text) <= 10240
+);
+
+-- authenticated: reads and writes all rows. On Supabase anyone may sign up and becomes "authenticated", so there a role
+-- in app_metadata, which only the project's owner can set, is required. Elsewhere the database role is the proof.
+create function ops.is_team_member() returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        to_regnamespace('auth') is null
+        or coalesce(
+            nullif(current_setting('request.jwt.claims', true), '')::jsonb #>> '{app_metadata,role}', ''
+        ) in ('analyst', 'admin', 'owner')
+$$;
+revoke all on function ops.is_team_member() from public;
+grant execute on function ops.is_team_member() to authenticated;
+
+do $$
+declare
+    shared text;
+begin
+    foreach shared in array array['public.sites', 'public.users', 'public.sessions', 'public.events'] loop
+        execute format('drop policy team_reads on %s', shared);
+        execute format(
+            'create policy team on %s to authenticated
+            using ((select ops.is_team_member())) with check ((select ops.is_team_member()))', shared
+        );
+        execute format('grant select, insert, update, delete on %s to authenticated', shared);
+    end loop;
+end
+$$;
+grant usage on sequence public.events_id_seq to authenticated;
+drop function ops.may_read();
