@@ -18,42 +18,53 @@ begin
 end
 $$;
 
--- The constraints that rows of before may break. A function, because the definition must be the same to the letter on
--- the parents and on a table that is restored from a file.
-create function ops.add_event_bounds(target regclass, not_valid boolean default false) returns void
+-- The one constraint that rows of before may break. A function, because the definition must be the same to the letter
+-- on the parents and on a table that is restored from a file.
+create function ops.add_address_check(target regclass, not_valid boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     execute format(
         $ddl$
-        alter table %1$s
-        add constraint events_text_is_bounded check (
-            coalesce(length(page_url), 0) <= 4096 and coalesce(length(page_path), 0) <= 4096
-            and coalesce(length(referrer), 0) <= 4096
-            and coalesce(length(page_title), 0) <= 1024 and coalesce(length(user_agent), 0) <= 1024
-            and coalesce(length(target_element), 0) <= 1024 and coalesce(length(target_text), 0) <= 1024
-            and coalesce(length(utm_source), 0) <= 512 and coalesce(length(utm_medium), 0) <= 512
-            and coalesce(length(utm_campaign), 0) <= 512 and coalesce(length(utm_term), 0) <= 512
-            and coalesce(length(utm_content), 0) <= 512
-            and coalesce(length(page_host), 0) <= 255 and coalesce(length(referrer_host), 0) <= 255
-            and coalesce(length(browser), 0) <= 128 and coalesce(length(os), 0) <= 128
-            and coalesce(length(device_type), 0) <= 64 and length(source) <= 64
-        ) %2$s,
+        alter table %s
         -- a 6to4 network of /48 would contain a whole IPv4 address
-        add constraint events_ip_address_is_network check (coalesce(
+        add constraint events_ip_address_is_network check ((
             ip_address = network(ip_address)
             and masklen(ip_address) <= case family(ip_address) when 4 then 24 else 48 end
-            and not (ip_address <<= '2002::/16' and masklen(ip_address) > 40),
-            true
-        )) %2$s
+            and not (ip_address <<= '2002::/16' and masklen(ip_address) > 40)
+        ) is not false) %s
         $ddl$,
         target, case when not_valid then 'not valid' else '' end
     );
 end
 $$;
-comment on function ops.add_event_bounds(regclass, boolean) is
-'Adds the CHECKs of text lengths and addresses to a table of events; ops.bound_events brings its rows within them.';
+comment on function ops.add_address_check(regclass, boolean) is
+'Adds the CHECK of ip_address to a table of events whose rows have passed ops.truncate_addresses.';
+
+-- For rows that clients inserted directly before there was the constraint, in tables and in cold files.
+create function ops.truncate_addresses(target regclass) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format(
+        $query$
+        update %s set ip_address = network(set_masklen(ip_address, least(
+            masklen(ip_address),
+            case when family(ip_address) = 4 then 24 when ip_address <<= '2002::/16' then 40 else 48 end
+        )))
+        where
+            ip_address <> network(ip_address)
+            or masklen(ip_address) > case
+                when family(ip_address) = 4 then 24 when ip_address <<= '2002::/16' then 40 else 48
+            end
+        $query$, target
+    );
+end
+$$;
+comment on function ops.truncate_addresses(regclass) is
+'Truncates addresses of a table of events to their networks: /24, /48, /40 of 6to4.';
 
 do $$
 declare
@@ -64,10 +75,9 @@ begin
             $ddl$
             alter table %s
             add column click_ids jsonb,
-            add constraint events_click_ids_are_bounded check (coalesce(
-                jsonb_typeof(click_ids) = 'object' and pg_column_size(click_ids) <= 24576, true
-            )) not valid,
-            drop constraint events_text_is_bounded,
+            add constraint events_click_ids_are_bounded check ((
+                jsonb_typeof(click_ids) = 'object' and pg_column_size(click_ids) <= 24576
+            ) is not false) not valid,
             drop constraint events_purchase_has_amount,
             add constraint events_purchase_amount_is_sane check ((
                 event_type <> 'purchase'
@@ -81,7 +91,7 @@ begin
             ) is true) not valid
             $ddl$, parent
         );
-        perform ops.add_event_bounds(parent, not_valid => true);
+        perform ops.add_address_check(parent, not_valid => true);
         execute format(
             $ddl$
             comment on column %s.click_ids is
@@ -98,42 +108,6 @@ as
 select * from public.events
 union all
 select * from archive.events;
-
--- Rows that clients inserted directly before there were these constraints, in tables and in cold files.
-create function ops.bound_events(target regclass) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    execute format(
-        $query$
-        update %s set
-            page_path = left(page_path, 4096),
-            utm_source = left(utm_source, 512), utm_medium = left(utm_medium, 512),
-            utm_campaign = left(utm_campaign, 512), utm_term = left(utm_term, 512),
-            utm_content = left(utm_content, 512),
-            page_host = left(page_host, 255), referrer_host = left(referrer_host, 255),
-            browser = left(browser, 128), os = left(os, 128), device_type = left(device_type, 64),
-            source = left(source, 64),
-            ip_address = network(set_masklen(ip_address, least(
-                masklen(ip_address),
-                case when family(ip_address) = 4 then 24 when ip_address <<= '2002::/16' then 40 else 48 end
-            )))
-        where not (%s)
-        $query$,
-        target,
-        (
-            select string_agg(pg_get_expr(c.conbin, c.conrelid), ' and ')
-            from pg_constraint as c
-            where
-                c.conrelid = 'public.events'::regclass
-                and c.conname in ('events_text_is_bounded', 'events_ip_address_is_network')
-        )
-    );
-end
-$$;
-comment on function ops.bound_events(regclass) is
-'Shortens the texts and truncates the addresses of a table of events to what ops.add_event_bounds allows.';
 
 -- Counters of visitors and sessions, as in 0003. A count that somebody set to the largest bigint cannot overflow: that
 -- would refuse every flush with this visitor.
@@ -279,6 +253,13 @@ create policy anon_inserts on public.events for insert to anon with check (
     and ops.is_recent(created_at)
     and source = 'direct'
     and octet_length(payload::text) <= 10240
+    -- CHECKs bound the other columns. These cost time in every flush of the API, which bounds them itself.
+    and (
+        length(page_path) > 4096 or length(page_host) > 255 or length(referrer_host) > 255
+        or length(utm_source) > 512 or length(utm_medium) > 512 or length(utm_campaign) > 512
+        or length(utm_term) > 512 or length(utm_content) > 512
+        or length(device_type) > 64 or length(browser) > 128 or length(os) > 128
+    ) is not true
 );
 
 -- authenticated: reads and writes all rows. On Supabase anyone may sign up and becomes "authenticated", so there a role

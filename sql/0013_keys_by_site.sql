@@ -110,15 +110,7 @@ as $$
             ip_address inet, user_agent text, payload jsonb,
             client_created_at timestamptz, sent_at timestamptz, arrived_at timestamptz,
             reject_code text, reject_detail text, reject_event_id text, reject_body text
-        )) with ordinality as e (
-            event_id, session_id, is_bot, site_id, user_id, event_type, source,
-            page_url, page_host, page_path, page_title, referrer, referrer_host,
-            utm_source, utm_medium, utm_campaign, utm_term, utm_content, click_ids,
-            target_element, target_text, device_type, browser, os,
-            ip_address, user_agent, payload,
-            client_created_at, sent_at, arrived_at,
-            reject_code, reject_detail, reject_event_id, reject_body, place
-        )
+        )) with ordinality as e
     ),
 
     -- late events of an erased person are dropped
@@ -144,7 +136,7 @@ as $$
         where
             i.reject_code is not null
             and not exists (select from erased where erased.site_id = i.site_id and erased.visitor = i.visitor)
-        order by i.site_id, i.reject_body, i.place
+        order by i.site_id, i.reject_body, i.ordinality
         on conflict do nothing
     ),
 
@@ -190,7 +182,7 @@ as $$
                     stored.site_id = e.site_id and stored.created_at = e.client_created_at
                     and stored.event_id = e.event_id
             )
-        order by e.site_id, e.event_id, e.place
+        order by e.site_id, e.event_id, e.ordinality
         on conflict do nothing
         returning c.site_id, c.event_id, c.created_at
     ),
@@ -220,7 +212,7 @@ as $$
     from placed as p
     where p.created_at is not null
     -- one order for all writers, or they deadlock; mostly told by the first column, which is quick to compare
-    order by p.created_at, p.event_id, p.site_id, p.place
+    order by p.created_at, p.event_id, p.site_id, p.ordinality
     on conflict do nothing
     returning landed.site_id, landed.event_id
 $$;

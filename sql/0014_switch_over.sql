@@ -35,15 +35,13 @@ $$;
 set local lock_timeout = '1min';
 do $$
 begin
-    perform ops.bound_events('public.events');
-    perform ops.bound_events('archive.events');
+    perform ops.truncate_addresses('public.events');
+    perform ops.truncate_addresses('archive.events');
 end
 $$;
-alter table public.events validate constraint events_text_is_bounded;
 alter table public.events validate constraint events_ip_address_is_network;
 alter table public.events validate constraint events_click_ids_are_bounded;
 alter table public.events validate constraint events_purchase_amount_is_sane;
-alter table archive.events validate constraint events_text_is_bounded;
 alter table archive.events validate constraint events_ip_address_is_network;
 alter table archive.events validate constraint events_click_ids_are_bounded;
 alter table archive.events validate constraint events_purchase_amount_is_sane;

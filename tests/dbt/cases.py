@@ -65,7 +65,7 @@ def _payload(draw: st.DrawFn, event_type: str) -> dict[str, Any]:
     if event_type.startswith("form"):
         payload = {"form": {"id": "f"} | draw(st.sampled_from([{}, {"tranid": "9:1"}, {"tranid": "2"}]))}
     if event_type == "purchase":
-        order = draw(st.sampled_from([{"amount": 10, "currency": "RUB"}, {"amount": 25.5}]))
+        order = draw(st.sampled_from([{"amount": 10, "currency": "RUB"}, {"amount": 25.5}, {}]))
         payload = {"order": {"id": draw(st.sampled_from(["o1", "o2", "o3"]))} | order}
         payload |= draw(st.sampled_from([{}, {"form": {"id": "f", "tranid": "2"}}]))
     if event_type in ("identify", "form_submit", "purchase"):

@@ -99,7 +99,9 @@ def test_tildas_webhook(guarded_ingest: IngestServer):
         ("form_submit", "visitor-42", "1:2", None, False, "webhook"),
         ("purchase", None, "1:3", 100, False, "webhook"),
         ("form_submit", None, "1:4", None, True, "webhook"),
+        ("purchase", None, "1:5", None, False, "webhook"),  # an order whose amount is unknown
     ]
+    assert call(**form | {"tranid": "1:6"}, payment='{"orderid":"o-9","amount":-5}').text == "ok"
     assert guarded_ingest.rows("select code from public.rejected_events where site_id = %s", key) == [
         ("invalid_payload",)
     ]
