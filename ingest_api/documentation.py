@@ -47,7 +47,10 @@ _ACCEPTED: dict[str, Any] = {
     "required": ["rejected"],
     "properties": {
         "accepted": {"type": "integer", "description": "Events stored now."},
-        "duplicates": {"type": "integer", "description": "Events that were stored before."},
+        "duplicates": {
+            "type": "integer",
+            "description": "Events that were stored before, by `event_id` and `created_at`.",
+        },
         "spooled": {
             "type": "integer",
             "description": "In place of the other two while the database is away: events on the local disk.",
@@ -82,7 +85,8 @@ EVENTS: dict[str, Any] = {
     "summary": "Send a batch of events",
     "description": (
         "Takes an array of events, or `{sent_at, events}`. The answer 202 means durable. A bad event never spoils its "
-        "batch: it is named in `rejected` and kept with its reason. A resend of the same `event_id` is stored once."
+        "batch: it is named in `rejected` and kept with its reason. A resend of the same `event_id` and `created_at` "
+        "is stored once; without a usable `created_at`, the `event_id` alone decides."
     ),
     "responses": documented(400, 401, 403, 408, 413, 415, 429, 500, 503)
     | {
@@ -251,7 +255,10 @@ _COMPLETES = (
 )
 SUPABASE: dict[str, dict[str, Any]] = {
     "events": _insert(
-        "events", "Atomic, as PostgREST inserts. Known `event_id`s are left as they are.", _EVENT, _EVENT_EXAMPLE
+        "events",
+        "Atomic, as PostgREST inserts. A stored event (same `event_id` and `created_at`) is left as it is.",
+        _EVENT,
+        _EVENT_EXAMPLE,
     ),
     "sessions": _insert("sessions", _COMPLETES, _SESSION, _SESSION_EXAMPLE),
     "users": _insert("users", _COMPLETES, _USER, {"user_id": _EVENT_EXAMPLE["user_id"]}),

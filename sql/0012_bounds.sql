@@ -3,19 +3,54 @@
 --
 -- The constraints are added NOT VALID, which reads no row under the lock. 0014 validates them in another transaction.
 
-do $$
+-- Locks tables as ops.lock_briefly of 0004 did, which is now its case of 40 ms. A call that lands events on a loaded
+-- server takes longer than that, so a migration needs a wait that grows, or it would find no gap between them.
+create function ops.lock_within(tables regclass[], longest_ms integer) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    one regclass;
+    wait_ms double precision := 40;
+    pause double precision := 0.1;
+    give_up constant timestamptz := clock_timestamp() + interval '10 minutes';
 begin
-    -- in the order in which landing takes them
-    perform ops.lock_briefly(
-        variadic array['public.events', 'archive.events']::regclass[]
-        || array(
-            select inhrelid::regclass from pg_inherits
-            where inhparent in ('public.events'::regclass, 'archive.events'::regclass)
-            order by inhrelid
-        )
-        || array['public.users', 'public.sessions', 'public.sites']::regclass[]
-    );
+    -- This weaker lock hinders no reader or writer, and makes an autovacuum step aside.
+    perform set_config('lock_timeout', '1min', true);
+    foreach one in array tables loop
+        execute format('lock table only %s in share update exclusive mode', one);
+    end loop;
+    loop
+        begin
+            perform set_config('lock_timeout', format('%sms', wait_ms::integer), true);
+            foreach one in array tables loop
+                execute format('lock table only %s in access exclusive mode', one);
+                perform set_config('lock_timeout', '10ms', true);
+            end loop;
+            return;
+        exception when lock_not_available then
+            if clock_timestamp() > give_up then
+                raise exception using
+                    errcode = 'TA002',
+                    message = 'A long query or transaction keeps the tables of events busy.',
+                    hint = 'Try again when it has ended; pg_stat_activity shows it';
+            end if;
+            perform pg_sleep(pause * (0.5 + random()));
+            pause := least(2 * pause, 5);
+            wait_ms := least(1.5 * wait_ms, longest_ms);
+        end;
+    end loop;
 end
+$$;
+comment on function ops.lock_within(regclass[], integer) is
+'ACCESS EXCLUSIVE on these tables. While it is waited for, everybody else waits, at most longest_ms at a time and 10 ms
+more for each table after the first. TA002: no chance within ten minutes.';
+
+create or replace function ops.lock_briefly(variadic tables regclass[]) returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    select ops.lock_within(tables, 40)
 $$;
 
 -- The one constraint that rows of before may break. A function, because the definition must be the same to the letter
@@ -65,49 +100,6 @@ end
 $$;
 comment on function ops.truncate_addresses(regclass) is
 'Truncates addresses of a table of events to their networks: /24, /48, /40 of 6to4.';
-
-do $$
-declare
-    parent regclass;
-begin
-    foreach parent in array array['public.events', 'archive.events']::regclass[] loop
-        execute format(
-            $ddl$
-            alter table %s
-            add column click_ids jsonb,
-            add constraint events_click_ids_are_bounded check ((
-                jsonb_typeof(click_ids) = 'object' and pg_column_size(click_ids) <= 24576
-            ) is not false) not valid,
-            drop constraint events_purchase_has_amount,
-            add constraint events_purchase_amount_is_sane check ((
-                event_type <> 'purchase'
-                or coalesce(jsonb_typeof(payload -> 'order'), 'null') = 'null'
-                or case jsonb_typeof(payload -> 'order')
-                    when 'object' then case coalesce(jsonb_typeof(payload #> '{order,amount}'), 'null')
-                        when 'null' then true
-                        when 'number' then (payload #> '{order,amount}')::numeric between 0 and 1000000000000
-                    end
-                end
-            ) is true) not valid
-            $ddl$, parent
-        );
-        perform ops.add_address_check(parent, not_valid => true);
-        execute format(
-            $ddl$
-            comment on column %s.click_ids is
-            'Click ids of advertising networks, name to value, from page_url or payload.click_ids; null without any.'
-            $ddl$, parent
-        );
-    end loop;
-end
-$$;
-
-create or replace view archive.all_events
-with (security_invoker = true)
-as
-select * from public.events
-union all
-select * from archive.events;
 
 -- Counters of visitors and sessions, as in 0003. A count that somebody set to the largest bigint cannot overflow: that
 -- would refuse every flush with this visitor.
@@ -211,6 +203,93 @@ begin
 end
 $$;
 
+-- The bounds that the ingest API sets for events (ops.sane_time), as a condition.
+create function ops.is_recent(moment timestamptz) returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select moment between now() - interval '35 days' and now() + interval '25 hours'
+$$;
+revoke all on function ops.is_recent(timestamptz) from public;
+grant execute on function ops.is_recent(timestamptz) to anon;
+
+-- authenticated: reads and writes all rows. On Supabase anyone may sign up and becomes "authenticated", so there a role
+-- in app_metadata, which only the project's owner can set, is required. Elsewhere the database role is the proof.
+create function ops.is_team_member() returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        to_regnamespace('auth') is null
+        or coalesce(
+            nullif(current_setting('request.jwt.claims', true), '')::jsonb #>> '{app_metadata,role}', ''
+        ) in ('analyst', 'admin', 'owner')
+$$;
+revoke all on function ops.is_team_member() from public;
+grant execute on function ops.is_team_member() to authenticated;
+
+-- From here on nobody else reads or writes these tables.
+do $$
+begin
+    -- in the order in which landing takes them
+    perform ops.lock_within(
+        array['public.events', 'archive.events']::regclass[]
+        || array(
+            select inhrelid::regclass from pg_inherits
+            where inhparent in ('public.events'::regclass, 'archive.events'::regclass)
+            order by inhrelid
+        )
+        || array['public.users', 'public.sessions', 'public.sites']::regclass[],
+        longest_ms => 1000
+    );
+end
+$$;
+
+do $$
+declare
+    parent regclass;
+begin
+    foreach parent in array array['public.events', 'archive.events']::regclass[] loop
+        execute format(
+            $ddl$
+            alter table %s
+            add column click_ids jsonb,
+            add constraint events_click_ids_are_bounded check ((
+                jsonb_typeof(click_ids) = 'object' and pg_column_size(click_ids) <= 24576
+            ) is not false) not valid,
+            drop constraint events_purchase_has_amount,
+            add constraint events_purchase_amount_is_sane check ((
+                event_type <> 'purchase'
+                or coalesce(jsonb_typeof(payload -> 'order'), 'null') = 'null'
+                or case jsonb_typeof(payload -> 'order')
+                    when 'object' then case coalesce(jsonb_typeof(payload #> '{order,amount}'), 'null')
+                        when 'null' then true
+                        when 'number' then (payload #> '{order,amount}')::numeric between 0 and 1000000000000
+                    end
+                end
+            ) is true) not valid
+            $ddl$, parent
+        );
+        perform ops.add_address_check(parent, not_valid => true);
+        execute format(
+            $ddl$
+            comment on column %s.click_ids is
+            'Click ids of advertising networks, name to value, from page_url or payload.click_ids; null without any.'
+            $ddl$, parent
+        );
+    end loop;
+end
+$$;
+
+create or replace view archive.all_events
+with (security_invoker = true)
+as
+select * from public.events
+union all
+select * from archive.events;
+
 -- anon: columns that a sender knows. Counters, ids and arrival times keep their defaults.
 revoke insert on public.users, public.sessions, public.events from anon;
 grant insert (site_id, user_id, first_seen_at, last_seen_at) on public.users to anon;
@@ -224,17 +303,6 @@ grant insert (
     utm_source, utm_medium, utm_campaign, utm_term, utm_content, click_ids, target_element, target_text,
     device_type, browser, os, ip_address, user_agent, payload
 ) on public.events to anon;
-
--- The bounds that the ingest API sets for events (ops.sane_time), as a condition.
-create function ops.is_recent(moment timestamptz) returns boolean
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select moment between now() - interval '35 days' and now() + interval '25 hours'
-$$;
-revoke all on function ops.is_recent(timestamptz) from public;
-grant execute on function ops.is_recent(timestamptz) to anon;
 
 drop policy anon_inserts on public.users;
 create policy anon_inserts on public.users for insert to anon with check (
@@ -261,22 +329,6 @@ create policy anon_inserts on public.events for insert to anon with check (
         or length(device_type) > 64 or length(browser) > 128 or length(os) > 128
     ) is not true
 );
-
--- authenticated: reads and writes all rows. On Supabase anyone may sign up and becomes "authenticated", so there a role
--- in app_metadata, which only the project's owner can set, is required. Elsewhere the database role is the proof.
-create function ops.is_team_member() returns boolean
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select
-        to_regnamespace('auth') is null
-        or coalesce(
-            nullif(current_setting('request.jwt.claims', true), '')::jsonb #>> '{app_metadata,role}', ''
-        ) in ('analyst', 'admin', 'owner')
-$$;
-revoke all on function ops.is_team_member() from public;
-grant execute on function ops.is_team_member() to authenticated;
 
 do $$
 declare

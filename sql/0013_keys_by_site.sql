@@ -4,9 +4,6 @@
 -- Safe while events land. The new unique indexes are made ON ONLY the parents; `tilda migrate` builds their parts
 -- concurrently, then 0014 drops the old ones. Until then the old key still counts.
 
-create unique index events_key on only public.events (site_id, created_at, event_id);
-create unique index events_key on only archive.events (site_id, created_at, event_id);
-
 -- The new table of claims is filled beside the old one and takes its place in a moment. In schema ops until then.
 create table ops.event_claims (
     site_id text not null,
@@ -28,7 +25,9 @@ begin
     for pass in 1 .. 2 loop
         if pass = 2 then
             -- only claims made during the first pass are left
-            perform ops.lock_briefly('public.event_claims', 'public.events', 'archive.events');
+            perform ops.lock_within(
+                array['public.event_claims', 'public.events', 'archive.events']::regclass[], longest_ms => 1000
+            );
         end if;
         -- The site of a claim is that of its event. Claims of cold months are dropped: their events are older than
         -- any resend.
@@ -41,6 +40,9 @@ begin
     end loop;
 end
 $$;
+
+create unique index events_key on only public.events (site_id, created_at, event_id);
+create unique index events_key on only archive.events (site_id, created_at, event_id);
 
 drop table public.event_claims;
 alter table ops.event_claims set schema public;

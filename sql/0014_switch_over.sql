@@ -48,13 +48,14 @@ alter table archive.events validate constraint events_purchase_amount_is_sane;
 
 do $$
 begin
-    perform ops.lock_briefly(
-        variadic array['public.event_claims', 'public.events', 'archive.events']::regclass[]
+    perform ops.lock_within(
+        array['public.event_claims', 'public.events', 'archive.events']::regclass[]
         || array(
             select inhrelid::regclass from pg_inherits
             where inhparent in ('public.events'::regclass, 'archive.events'::regclass)
             order by inhrelid
-        )
+        ),
+        longest_ms => 1000
     );
 end
 $$;

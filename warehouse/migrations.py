@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import psycopg
@@ -63,7 +62,8 @@ def migrate(url: str) -> list[str]:
 def _apply(backend: DatabaseBackend, migration: Migration) -> None:
     """Apply one file in a transaction of its own."""
     try:
-        locks.retried(partial(backend.apply_one, migration))
+        # its lock_timeout is that of the connection; a file that needs more locks tables with ops.lock_within
+        locks.retried(lambda _: backend.apply_one(migration))
     except psycopg.Error as error:
         raise UserError(
             f"The migration {migration.id} failed: {str(error).strip().splitlines()[0]}.",

@@ -63,9 +63,9 @@ def complete_indexes(connection: psycopg.Connection) -> list[str]:
     return [row[0] for row in incomplete]
 
 
-def _in_a_moment(connection: psycopg.Connection, statement: sql.Composed) -> None:
+def _in_a_moment(connection: psycopg.Connection, statement: sql.Composed, lock_timeout: str) -> None:
     with connection.transaction():
-        connection.execute(sql.SQL("set local lock_timeout = {}").format(locks.TIMEOUT))
+        connection.execute(sql.SQL("set local lock_timeout = {}").format(lock_timeout))
         connection.execute(statement)
 
 
