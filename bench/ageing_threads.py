@@ -42,7 +42,7 @@ class Writer(threading.Thread):
                     for n in range(self._size)
                 ]  # fmt: skip
                 started = time.monotonic()
-                self.ids |= land(connection, rows)
+                self.ids.update(event_id for _, event_id in land(connection, rows))
                 self.waits.append(time.monotonic() - started)
                 due = max(due + 1 / FLUSHES_PER_SECOND, time.monotonic() - 1)
                 time.sleep(max(0, due - time.monotonic()))

@@ -14,19 +14,27 @@ from warehouse.errors import UserError
 
 TIMEOUT = "40ms"
 """`lock_timeout` of a statement that wants a strong lock: whoever comes later waits behind it for as long."""
+LONGEST_TIMEOUT_MS = 1000
+"""Of a statement that has met transactions longer than `TIMEOUT` again and again."""
 PATIENCE_SECONDS = 120
 
 
-def retried(work: Callable[[], None], patience: float = PATIENCE_SECONDS) -> None:
-    """Do `work`, which sets `lock_timeout`, again and again until it gets its locks.
+def retried(work: Callable[[str], None], patience: float = PATIENCE_SECONDS) -> None:
+    """Do `work` again and again until it gets its locks.
+
+    Args:
+        work: Is called with the `lock_timeout` for its statements, which grows with each attempt: a server whose
+            transactions take longer than the first one would never grant a lock.
+        patience: Seconds.
 
     Raises:
-        UserError: It did not within `patience` seconds.
+        UserError: It did not get them within `patience` seconds.
     """
     give_up = time.monotonic() + patience
+    timeout_ms = float(TIMEOUT.removesuffix("ms"))
     while True:
         try:
-            work()
+            work(f"{timeout_ms:.0f}ms")
         except errors.LockNotAvailable as error:
             if time.monotonic() > give_up:
                 raise UserError(
@@ -34,6 +42,7 @@ def retried(work: Callable[[], None], patience: float = PATIENCE_SECONDS) -> Non
                     "Try again when it has ended; pg_stat_activity shows it.",
                 ) from error
             time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - not to meet the same job again
+            timeout_ms = min(1.5 * timeout_ms, LONGEST_TIMEOUT_MS)
         else:
             return
 
@@ -55,5 +64,5 @@ def held(connection: psycopg.Connection, name: str) -> Generator[None]:
     try:
         yield
     finally:
-        if not connection.closed:
+        if not connection.broken:
             connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)

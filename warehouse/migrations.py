@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -41,13 +40,12 @@ def migrate(url: str) -> list[str]:
     """Apply what is missing, each file in a transaction of its own. Returns the names applied.
 
     Safe to run from several processes at once, and again after a kill. Writers go on: a lock is waited for 40 ms at a
-    time, and an index that a migration makes `on only` a partitioned table is built concurrently afterwards.
+    time, and an index that a migration makes `on only` a partitioned table is built concurrently before the next one.
 
     Raises:
         UserError: A migration fails, or its tables stay busy; the database is as the last good one left it.
     """
-    with connect(url) as connection:
-        connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [LOCK])
+    with connect(url) as connection, locks.held(connection, LOCK):
         connection.execute("create schema if not exists ops")
         backend = _backend(url)
         try:
@@ -55,6 +53,8 @@ def migrate(url: str) -> list[str]:
             backend.break_lock()
             missing = backend.to_apply(yoyo.read_migrations(str(SQL_DIR)))
             for migration in missing:
+                # a later file may drop the index that a new one replaces
+                complete_indexes(connection)
                 _apply(backend, migration)
             complete_indexes(connection)
             return [migration.id for migration in missing]
@@ -65,7 +65,8 @@ def migrate(url: str) -> list[str]:
 def _apply(backend: DatabaseBackend, migration: Migration) -> None:
     """Apply one file in a transaction of its own, with its record."""
     try:
-        locks.retried(partial(_apply_and_record, backend, migration))
+        # the connection sets lock_timeout; a file that needs more locks tables with ops.lock_within
+        locks.retried(lambda _: _apply_and_record(backend, migration))
     except psycopg.Error as error:
         raise UserError(
             f"The migration {migration.id} failed: {str(error).strip().splitlines()[0]}.",

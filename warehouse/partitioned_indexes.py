@@ -42,7 +42,7 @@ def complete_indexes(connection: psycopg.Connection) -> list[str]:
     return list(completed)
 
 
-def _in_a_moment(connection: psycopg.Connection, statement: sql.SQL) -> None:
+def _in_a_moment(connection: psycopg.Connection, statement: sql.SQL, lock_timeout: str) -> None:
     with connection.transaction():
-        connection.execute(sql.SQL("set local lock_timeout = {}").format(locks.TIMEOUT))
+        connection.execute(sql.SQL("set local lock_timeout = {}").format(lock_timeout))
         connection.execute(statement)

@@ -76,7 +76,7 @@ conversion_facts as (
         0 as engaged_seconds,
         0 as page_views,
         1 as conversions,
-        revenue
+        coalesce(revenue, 0) as revenue
     from conversions
 
 ),

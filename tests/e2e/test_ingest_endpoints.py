@@ -79,6 +79,31 @@ def test_the_pixel_records_a_page_view_and_always_answers_an_image(guarded_inges
     ]
 
 
+def test_click_ids_are_read_from_the_address_on_every_way_in(guarded_ingest: IngestServer):
+    key, server = new_site(guarded_ingest), guarded_ingest.url
+    address = "https://shop.example/a?yclid=77&x=1"
+    event = page_view() | {"page_url": address, "payload": {"click_ids": {"gclid": "of the session"}}}
+    assert httpx.post(f"{server}/e?key={key}", json=[event], headers=visitor()).status_code == 202
+    row = page_view() | {"page_url": address}
+    answer = httpx.post(f"{server}/rest/v1/events", json=row, headers=visitor() | {"apikey": key})
+    assert answer.status_code == 201
+    httpx.get(f"{server}/p.gif", params={"key": key, "page_url": address}, headers=visitor())
+    form = urlencode({"tranid": "1:2", "tildaspec-referer": address})
+    httpx.post(
+        f"{server}/api/webhooks/tilda?key={key}&token=hook-secret",
+        content=form,
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert guarded_ingest.rows(
+        "select source, click_ids from public.events where site_id = %s order by source", key
+    ) == [
+        ("api", {"gclid": "of the session", "yclid": "77"}),
+        ("pixel", {"yclid": "77"}),
+        ("supabase", {"yclid": "77"}),
+        ("webhook", {"yclid": "77"}),
+    ]
+
+
 def test_tildas_webhook(guarded_ingest: IngestServer):
     key, url = new_site(guarded_ingest), f"{guarded_ingest.url}/api/webhooks/tilda"
 
@@ -106,7 +131,9 @@ def test_tildas_webhook(guarded_ingest: IngestServer):
         ("form_submit", "visitor-42", "1:2", None, False, "webhook"),
         ("purchase", None, "1:3", 100, False, "webhook"),
         ("form_submit", None, "1:4", None, True, "webhook"),
+        ("purchase", None, "1:5", None, False, "webhook"),  # an order whose amount is unknown
     ]
+    assert call(**form | {"tranid": "1:6"}, payment='{"orderid":"o-9","amount":-5}').text == "ok"
     assert guarded_ingest.rows("select code from public.rejected_events where site_id = %s", key) == [
         ("invalid_payload",)
     ]

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+
+import pytest
+from psycopg import sql
 
 from tests.postgres.security_table import DEBIAN_15
+from warehouse import migrations
+from warehouse.database import connect
+from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.sites import add_site
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
@@ -16,3 +24,35 @@ def pytest_report_header() -> list[str]:
     """Say what is left out."""
     missing = [("PgBouncer", PGBOUNCER is None), ("Postgres 15", not DEBIAN_15.exists())]
     return [f"left out, not installed (make servers): {name}" for name, is_missing in missing if is_missing]
+
+
+@pytest.fixture(scope="session")
+def _old_template(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The database of a release whose keys of events lacked the site: migrations to 0011."""
+    folder = tmp_path_factory.mktemp("old_sql")
+    for file in migrations.SQL_DIR.glob("*.sql"):
+        if file.name < "0012":
+            shutil.copy(file, folder)
+    name = "old_template"
+    postgres_server.ensure_database(name)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(migrations, "SQL_DIR", folder)
+        migrations.migrate(postgres_server.url(name))
+    return name
+
+
+@pytest.fixture
+def old_database_url(
+    postgres_server: EmbeddedPostgres, _old_template: str, _database_numbers: Iterator[int]
+) -> Iterator[str]:
+    """The owner's address of a fresh database of the old release, with the sites `shop` and `blog`."""
+    name = f"old_{next(_database_numbers)}"
+    with connect(postgres_server.url("postgres")) as admin:
+        admin.execute(
+            sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(_old_template))
+        )
+        url = postgres_server.url(name)
+        for site in ("shop", "blog"):
+            add_site(url, site, [f"{site}.example"], "UTC")
+        yield url
+        admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))

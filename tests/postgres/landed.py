@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
+from warehouse.events.landing import EventKey
 from warehouse.events.schema import Row
 
 SITE = "shop"
@@ -24,6 +26,11 @@ def event(event_id: UUID | None = None, at: datetime | None = None, **fields: An
     """A page view, made now or at `at`."""
     defaults: dict[str, Any] = {"site_id": SITE, "source": "api", "event_type": "page_view", "client_created_at": at}
     return Row(event_id=event_id or uuid4(), **defaults | fields)
+
+
+def landed_ids(new: Counter[EventKey]) -> set[UUID]:
+    """The event ids of what `land` returned."""
+    return {event_id for _, event_id in new}
 
 
 def stored(connection: psycopg.Connection, event_id: UUID | None = None) -> list[tuple[Any, ...]]:

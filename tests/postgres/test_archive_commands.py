@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from orchestration.defs.archive.assets import archived_months
 from orchestration.lib.warehouse import Warehouse
-from tests.postgres.landed import event
+from tests.postgres.landed import event, landed_ids
 from tests.postgres.months import FEBRUARY, JANUARY, contents, fill, places
 from tilda.cli import cli
 from warehouse.database import connect
@@ -40,7 +40,7 @@ def tilda(*arguments: str) -> Result:
 def test_from_the_command_line(url: str) -> None:
     with connect(url) as connection:
         before = contents(connection)
-        (waiting,) = land(connection, [event(at=before[0][1].replace(month=3))], IMPORT)
+        (waiting,) = landed_ids(land(connection, [event(at=before[0][1].replace(month=3))], IMPORT))
         assert json.loads(tilda("partitions", "ensure", "--json").output) == {"made": ["2020-03-01"], "waiting": {}}
         connection.execute("delete from events where event_id = %s", [waiting])
 

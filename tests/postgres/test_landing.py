@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.postgres.landed import ago, at_once, count, event, now, stored
+from tests.postgres.landed import SITE, ago, at_once, count, event, landed_ids, now, stored
 from warehouse.database import connect
-from warehouse.events.landing import LAND, land
+from warehouse.events.landing import LAND, land, take_if_new
 from warehouse.events.schema import Row
 
 
@@ -24,8 +27,8 @@ def connection(database_url: str) -> psycopg.Connection:
 
 def test_the_senders_time_is_kept_and_a_resend_is_no_new_event(connection: psycopg.Connection) -> None:
     at, event_id = ago(days=3), uuid4()
-    assert land(connection, [event(event_id, at)]) == {event_id}
-    assert land(connection, [event(event_id, at)]) == set()
+    assert landed_ids(land(connection, [event(event_id, at)])) == {event_id}
+    assert not land(connection, [event(event_id, at)])
     ((_, created_at, client_created_at, received_at),) = stored(connection)
     assert created_at == client_created_at == at
     assert ago(seconds=20) < received_at <= now()
@@ -36,8 +39,8 @@ def test_twice_in_one_flush_is_once(connection: psycopg.Connection) -> None:
     timed, untimed, mixed = uuid4(), uuid4(), uuid4()
     at = ago(minutes=1)
     flush = [event(timed, at), event(untimed), event(untimed), event(timed, at), event(mixed, at), event(mixed)]
-    assert land(connection, flush) == {timed, untimed, mixed}
-    assert land(connection, flush[::-1]) == set()
+    assert landed_ids(land(connection, flush)) == {timed, untimed, mixed}
+    assert not land(connection, flush[::-1])
     assert count(connection, "events") == 3
 
 
@@ -49,23 +52,111 @@ def test_without_a_time_of_use_the_first_arrival_counts_for_every_resend(
 ) -> None:
     event_id, at = uuid4(), None if shift is None else now() + shift
     first = ago(hours=2)
-    assert land(connection, [event(event_id, at, arrived_at=first)]) == {event_id}
+    assert landed_ids(land(connection, [event(event_id, at, arrived_at=first)])) == {event_id}
     for arrived_at in (None, ago(hours=1), ago(days=20)):
-        assert land(connection, [event(event_id, at, arrived_at=arrived_at)]) == set()
+        assert not land(connection, [event(event_id, at, arrived_at=arrived_at)])
     assert stored(connection) == [(event_id, first, at, first)]
+
+
+def test_another_created_at_is_another_row(connection: psycopg.Connection) -> None:
+    """The promise is for the pair of event_id and created_at; the models count one of the rows."""
+    event_id, first, second = uuid4(), ago(days=2), ago(days=1)
+    assert land(connection, [event(event_id, first), event(event_id, second)]) == Counter({(SITE, event_id): 2})
+    assert not land(connection, [event(event_id, second), event(event_id, first)])
+    assert [row[1] for row in stored(connection)] == [first, second]
+    # without a time of its own, an event is known by its id alone
+    untimed = uuid4()
+    assert land(connection, [event(untimed)])
+    assert not land(connection, [event(untimed, ago(days=400)), event(untimed)])
+    assert count(connection, "events") == 3
+
+
+@pytest.mark.parametrize("at", [None, timedelta(minutes=-5), timedelta(days=-34.9), timedelta(days=-400)])
+def test_one_site_cannot_occupy_the_ids_of_another(connection: psycopg.Connection, at: timedelta | None) -> None:
+    """Whether an id is known by its time (in bounds) or by a claim (near the bounds, outside, absent)."""
+    event_id, time = uuid4(), None if at is None else now() + at
+    assert land(connection, [event(event_id, time, site_id="attacker")])
+    assert land(connection, [event(event_id, time)]) == Counter({(SITE, event_id): 1})
+    assert not land(connection, [event(event_id, time), event(event_id, time, site_id="attacker")])
+    sites = connection.execute("select site_id from events order by site_id").fetchall()
+    assert sites == [("attacker",), (SITE,)]
+    assert count(connection, "event_claims") in {0, 2}
+
+
+def test_two_sites_with_one_id_in_one_flush(connection: psycopg.Connection) -> None:
+    event_id, at = uuid4(), ago(minutes=1)
+    land(connection, [event(event_id, at)])
+    flush = [event(event_id, at, site_id=site) for site in (SITE, "blog", "blog")]
+    new = land(connection, flush)
+    assert new == Counter({("blog", event_id): 1})
+    assert [take_if_new(row, new) for row in flush] == [False, True, False]
+
+
+copies = st.lists(
+    st.tuples(
+        st.sampled_from(["shop", "blog"]),
+        st.integers(0, 2),  # the event
+        # seconds ago: in bounds; near a bound, so that it is claimed; out of bounds; absent
+        st.sampled_from([60.0, 61.0, -7200.0, 34.5 * 86_400, 400 * 86_400.0, None]),
+        st.integers(0, 10**6),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+def test_of_rows_with_one_key_the_first_in_the_batch_is_stored(connection: psycopg.Connection) -> None:
+    base = now()
+
+    @given(copies)
+    @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+    def land_copies(drawn: list[tuple[str, int, float | None, int]]) -> None:
+        connection.execute("truncate events, event_claims, sessions, users")
+        rows = [
+            event(
+                UUID(int=number),
+                None if seconds is None else base - timedelta(seconds=seconds),
+                site_id=site,
+                arrived_at=base - timedelta(seconds=place),
+                session_id=UUID(int=9),
+                user_id=f"visitor-{mark}",
+                page_title=f"copy {mark}",
+            )
+            for place, (site, number, seconds, mark) in enumerate(drawn)
+        ]
+        land(connection, rows)
+        # The oracle. An event of which one copy needs a claim has one time: that of the first such copy.
+        claims: dict[tuple[str, UUID | None], datetime] = {}
+        for row in rows:
+            assert row.arrived_at is not None
+            at = row.client_created_at
+            age = None if at is None else row.arrived_at - at
+            is_claimed = age is None or not timedelta(hours=-1) <= age <= timedelta(days=28)
+            in_bounds = age is not None and timedelta(hours=-25) <= age <= timedelta(days=35)
+            if is_claimed:
+                claims.setdefault((row.site_id, row.event_id), at if at and in_bounds else row.arrived_at)
+        expected: dict[tuple[str, UUID | None, datetime | None], tuple[str | None, str | None]] = {}
+        for row in rows:
+            created_at = claims.get((row.site_id, row.event_id), row.client_created_at)
+            expected.setdefault((row.site_id, row.event_id, created_at), (row.user_id, row.page_title))
+        found = connection.execute("select site_id, event_id, created_at, user_id, page_title from events").fetchall()
+        assert {row[:3]: row[3:] for row in found} == expected
+        assert len(found) == len(expected)
+
+    land_copies()
 
 
 def test_a_resend_after_weeks_finds_the_event_by_its_own_time(connection: psycopg.Connection) -> None:
     event_id, at = uuid4(), ago(days=50)
-    assert land(connection, [event(event_id, at, arrived_at=ago(days=30))]) == {event_id}
-    assert land(connection, [event(event_id, at)]) == set()
+    assert landed_ids(land(connection, [event(event_id, at, arrived_at=ago(days=30))])) == {event_id}
+    assert not land(connection, [event(event_id, at)])
     assert [row[1] for row in stored(connection)] == [at]
 
 
 def test_a_time_that_was_ahead_and_is_so_no_more_keeps_its_claim(connection: psycopg.Connection) -> None:
     event_id, at, first = uuid4(), now() + timedelta(hours=20), ago(hours=10)
-    assert land(connection, [event(event_id, at, arrived_at=first)]) == {event_id}
-    assert land(connection, [event(event_id, at)]) == set()
+    assert landed_ids(land(connection, [event(event_id, at, arrived_at=first)])) == {event_id}
+    assert not land(connection, [event(event_id, at)])
     assert [row[1] for row in stored(connection)] == [first]
 
 
@@ -98,7 +189,7 @@ def test_a_month_without_a_partition_takes_the_event_and_gives_it_up_uncounted(c
     assert (
         connection.execute("select event_id, loaded_at, received_at, id from events order by id").fetchall() == before
     )
-    assert land(connection, rows) == set()
+    assert not land(connection, rows)
     assert connection.execute("select event_count from sessions").fetchall() == [(2,)]
     assert connection.execute("select event_count from users").fetchall() == [(2,)]
 
@@ -113,7 +204,9 @@ def test_the_same_events_from_many_senders_at_once(database_url: str, connection
         with connect(database_url) as own:
             mine = chance.sample(ids, len(ids)) + chance.sample(ids, 50)
             for start in range(0, len(mine), 70):
-                new += land(own, [event(event_id, at, session_id=uuid4()) for event_id, at in mine[start : start + 70]])
+                new += landed_ids(
+                    land(own, [event(event_id, at, session_id=uuid4()) for event_id, at in mine[start : start + 70]])
+                )
         return new
 
     new = [event_id for result in at_once(*[lambda seed=seed: send(seed) for seed in range(6)]) for event_id in result]
@@ -161,7 +254,7 @@ def test_a_flush_that_is_refused_keeps_all_but_the_rows_at_fault(connection: psy
     rows[8].ip_address = "nonsense"
     rows[63].event_type, rows[63].payload = "click", {"click": {"x": "1", "y": 2}}
     ids = [row.event_id for row in rows]
-    assert land(connection, rows) == {event_id for place, event_id in enumerate(ids) if place not in bad}
+    assert landed_ids(land(connection, rows)) == {event_id for place, event_id in enumerate(ids) if place not in bad}
     assert [place for place, row in enumerate(rows) if row.reject_code == "refused_by_database"] == list(bad)
     kept = connection.execute(
         "select event_id, code, detail, body::jsonb ->> 'event_type' from rejected_events order by id"
@@ -180,4 +273,4 @@ def test_refusals_are_kept_beside_the_events_of_their_flush(connection: psycopg.
     assert len(land(connection, [event(), refusal, refusal])) == 1
     kept = connection.execute("select site_id, source, code, detail, body, received_at from rejected_events").fetchall()
     assert kept == [("shop", "api", "invalid_event", "No id.", "{}", refusal.arrived_at)] * 2
-    assert land(connection, []) == set()
+    assert not land(connection, [])

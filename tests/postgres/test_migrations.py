@@ -205,6 +205,32 @@ def test_adding_to_tables_in_use_keeps_no_writer_waiting(
         owner.execute("select never from public.events")
 
 
+def test_a_migration_finds_its_lock_between_transactions_longer_than_its_first_wait(database_url: str) -> None:
+    """Three writers whose transactions take 150 ms, so that one of them always holds the table."""
+    told_to_stop = threading.Event()
+
+    def write(delay: float) -> None:
+        time.sleep(delay)
+        with connect(database_url) as connection:
+            while not told_to_stop.is_set():
+                with connection.transaction():
+                    connection.execute("lock table events in row exclusive mode")
+                    connection.execute("select pg_sleep(0.15)")
+
+    writers = [threading.Thread(target=write, args=[number * 0.05]) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    try:
+        with connect(database_url) as owner:
+            started = time.monotonic()
+            owner.execute("select ops.lock_within(array['public.events']::regclass[], longest_ms => 1000)")
+            assert time.monotonic() - started < 20
+    finally:
+        told_to_stop.set()
+        for writer in writers:
+            writer.join()
+
+
 def test_an_index_half_built_is_built_anew(database_url: str, new_migrations: Path) -> None:
     (new_migrations / "9001_index.sql").write_text("create index events_title on only public.events (page_title);\n")
     with connect(database_url) as owner:

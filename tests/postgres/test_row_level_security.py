@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import psycopg
 import pytest
 from psycopg import errors, sql
@@ -121,16 +123,83 @@ def test_anon_inserts_and_reads_nothing(owner: psycopg.Connection) -> None:
             assert refused(owner, statement.format(table)), statement.format(table)
 
 
-def test_anon_cannot_pretend_another_time(owner: psycopg.Connection) -> None:
+def is_kept_out(connection: psycopg.Connection, table: str, **values: str) -> bool:
+    """Whether a row of these SQL expressions is refused, by a right, a policy or a CHECK."""
+    statement = f"insert into {table} ({', '.join(values)}) values ({', '.join(values.values())})"
+    try:
+        with connection.transaction(force_rollback=True):
+            connection.execute(statement.encode())
+    except (errors.InsufficientPrivilege, errors.CheckViolation):
+        return True
+    return False
+
+
+def test_anon_inserts_what_a_sender_knows_within_bounds(owner: psycopg.Connection) -> None:
     owner.execute("set role anon")
+    base = {"site_id": "'shop'", "event_type": "'page_view'"}
+    for column, good, bad in (
+        ("created_at", "now() - interval '34 days'", "now() - interval '36 days'"),
+        ("created_at", "now() + interval '24 hours'", "now() + interval '26 hours'"),
+        ("ip_address", "'203.0.113.0/24'", "'203.0.113.77'"),
+        ("ip_address", "'203.0.0.0/16'", "'203.0.113.77/24'"),
+        ("ip_address", "'2001:db8:1::/48'", "'2001:db8:1:2::/64'"),
+        ("ip_address", "'2002:cb00:7100::/40'", "'2002:cb00:714d::/48'"),
+        ("ip_address", "null", "'::ffff:203.0.113.77'"),
+        ("source", "'direct'", "'api'"),
+        ("payload", """jsonb_build_object('x', repeat('x', 10000))""", "jsonb_build_object('x', repeat('x', 10240))"),
+        ("click_ids", """'{"gclid": "x"}'""", "'[]'"),
+        ("click_ids", "null", "jsonb_build_object('gclid', repeat('x', 30000))"),
+        *(
+            (column, f"repeat('ж', {most})", f"repeat('ж', {most + 1})")
+            for column, most in (
+                ("event_type", 64), ("user_id", 128), ("device_type", 64), ("browser", 128), ("os", 128),
+                ("page_host", 255), ("referrer_host", 255), ("user_agent", 1024), ("page_title", 1024),
+                ("target_element", 1024), ("target_text", 1024), ("page_url", 4096), ("page_path", 4096),
+                ("referrer", 4096), ("utm_source", 512), ("utm_medium", 512), ("utm_campaign", 512),
+                ("utm_term", 512), ("utm_content", 512),
+            )
+        ),
+    ):  # fmt: skip
+        assert not is_kept_out(owner, "events", **base | {column: good}), (column, good)
+        assert is_kept_out(owner, "events", **base | {column: bad}), (column, bad)
     for column, value in (
-        ("created_at", "now() - interval '36 days'"),
-        ("created_at", "now() + interval '26 hours'"),
-        ("received_at", "now() - interval '1 hour'"),
-        ("received_at", "now() + interval '1 hour'"),
-        ("loaded_at", "now() - interval '1 day'"),
+        ("received_at", "now()"), ("loaded_at", "now()"), ("id", "1"), ("is_bot", "true"),
+    ):  # fmt: skip
+        assert is_kept_out(owner, "events", **base | {column: value}), column
+
+
+def test_anon_sets_no_counter_and_no_time_out_of_bounds(owner: psycopg.Connection) -> None:
+    owner.execute("set role anon")
+    for table, base, times in (
+        ("users", {"site_id": "'shop'", "user_id": "'u-2'"}, ("first_seen_at", "last_seen_at")),
+        ("sessions", {"site_id": "'shop'", "session_id": "gen_random_uuid()"}, ("started_at", "last_seen_at")),
     ):
-        assert refused(owner, f"insert into events (site_id, event_type, {column}) values ('shop', 'hello', {value})")
+        assert not is_kept_out(owner, table, **base)
+        assert is_kept_out(owner, table, **base | {"event_count": "9223372036854775807"})
+        assert is_kept_out(owner, table, **base | {"event_count": "0"})
+        assert is_kept_out(owner, table, **base | {"updated_at": "now()"})
+        for column in times:
+            assert not is_kept_out(owner, table, **base | {column: "now() - interval '34 days'"})
+            for far in ("now() - interval '36 days'", "now() + interval '26 hours'", "'infinity'", "'-infinity'"):
+                assert is_kept_out(owner, table, **base | {column: far}), (table, column, far)
+    assert is_kept_out(owner, "sessions", site_id="'shop'", session_id="gen_random_uuid()", is_bot="true")
+    assert is_kept_out(
+        owner, "sessions", site_id="'shop'", session_id="gen_random_uuid()", landing_page="repeat('x', 4097)"
+    )
+
+
+def test_a_counter_at_its_end_refuses_no_flush(owner: psycopg.Connection) -> None:
+    """Somebody set it so before counters were closed to direct clients."""
+    session_id = uuid4()
+    owner.execute(
+        "insert into users (site_id, user_id, event_count) values ('shop', 'full', 9223372036854775807)",
+    )
+    owner.execute(
+        "insert into sessions (site_id, session_id, event_count) values ('shop', %s, 9223372036854775807)", [session_id]
+    )
+    rows = [event(user_id="full", session_id=session_id), event(user_id="other", session_id=session_id)]
+    assert len(land(owner, rows)) == 2
+    assert [row.reject_code for row in rows] == [None, None]
 
 
 def test_a_stolen_login_of_the_api_can_land_events_and_nothing_else(
@@ -184,14 +253,38 @@ def test_a_stolen_login_of_the_api_can_land_events_and_nothing_else(
     assert count(owner, "events") == 2
 
 
-def test_on_supabase_a_visitor_who_signs_up_reads_nothing(owner: psycopg.Connection) -> None:
+@pytest.mark.parametrize(
+    ("claims", "is_member"),
+    [
+        (None, True),  # not on Supabase: the database role is the proof
+        ("", False),
+        ("{}", False),
+        ('{"app_metadata":{"role":"visitor"}}', False),
+        ('{"role":"owner","user_metadata":{"role":"owner"}}', False),
+        ('{"app_metadata":{"role":"analyst"}}', True),
+        ('{"app_metadata":{"role":"owner"}}', True),
+    ],
+)
+def test_authenticated_reads_and_writes_all_rows_or_none(
+    owner: psycopg.Connection, claims: str | None, *, is_member: bool
+) -> None:
+    """On Supabase anyone may sign up: only a role in app_metadata tells the team from them."""
+    if claims is not None:
+        owner.execute("create schema auth")
+        owner.execute("select set_config('request.jwt.claims', %s, false)", [claims])
+    owner.execute("insert into sessions (site_id, session_id) values ('shop', gen_random_uuid())")
     owner.execute("set role authenticated")
-    assert count(owner, "events") == 1
-    owner.execute("reset role")
-    owner.execute("create schema auth")
-    for claims, rows in (("", 0), ("{}", 0), ('{"app_metadata":{"role":"visitor"}}', 0), ('{"role":"owner"}', 0),
-                         ('{"app_metadata":{"role":"analyst"}}', 1)):  # fmt: skip
-        with owner.transaction():
-            owner.execute("select set_config('request.jwt.claims', %s, true)", [claims])
-            owner.execute("set local role authenticated")
-            assert count(owner, "events") == rows, claims
+    inserts = {
+        "sites": "(site_id, name, public_key) values ('blog', 'Blog', 'k')",
+        "users": "(site_id, user_id) values ('blog', 'v')",
+        "sessions": "(site_id, session_id) values ('blog', gen_random_uuid())",
+        "events": "(site_id, event_type, created_at) values ('blog', 'hello', now() - interval '20 days')",
+    }
+    for table, values in inserts.items():
+        assert count(owner, table) == int(is_member), table
+        assert refused(owner, f"insert into {table} {values}") is not is_member, table
+        for statement in (f"update {table} set site_id = site_id", f"delete from {table}"):
+            changed = owner.execute(statement.encode()).rowcount
+            assert (changed > 0) is is_member, statement
+    assert refused(owner, f"select * from events_{now():%Y_%m}")
+    assert refused(owner, "select * from event_claims")

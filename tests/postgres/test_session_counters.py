@@ -78,6 +78,23 @@ def test_counters_do_not_depend_on_order_or_batches(database_url: str) -> None:
         assert sessions == first
 
 
+def test_events_of_one_moment_describe_a_session_alike_in_any_order(database_url: str) -> None:
+    base = ago(hours=1)
+    rows = [
+        event(
+            UUID(int=number), base, session_id=UUID(int=9), page_url=f"https://a.example/{number}", user_id=f"u{number}"
+        )
+        for number in range(6)
+    ]
+    seen: set[tuple[object, ...]] = set()
+    with connect(database_url) as connection:
+        for seed in range(8):
+            connection.execute("truncate public.events, public.users, public.sessions")
+            land(connection, random.Random(seed).sample(rows, len(rows)))
+            seen.update(connection.execute("select landing_page, user_id from sessions").fetchall())
+    assert seen == {("https://a.example/0", "u0")}
+
+
 def test_what_happens_on_leaving_does_not_extend_a_session(database_url: str) -> None:
     session_id, base = UUID(int=1), ago(hours=1)
     leave = {"event_type": "page_leave", "payload": {"timing": {"timeOnPage": 60}}, "session_id": session_id}

@@ -44,6 +44,7 @@ def test_a_page_request_becomes_a_page_view() -> None:
     )
     assert (row.referrer, row.referrer_host, row.utm_source) == ("https://www.other.net/p", "other.net", "x")
     assert (row.device_type, row.browser, row.os, row.is_bot) == ("desktop", "Firefox", "Linux", False)
+    assert row_of(line("GET /a?yclid=7 HTTP/2.0")).click_ids == {"yclid": "7"}
     assert (row.ip_address, row.session_id) == ("203.0.113.0/24", None)
     assert row.user_agent == FIREFOX
 

@@ -83,6 +83,41 @@ def test_a_campaign_comes_whole_from_one_place() -> None:
     assert campaign({"utm": {}}) == campaign({"utm": {"source": ""}}) == ("url", "Email", None)
 
 
+ALL_CLICK_IDS = [
+    "gclid", "gbraid", "wbraid", "dclid", "yclid", "ymclid", "fbclid", "msclkid", "vkclid", "rb_clickid", "ttclid",
+]  # fmt: skip
+
+
+def click_ids(page_url: str | None, payload: dict[str, object] | None = None) -> dict[str, str] | None:
+    event = Event(event_id=uuid4(), event_type="click", page_url=page_url, payload=payload)
+    return make_row(event, site_id="s", source="api", address=None, user_agent=None).click_ids
+
+
+@pytest.mark.parametrize("name", ALL_CLICK_IDS)
+def test_each_click_id_is_read_from_the_address(name: str) -> None:
+    assert click_ids(f"https://example.com/a?x=1&{name}=Cj0-_Abc.9") == {name: "Cj0-_Abc.9"}
+    assert click_ids(f"/a?{name.upper()}=%D0%96+1#{name}=no") == {name: "Ж 1"}
+    assert click_ids(f"https://example.com/{name}=1?x{name}=1&{name}x=2&y={name}=3") is None
+
+
+def test_click_ids_and_campaign_are_read_together() -> None:
+    url = "https://example.com/?utm_source=x&gclid=1&gclid=2&wbraid=&yclid=" + "9" * 600
+    event = Event(event_id=uuid4(), event_type="page_view", page_url=url)
+    row = make_row(event, site_id="s", source="api", address=None, user_agent=None)
+    assert (row.utm_source, row.click_ids) == ("x", {"gclid": "1", "yclid": "9" * 512})
+
+
+def test_click_ids_of_the_session_go_before_those_of_the_address() -> None:
+    url = "https://example.com/?gclid=url&fbclid=url"
+    section: dict[str, object] = {"gclid": "session", "yclid": "session", "fbclid": 5, "other": "x", "ttclid": " "}
+    expected = {"gclid": "session", "fbclid": "url", "yclid": "session"}
+    assert click_ids(url, {"click_ids": section}) == expected
+    assert click_ids(None, {"click_ids": section}) == {"gclid": "session", "yclid": "session"}
+    assert click_ids(url) == {"gclid": "url", "fbclid": "url"}
+    for odd in (None, [], "gclid", 5, {}):
+        assert click_ids(None, {"click_ids": odd}) is None
+
+
 @given(st.text(max_size=50))
 @settings(max_examples=100, deadline=None)
 def test_clean_text_is_bounded_and_can_be_stored(text: str) -> None:

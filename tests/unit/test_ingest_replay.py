@@ -1,10 +1,11 @@
 """The replay of the spool: as fast after a long absence of Postgres as after a short one."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -13,6 +14,7 @@ from ingest_api.public.sinks import fallback, spool
 from ingest_api.public.sinks.fallback import FallbackSink
 from ingest_api.public.sinks.postgres import PostgresSink
 from ingest_api.public.sinks.spool import SpoolSink
+from warehouse.events.landing import EventKey
 from warehouse.events.schema import Row
 from warehouse.events.spool import Spool
 
@@ -30,12 +32,12 @@ class Postgres:
         if self.absences >= 0:
             raise PostgresError(None, "connection refused")
 
-    async def land(self, rows: Sequence[Row]) -> set[UUID]:
+    async def land(self, rows: Sequence[Row]) -> Counter[EventKey]:
         self.refused_batches -= 1
         if self.refused_batches >= 0:
             raise PostgresError("57014", "canceling statement due to statement timeout")
         self.batches.append(len(rows))
-        return set()
+        return Counter()
 
 
 @pytest.mark.parametrize(("absences", "refused", "fewest"), [(40, 0, 10), (0, 4, 14), (40, 30, 19)])

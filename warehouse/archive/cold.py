@@ -121,6 +121,8 @@ def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress =
                 table
             )
         )
+        # The file may be older than this constraint, and than a column, which is null then.
+        connection.execute(sql.SQL("alter table {} drop constraint events_ip_address_is_network").format(table))
         connection.execute("select ops.close_partition(%s::regclass)", [f"archive.{loaded}"])
         with storage.reading(file.url) as stream:
             schema, batches = parquet.read(stream)
@@ -128,6 +130,8 @@ def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress =
         rows, checksum, _, _ = _table_checksum(connection, f"archive.{loaded}", schema.names)
         if (rows, checksum) != (file.row_count, file.checksum):
             raise _mismatch(file, rows)
+        connection.execute("select ops.truncate_addresses(%s::regclass)", [f"archive.{loaded}"])
+        connection.execute("select ops.add_address_check(%s::regclass)", [f"archive.{loaded}"])
         build_missing_indexes(connection, "public.events", "archive", loaded, concurrently=False)
         connection.execute("select ops.bound_month(%s::regclass, %s)", [f"archive.{loaded}", file.month])
         connection.execute(sql.SQL("alter table {} validate constraint events_lie_in_month").format(table))

@@ -10,26 +10,33 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from warehouse.events.schema import MAX_TEXT, MAX_URL, MAX_UTM, Event, Rejection, Row
+from warehouse.events.schema import MAX_CLICK_ID, MAX_TEXT, MAX_URL, MAX_UTM, Event, Rejection, Row
 from warehouse.events.user_agents import Agent, parse_user_agent
 
 UTM_FIELDS = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
+CLICK_IDS = (
+    "gclid", "gbraid", "wbraid", "dclid", "yclid", "ymclid", "fbclid", "msclkid", "vkclid", "rb_clickid", "ttclid",
+)  # fmt: skip
+"""Query parameters that advertising networks add to the links of their advertisements."""
 
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f]+")
+_HAS_SOURCE = re.compile(r"utm_|cl(?:|k|ick)id=|braid=", re.IGNORECASE)
+"""Matches a query string that may hold one of `UTM_FIELDS` or `CLICK_IDS`: most hold none and are not parsed."""
 
 
 class Page(NamedTuple):
-    """Parts of a URL: host in lower case without `www.`, path without query, campaign by field name."""
+    """Parts of a URL: host in lower case without `www.`, path without query, campaign and click ids by name."""
 
     host: str | None
     path: str | None
     campaign: dict[str, str]
+    click_ids: dict[str, str]
 
 
 def parse_url(url: str | None) -> Page:
     """Split an absolute URL, or the path of one. What is neither gives no host and no path, and never an error."""
     if not url:
-        return Page(None, None, {})
+        return Page(None, None, {}, {})
     # What strangers send must not fill the memory: a cache of long addresses would.
     return _split_often(url) if len(url) <= 500 else _split(url[:MAX_URL])
 
@@ -39,21 +46,27 @@ def _split(url: str) -> Page:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".").removeprefix("www.") or None
     except ValueError:
-        return Page(None, None, {})
+        return Page(None, None, {}, {})
     if host is None and not url.startswith("/"):
-        return Page(None, None, {})
+        return Page(None, None, {}, {})
     campaign: dict[str, str] = {}
-    if "utm_" in parts.query.lower():
+    click_ids: dict[str, str] = {}
+    if _HAS_SOURCE.search(parts.query):
         try:
             pairs = parse_qsl(parts.query, max_num_fields=200)
         except ValueError:
             pairs = []
         for name, value in pairs:
             field = name.lower()
-            text = clean(value, MAX_UTM)
-            if field in UTM_FIELDS and field not in campaign and text:
-                campaign[field] = text
-    return Page(clean(host, 255), clean(unquote(parts.path), MAX_URL) or "/", campaign)
+            if field in UTM_FIELDS:
+                found, most = campaign, MAX_UTM
+            elif field in CLICK_IDS:
+                found, most = click_ids, MAX_CLICK_ID
+            else:
+                continue
+            if field not in found and (text := clean(value, most)):
+                found[field] = text
+    return Page(clean(host, 255), clean(unquote(parts.path), MAX_URL) or "/", campaign, click_ids)
 
 
 _split_often = lru_cache(maxsize=50_000)(_split)
@@ -140,7 +153,9 @@ def make_row(
         user_agent=clean(user_agent, MAX_TEXT),
         payload=event.payload,
     )
-    _set_campaign(row, page.campaign, event.payload)
+    payload = event.payload or {}
+    _set_campaign(row, page.campaign, payload.get("utm"))
+    _set_click_ids(row, page.click_ids, payload.get("click_ids"))
     return row
 
 
@@ -157,9 +172,8 @@ def make_refusal(rejection: Rejection, *, site_id: str, source: str, arrived_at:
     )
 
 
-def _set_campaign(row: Row, of_url: dict[str, str], payload: dict[str, object] | None) -> None:
-    """The campaign of an event: what the collector read at the session's start, else what the URL says."""
-    section = payload.get("utm") if payload else None
+def _set_campaign(row: Row, of_url: dict[str, str], section: object) -> None:
+    """Set the campaign: what the collector read at the session's start (`payload.utm`), else what the URL says."""
     campaign: dict[str, str] = {}
     if isinstance(section, dict):
         for field in UTM_FIELDS:
@@ -169,3 +183,16 @@ def _set_campaign(row: Row, of_url: dict[str, str], payload: dict[str, object] |
                 campaign[field] = text
     for field, text in (campaign or of_url).items():
         setattr(row, field, text)
+
+
+def _set_click_ids(row: Row, of_url: dict[str, str], section: object) -> None:
+    """Set the click ids of the URL and of `payload.click_ids` (the session's); of one name, the payload's counts."""
+    found = of_url
+    if isinstance(section, dict):
+        found = dict(of_url)
+        for name in CLICK_IDS:
+            value = section.get(name)
+            text = clean(value, MAX_CLICK_ID) if isinstance(value, str) else None
+            if text:
+                found[name] = text
+    row.click_ids = found or None

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Literal, Protocol, Self
-from uuid import UUID
 
 import psycopg
 
@@ -27,7 +26,7 @@ from warehouse.database import connect
 from warehouse.errors import UserError
 from warehouse.events.access_log import UNREADABLE, AccessLog
 from warehouse.events.event_file import EventFile
-from warehouse.events.landing import IMPORT, land
+from warehouse.events.landing import IMPORT, land, take_if_new
 from warehouse.events.schema import Limits, Row
 from warehouse.partitions import ensure_months, unavailable_months
 from warehouse.sites import get_site
@@ -264,7 +263,7 @@ class _Landing:
             self._pending = None
 
     def _land(self, batch: _Batch) -> None:
-        new: set[UUID | None] = set(land(self._connection, batch.rows, IMPORT))
+        new = land(self._connection, batch.rows, IMPORT)
         for row, number in zip(batch.rows, batch.numbers, strict=True):
             if row.reject_code is not None:
                 self._counts["rejected"] += 1
@@ -272,8 +271,7 @@ class _Landing:
                     row.reject_code, Reason(row.reject_code, 0, number, row.reject_detail or "")
                 )
                 reason.lines += 1
-            elif row.event_id in new:
-                new.discard(row.event_id)
+            elif take_if_new(row, new):
                 self._counts["imported"] += 1
                 self._counts["bots"] += row.is_bot
             else:

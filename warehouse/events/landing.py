@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import LiteralString, TypeVar
 from uuid import UUID
@@ -14,8 +15,11 @@ from psycopg import errors
 from warehouse.events.schema import Event, Row
 from warehouse.events.validation import MAX_REJECTED_BODY
 
-LAND: LiteralString = "select public.land_events(%s::json)"
-IMPORT: LiteralString = "select ops.import_events(%s::json)"
+LAND: LiteralString = "select site_id, event_id from public.land_events(%s::json)"
+IMPORT: LiteralString = "select site_id, event_id from ops.import_events(%s::json)"
+
+EventKey = tuple[str, UUID]
+"""`site_id` and `event_id` of an event."""
 
 REFUSED_BY_DATABASE = "refused_by_database"
 DEADLOCK_TRIES = 5
@@ -28,8 +32,10 @@ _Result = TypeVar("_Result")
 _encode = msgspec.json.Encoder().encode
 
 
-def land(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString = LAND) -> set[UUID]:
-    """Land a flush and commit it. Returns the ids that were new.
+def land(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString = LAND) -> Counter[EventKey]:
+    """Land a flush and commit it. Returns the keys of the events that were new, each with the number of its rows.
+
+    Of rows with one key and one time, the first is stored.
 
     A flush that is refused for its data is halved until the row at fault stands alone; that one is kept in
     `rejected_events` with the reason. Rows are set (`reject_code`) when that happens.
@@ -43,7 +49,7 @@ def land(connection: psycopg.Connection, rows: Sequence[Row], statement: Literal
         psycopg.OperationalError: The server is away, or stays in deadlock.
     """
     if not rows:
-        return set()
+        return Counter()
     try:
         return land_or_raise(connection, rows, statement)
     except DATA_ERRORS as error:
@@ -51,7 +57,7 @@ def land(connection: psycopg.Connection, rows: Sequence[Row], statement: Literal
             _refuse(rows[0], error)
             return land_or_raise(connection, rows, statement)
     middle = len(rows) // 2
-    return land(connection, rows[:middle], statement) | land(connection, rows[middle:], statement)
+    return land(connection, rows[:middle], statement) + land(connection, rows[middle:], statement)
 
 
 def retry_deadlocks(work: Callable[[], _Result]) -> _Result:
@@ -68,14 +74,27 @@ def retry_deadlocks(work: Callable[[], _Result]) -> _Result:
     return work()
 
 
-def land_or_raise(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString) -> set[UUID]:
-    """Land a flush, all or none, and commit it. Returns the ids that were new.
+def land_or_raise(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString) -> Counter[EventKey]:
+    """Land a flush, all or none, and commit it. Returns what `land` returns.
 
     Raises:
         psycopg.Error: One of `DATA_ERRORS` for what is in the rows; or the server fails.
     """
     text = _encode(rows).decode()
-    return retry_deadlocks(lambda: {row[0] for row in connection.execute(statement, [text])})
+    return retry_deadlocks(lambda: Counter[EventKey](connection.execute(statement, [text])))
+
+
+def take_if_new(row: Row, new: Counter[EventKey]) -> bool:
+    """Whether an event of a flush was stored; its key is taken out of `new`, so that a later copy is a duplicate.
+
+    Args:
+        row: An event. Ask for each one of the flush, in order.
+        new: What `land` returned for the flush.
+    """
+    if row.event_id is None or not new[key := (row.site_id, row.event_id)]:
+        return False
+    new[key] -= 1
+    return True
 
 
 def _refuse(row: Row, error: psycopg.Error) -> None:

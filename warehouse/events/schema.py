@@ -27,6 +27,7 @@ MAX_USER_ID = 128
 MAX_URL = 4096
 MAX_TEXT = 1024
 MAX_UTM = 512
+MAX_CLICK_ID = 512
 MAX_PAYLOAD_DEPTH = 32
 
 Time = Annotated[datetime, Meta(tz=True)]
@@ -36,7 +37,8 @@ class Event(msgspec.Struct, frozen=True):
     """An event as its sender writes it (JSON). Fields that are not named here are ignored.
 
     Attributes:
-        event_id: Made by the sender once; the idempotency key.
+        event_id: Made by the sender. A site stores an event_id once for each created_at: a resend carries both
+            unchanged.
         event_type: One of `EVENT_TYPES` or a custom name, 1 to 64 characters.
         created_at: The sender's clock, RFC 3339 with an offset.
         session_id: The sender's session.
@@ -84,6 +86,7 @@ class Row(msgspec.Struct, omit_defaults=True):
     utm_campaign: str | None = None
     utm_term: str | None = None
     utm_content: str | None = None
+    click_ids: dict[str, str] | None = None
     target_element: str | None = None
     target_text: str | None = None
     device_type: str | None = None

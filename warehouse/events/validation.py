@@ -361,6 +361,12 @@ def _check_form(payload: dict[str, Any]) -> None:
     _section(payload, "form")
 
 
+def _check_purchase(payload: dict[str, Any]) -> None:
+    """An order may lack its amount, which is unknown then; one that is there must be a number in bounds."""
+    if payload.get("order") is not None and _section(payload, "order").get("amount") is not None:
+        _number(payload, "order", "amount", 0, MAX_AMOUNT)
+
+
 def _check_identity(payload: dict[str, Any]) -> None:
     _section(payload, "identity")
 
@@ -373,6 +379,6 @@ _PAYLOAD_CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "form_abandon": _check_form,
     "form_submit": _check_form,
     "form_error": _check_form,
-    "purchase": lambda payload: _number(payload, "order", "amount", 0, MAX_AMOUNT),
+    "purchase": _check_purchase,
     "identify": _check_identity,
 }

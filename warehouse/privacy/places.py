@@ -54,11 +54,13 @@ class Events:
         """The events, oldest first."""
         query = sql.SQL(
             "select to_jsonb(e) from {} as e inner join unnest(%s::timestamptz[], %s::uuid[]) as k (at, id)"
-            " on e.created_at = k.at and e.event_id = k.id order by e.created_at, e.event_id"
+            " on e.created_at = k.at and e.event_id = k.id"
+            " where e.site_id = %s order by e.created_at, e.event_id"
         ).format(self._table)
         for part in self._batches(connection, person):
             with connection.cursor(row_factory=scalar_row) as cursor:
-                yield from cursor.execute(query, [[at for at, _ in part], [event_id for _, event_id in part]])
+                times, event_ids = [at for at, _ in part], [event_id for _, event_id in part]
+                yield from cursor.execute(query, [times, event_ids, person.site_id])
 
     def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
         """Remove the events and their claims, and put their days on the models' work list."""

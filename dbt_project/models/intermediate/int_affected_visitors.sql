@@ -29,7 +29,10 @@ arrived as materialized (
         -- what the overlap brings again is known; its visitors are still listed if a model has yet to take it in
         and not exists (
             select from {{ stored_events }} as stored
-            where stored.event_id = stg_events.event_id and stored.created_at = stg_events.created_at
+            where
+                stored.event_id = stg_events.event_id
+                and stored.created_at = stg_events.created_at
+                and stored.site_id = stg_events.site_id
         )
 
 ),

@@ -1,4 +1,4 @@
-{{ config(unique_key=['event_id', 'created_at'], indexes=[
+{{ config(unique_key=['event_id', 'created_at', 'site_id'], indexes=[
     {'columns': ['site_id', 'user_id']},
     {'columns': ['event_id']},
 ]) }}
@@ -53,7 +53,10 @@ events as {{ '' if is_partial() else 'not ' }}materialized (
         and {{ is_newly_loaded() }}
         and not exists (
             select from {{ this }} as stored
-            where stored.event_id = stg_events.event_id and stored.created_at = stg_events.created_at
+            where
+                stored.event_id = stg_events.event_id
+                and stored.created_at = stg_events.created_at
+                and stored.site_id = stg_events.site_id
         )
     union all
     select {{ columns }}
@@ -131,7 +134,8 @@ repeated as (
 
 ),
 
--- An event can stand under two created_at when its sender changed the time on a resend: the first to arrive counts.
+-- A site stores an event once for each created_at, so an event whose sender changed the time on a resend is stored
+-- twice: the first copy to arrive counts.
 numbered as materialized (
 
     select

@@ -60,10 +60,12 @@ joined as (
         conversions.event_count,
 
         ---------- worth
-        coalesce(conversions.amount, 0)::numeric(18, 2) as value, -- noqa: RF04
+        -- an order without an amount is worth something, nobody knows what
+        case when conversions.event_type = 'purchase' then conversions.amount else coalesce(conversions.amount, 0) end
+            ::numeric(18, 2) as value, -- noqa: RF04
         conversions.currency,
-        case when conversions.goal_id = 'purchase' then coalesce(conversions.amount, 0) else 0 end::numeric(18, 2)
-            as revenue,
+        case when conversions.goal_id = 'purchase' then conversions.amount else 0 end::numeric(18, 2) as revenue,
+        conversions.event_type = 'purchase' and conversions.amount is null as amount_is_unknown,
 
         ---------- where from and what with
         coalesce(starts.channel, 'Unassigned') as channel,

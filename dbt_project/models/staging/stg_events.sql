@@ -26,6 +26,8 @@ timed as (
 
     select
         *,
+        -- rows that landed before there was the column have what the collector read
+        coalesce(click_ids, payload -> 'click_ids') as known_click_ids,
         coalesce(case when sent_at is not null then client_created_at end, created_at) as sender_time,
         received_at - sent_at as skew
     from source
@@ -84,10 +86,12 @@ renamed as (
         utm_content,
         case
             when event_type <> 'page_view' then null
-            when payload -> 'click_ids' ? 'gclid' then 'google'
-            when payload -> 'click_ids' ? 'yclid' then 'yandex'
-            when payload -> 'click_ids' ? 'msclkid' then 'bing'
-            when payload -> 'click_ids' ?| array['vkclid', 'rb_clickid'] then 'vk'
+            when known_click_ids ?| array['gclid', 'gbraid', 'wbraid'] then 'google'
+            when known_click_ids ? 'yclid' then 'yandex'
+            when known_click_ids ? 'ymclid' then 'yandex_market'
+            when known_click_ids ? 'msclkid' then 'bing'
+            when known_click_ids ?| array['vkclid', 'rb_clickid'] then 'vk'
+            when known_click_ids ? 'ttclid' then 'tiktok'
         end as click_id_source,
 
         ---------- device

@@ -79,14 +79,19 @@ _COMPLETES = (
 
 
 class EventsTable(Table):
-    """Inserts into `events`. Known ids are left as they are, with either resolution: the public key cannot update."""
+    """Inserts into `events`. With either resolution, a stored event stays as it is: the public key cannot update."""
 
     name = "events"
     description = describe_insert(
-        "events", "Atomic, as PostgREST inserts. Known `event_id`s are left as they are.", Event, EXAMPLE
+        "events",
+        "Atomic, as PostgREST inserts. A stored event (same `event_id` and `created_at`) is left as it is.",
+        Event,
+        EXAMPLE,
     )
     columns = frozenset(Row.__struct_fields__) | EVENT_FIELDS | {"id", "received_at", "loaded_at"}
-    conflict_targets = frozenset({"", "event_id", "created_at,event_id", "event_id,created_at"})
+    conflict_targets = frozenset(
+        {"", "event_id", "created_at,event_id", "event_id,created_at", "site_id,created_at,event_id"}
+    )
 
     async def store(self, objects: list[Fields], sender: Sender) -> None:
         """Land them as `POST /api/events` does, or spool them; all or none."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
-from uuid import UUID
 
+from warehouse.events.landing import EventKey
 from warehouse.events.schema import Row
 
 
 class Sink(Protocol):
     """Makes rows durable."""
 
-    async def land(self, rows: Sequence[Row]) -> set[UUID] | None:
-        """Return after the rows are durable: the ids that were new, or None when that cannot be known yet.
+    async def land(self, rows: Sequence[Row]) -> Counter[EventKey] | None:
+        """Return after the rows are durable: the keys of the events that were new, each with the
+        number of its rows, or None when that cannot be known yet.
 
         A row that cannot be stored for what is in it becomes a rejected event: its `reject_code` is set.
 

@@ -7,14 +7,15 @@ import logging
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Sequence
-from uuid import UUID
 
 from ingest_api.problems import unavailable
 from ingest_api.public.database import PostgresError
 from ingest_api.public.metrics import AWAY
 from ingest_api.public.sinks.postgres import PostgresSink
 from ingest_api.public.sinks.spool import SpoolSink
+from warehouse.events.landing import EventKey
 from warehouse.events.schema import Row
 from warehouse.events.spool import SpoolError
 
@@ -92,8 +93,8 @@ class FallbackSink:
             self._replayer.cancel()
             await asyncio.gather(self._replayer, return_exceptions=True)
 
-    async def land(self, rows: Sequence[Row]) -> set[UUID] | None:
-        """Make rows durable. Returns the ids that were new in Postgres, or None when the rows are on the spool.
+    async def land(self, rows: Sequence[Row]) -> Counter[EventKey] | None:
+        """Make rows durable. Returns what `PostgresSink.land` returns, or None when the rows are on the spool.
 
         Raises:
             ProblemError: Postgres refuses (503), or cannot be reached while the spool is full (503).

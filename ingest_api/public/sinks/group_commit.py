@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
-from uuid import UUID
 
 from ingest_api.problems import ProblemError, unavailable
 from ingest_api.public.metrics import FLUSH_ROWS, FLUSH_SECONDS, WAITING
 from ingest_api.public.sinks import Sink
+from warehouse.events.landing import EventKey, take_if_new
 from warehouse.events.schema import Row
 
 MOST_ROWS = 1000
@@ -170,16 +170,15 @@ def _fail(submissions: list[_Submission], error: Exception) -> None:
             submission.outcome.set_exception(error)
 
 
-def _outcome(rows: list[Row], new: set[UUID], refused_before: set[int]) -> Outcome:
-    """Settle one request's account. An id counts as accepted for the first event of the flush that carries it."""
+def _outcome(rows: list[Row], new: Counter[EventKey], refused_before: set[int]) -> Outcome:
+    """Settle one request's account: of the flush's rows with one key, the first counts as accepted."""
     accepted = duplicates = 0
     refused: list[Row] = []
     for row in rows:
         if row.reject_code is not None:
             if id(row) not in refused_before:
                 refused.append(row)
-        elif row.event_id in new:
-            new.discard(row.event_id)
+        elif take_if_new(row, new):
             accepted += 1
         else:
             duplicates += 1

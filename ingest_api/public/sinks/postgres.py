@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
-from uuid import UUID
 
 from ingest_api.public.database import Connection
-from warehouse.events.landing import LAND, land
+from warehouse.events.landing import LAND, EventKey, land
 from warehouse.events.schema import Row
 
 
@@ -26,8 +26,8 @@ class PostgresSink:
         for connection in self._connections:
             self._idle.put_nowait(connection)
 
-    async def land(self, rows: Sequence[Row]) -> set[UUID]:
-        """Land rows (`warehouse.events.landing.land`); returns the ids that were new.
+    async def land(self, rows: Sequence[Row]) -> Counter[EventKey]:
+        """Land rows (`warehouse.events.landing.land`); returns the keys of the events that were new.
 
         Raises:
             PostgresError: Postgres failed. Rows may have been committed all the same; landing them again is safe.

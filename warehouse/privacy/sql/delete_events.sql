@@ -1,17 +1,17 @@
--- Removes events by their keys, with their claims, and asks the models to build their days again.
+-- Removes events of a site by created_at and event_id, with their claims, and asks the models to build their days again.
 with keys as materialized (
     select * from unnest(%(times)s::timestamptz [], %(event_ids)s::uuid []) as k (created_at, event_id)
 ),
 
 removed as (
     delete from {table} as e using keys as k
-    where e.created_at = k.created_at and e.event_id = k.event_id
+    where e.site_id = %(site)s and e.created_at = k.created_at and e.event_id = k.event_id
     returning e.site_id, e.created_at, e.received_at, e.event_id
 ),
 
 claims as (
     delete from public.event_claims as c using keys as k
-    where c.event_id = k.event_id
+    where c.site_id = %(site)s and c.event_id = k.event_id
     returning c.event_id
 ),
 

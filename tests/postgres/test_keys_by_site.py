@@ -1,0 +1,176 @@
+"""The upgrade that put the site into the key of an event, while processes of the old release land events."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import msgspec
+import psycopg
+import pytest
+from psycopg import errors
+
+from tests.postgres.landed import ago, count, event, now
+from tests.postgres.months import AGES, ARCHIVED, COLD, JANUARY, hostile_events
+from warehouse import migrations
+from warehouse.archive import cold, runs
+from warehouse.database import connect
+from warehouse.events.landing import DATA_ERRORS, land
+from warehouse.events.schema import Row
+from warehouse.partitions import ensure_months
+
+OLD_LAND = "select public.land_events(%s::json)"
+OLD_IMPORT = "select ops.import_events(%s::json)"
+
+
+def land_as_before(connection: psycopg.Connection, rows: list[Row], statement: str = OLD_LAND) -> None:
+    """Land a flush as the release before did: a deadlock or serialization failure is tried again at once, any error but
+    one of the data puts the flush on the spool, from which it is tried again."""
+    text = msgspec.json.encode(rows).decode()
+    while True:
+        try:
+            connection.execute(statement.encode(), [text])
+        except (errors.DeadlockDetected, errors.SerializationFailure):
+            continue
+        except DATA_ERRORS:
+            raise
+        except psycopg.Error:
+            if connection.closed:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+@dataclass
+class OldProcess:
+    """Lands events of two sites, sends one flush in three again, and notes how long the longest call took."""
+
+    url: str
+    seed: int
+    sent: list[list[Row]] = field(default_factory=list[list[Row]])
+    longest: float = 0
+
+    def run(self, told_to_stop: threading.Event) -> None:
+        chance = random.Random(self.seed)
+        with connect(self.url, application="old release") as connection:
+            while not told_to_stop.is_set():
+                if self.sent and chance.randrange(3) == 0:
+                    flush = chance.choice(self.sent[-20:])
+                else:
+                    flush = [
+                        event(
+                            UUID(int=chance.getrandbits(128)),
+                            # every other has no time of its own, and needs a claim
+                            ago(minutes=chance.randrange(600)) if chance.randrange(2) else None,
+                            site_id=chance.choice(["shop", "blog"]),
+                            user_id=f"u{chance.randrange(50)}",
+                            session_id=UUID(int=chance.randrange(200)),
+                        )
+                        for _ in range(30)
+                    ]
+                    self.sent.append(flush)
+                started = time.monotonic()
+                land_as_before(connection, flush)
+                self.longest = max(self.longest, time.monotonic() - started)
+
+
+def test_an_upgrade_while_events_land_loses_and_doubles_nothing(old_database_url: str) -> None:
+    processes = [OldProcess(old_database_url, seed) for seed in range(3)]
+    told_to_stop = threading.Event()
+    with connect(old_database_url) as owner:
+        first = [event(at=None if n % 2 else ago(minutes=n), site_id="blog") for n in range(3000)]
+        land_as_before(owner, first)
+        with ThreadPoolExecutor(len(processes)) as pool:
+            running = [pool.submit(process.run, told_to_stop) for process in processes]
+            try:
+                time.sleep(0.5)
+                applied = migrations.migrate(old_database_url)
+                time.sleep(0.3)
+            finally:
+                told_to_stop.set()
+            for process in running:
+                process.result()
+        assert applied[0].startswith("0012")
+
+        rows = first + [row for process in processes for flush in process.sent for row in flush]
+        stored = owner.execute("select site_id, event_id from events").fetchall()
+        assert Counter(stored) == Counter({(row.site_id, row.event_id): 1 for row in rows})
+        users = Counter((row.site_id, row.user_id) for row in rows if row.user_id)
+        counted = owner.execute("select site_id, user_id, event_count from users").fetchall()
+        assert {(site_id, user_id): events for site_id, user_id, events in counted} == users
+        assert count(owner, "rejected_events") == 0
+        # each claim has its site; what comes again is known, to its own site only
+        untimed = [row for row in rows if row.client_created_at is None]
+        claims = owner.execute("select site_id, event_id from event_claims").fetchall()
+        assert sorted(claims) == sorted((row.site_id, row.event_id) for row in untimed)
+        assert not land(owner, rows[-500:] + first[:500])
+        others = [event(row.event_id, row.client_created_at, site_id="news") for row in first[:50]]
+        assert land(owner, others).total() == 50
+        indexes = owner.execute(
+            "select count(*) filter (where not i.indisvalid), count(*) filter (where c.relname ~ 'idempotency')"
+            " from pg_index as i inner join pg_class as c on c.oid = i.indexrelid"
+        ).fetchone()
+        assert indexes == (0, 0)
+        assert count(owner, "pg_constraint where not convalidated") == 0
+    assert max(process.longest for process in processes) < 5
+
+
+def test_the_files_run_by_hand_give_the_same_keys(old_database_url: str) -> None:
+    """In one transaction, as an SQL editor runs them: indexes are built without the help of `tilda migrate`."""
+    with connect(old_database_url) as owner:
+        rows = [event(at=None if n % 2 else ago(minutes=n)) for n in range(20)]
+        land_as_before(owner, rows)
+        ensure_months(owner, [JANUARY])
+        land_as_before(owner, hostile_events(JANUARY), OLD_IMPORT)
+        owner.execute("update ops.months set imported_at = month")
+        runs.run(old_database_url, AGES, "file:///nowhere", ARCHIVED)
+        owner.execute(migrations.pending_sql(old_database_url).encode())
+        assert count(owner, "pg_index where not indisvalid") == 0
+        assert not land(owner, rows)
+        assert len(land(owner, [event(row.event_id, row.client_created_at, site_id="blog") for row in rows])) == 20
+        with pytest.raises(errors.UniqueViolation):
+            owner.execute("insert into archive.events select * from archive.events limit 1")
+
+
+def test_rows_of_before_are_brought_within_the_new_bounds(old_database_url: str, tmp_path: Path) -> None:
+    """A full address that a direct client wrote, in a live month and in a cold file without the column click_ids."""
+    folder = f"file://{tmp_path}/cold"
+    full = "update events set ip_address = '203.0.113.77' where id = (select max(id) from events where {})"
+    with connect(old_database_url) as owner:
+        ensure_months(owner, [JANUARY])
+        land_as_before(owner, hostile_events(JANUARY), OLD_IMPORT)
+        owner.execute(full.format("created_at < '2021-01-01'").encode())
+        owner.execute("update ops.months set imported_at = month")
+        columns = owner.execute("select * from events order by created_at, event_id").fetchall()
+        runs.run(old_database_url, AGES, folder, COLD)
+        land_as_before(owner, [event(), event()])
+        owner.execute(full.format("true").encode())
+        (before,) = cold.list_files(owner)
+
+        migrations.migrate(old_database_url)
+        assert owner.execute("select ip_address::text from events where ip_address is not null").fetchall() == [
+            ("203.0.113.0/24",)
+        ]
+        runs.restore(old_database_url, JANUARY)
+        assert cold.list_files(owner) == []
+        restored = owner.execute(
+            "select * from events where created_at < '2021-01-01' order by created_at, event_id"
+        ).fetchall()
+        assert len(restored) == before.row_count == len(columns)
+        place = [column.name for column in owner.execute("select * from events limit 0").description or []].index(
+            "ip_address"
+        )
+        changed = [(old[place], new[place]) for old, new in zip(columns, restored, strict=True) if old != new[:-1]]
+        assert [(str(old), str(new)) for old, new in changed] == [("203.0.113.77", "203.0.113.0/24")]
+        assert {row[-1] for row in restored} == {None}
+        # and it leaves again
+        runs.run(old_database_url, AGES, folder, now() + timedelta(days=800))
+        assert [file.row_count for file in cold.list_files(owner) if file.month == JANUARY] == [before.row_count]
