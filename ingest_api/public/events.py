@@ -76,7 +76,8 @@ DESCRIPTION = openapi.describe(
     "Send events",
     "Takes an event, an array of events, or `{sent_at, events}`, plain or with `Content-Encoding: gzip`. The answer 202"
     " means durable. A bad event never spoils its batch: it is named in `rejected` and kept with its reason. The same"
-    " `event_id` with the same `created_at` is stored once; without a usable `created_at`, the `event_id` alone decides.",
+    " `event_id` with the same `created_at` is stored once; without a usable `created_at`, the `event_id` alone"
+    " decides.",
     answers={202: openapi.json_answer("Durable", Answer, Answer([], [], 1, 0))},
     problems=(400, 401, 403, 408, 413, 415, 429, 431, 500, 503),
     parameters=openapi.KEY,

@@ -14,8 +14,7 @@ class Sink(Protocol):
     """Makes rows durable."""
 
     async def land(self, rows: Sequence[Row]) -> Counter[EventKey] | None:
-        """Return after the rows are durable: the keys of the events that were new, each with the
-        number of its rows, or None when that cannot be known yet.
+        """Return the keys of the new events after all rows are durable; None when that cannot be known yet.
 
         A row that cannot be stored for what is in it becomes a rejected event: its `reject_code` is set.
 
