@@ -1,4 +1,4 @@
-"""How many events there are and when the last one came, cheaply: for a glance, however many there are."""
+"""The number of events and the time of the last arrival, at a cost that does not grow with the number of events."""
 
 from __future__ import annotations
 
@@ -10,16 +10,24 @@ import psycopg
 
 EXACT_BYTES = 64 * 2**20
 """Size of the tables up to which rows are counted: about 100,000 events, some 20 ms."""
-NEWEST = 1_000
-"""Rows with the newest created_at among which the last arrival is looked for."""
+NEWEST = 200
+"""The last arrival is searched for among this many rows of each site, those with the newest created_at."""
 
 _SIZE: LiteralString = (
     "select coalesce(sum(pg_relation_size(relid)), 0)::bigint from pg_partition_tree('public.events') where isleaf"
 )
-_LAST: LiteralString = (
-    "select max(received_at) from"
-    " (select received_at from public.events order by created_at desc limit %s) as newest_events"
-)
+# The unique index begins with the site and created_at: each site costs one short scan of it.
+_LAST: LiteralString = """
+    select max(newest.received_at)
+    from public.sites
+    cross join lateral (
+        select events.received_at
+        from public.events
+        where events.site_id = sites.site_id
+        order by events.created_at desc
+        limit %s
+    ) as newest
+"""
 
 
 @dataclass(frozen=True)

@@ -64,5 +64,5 @@ def held(connection: psycopg.Connection, name: str) -> Generator[None]:
     try:
         yield
     finally:
-        if not connection.broken:
+        if not connection.closed:
             connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)

@@ -8,13 +8,15 @@ from tests.postgres.landed import ago, event, now
 from warehouse.database import connect
 from warehouse.event_counts import count_events
 from warehouse.events.landing import land
+from warehouse.sites import ensure_site
 
 
 def test_few_events_are_counted(database_url: str) -> None:
+    ensure_site(database_url, "shop", ["shop.example"], "UTC")
     with connect(database_url) as owner:
         assert (count_events(owner).events, count_events(owner).last_event_at) == (0, None)
         land(owner, [event(at=ago(minutes=n)) for n in range(30)])
-        # the one that came last tells an older time of its own
+        # the event that arrived last has an older created_at
         land(owner, [event(at=now() - timedelta(days=3))])
         last = owner.execute("select max(received_at) from public.events").fetchone()
         found = count_events(owner)
@@ -24,6 +26,7 @@ def test_few_events_are_counted(database_url: str) -> None:
 
 def test_many_events_are_estimated_without_reading_them(database_url: str) -> None:
     with connect(database_url) as owner:
+        ensure_site(database_url, "shop", ["shop.example"], "UTC")
         for _ in range(4):
             land(owner, [event(at=ago(minutes=n)) for n in range(500)])
         owner.execute("analyze public.events")

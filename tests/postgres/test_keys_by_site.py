@@ -132,7 +132,8 @@ def test_the_files_run_by_hand_give_the_same_keys(old_database_url: str) -> None
         land_as_before(owner, hostile_events(JANUARY), OLD_IMPORT)
         owner.execute("update ops.months set imported_at = month")
         runs.run(old_database_url, AGES, "file:///nowhere", ARCHIVED)
-        owner.execute(migrations.pending_sql(old_database_url).encode())
+        files = [file for file in sorted(migrations.SQL_DIR.glob("*.sql")) if file.stem >= "0012"]
+        owner.execute("\n".join(file.read_text() for file in files).encode())
         assert count(owner, "pg_index where not indisvalid") == 0
         assert not land(owner, rows)
         assert len(land(owner, [event(row.event_id, row.client_created_at, site_id="blog") for row in rows])) == 20

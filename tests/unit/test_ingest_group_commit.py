@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from uuid import uuid4
 
-from ingest_api.group_commit import GroupCommit, Outcome
+from ingest_api.public.sinks.group_commit import GroupCommit, Outcome
 from warehouse.events.landing import EventKey
 from warehouse.events.schema import Row
 
@@ -14,12 +14,13 @@ def test_one_event_id_of_two_sites_in_one_flush() -> None:
     event_id = uuid4()
     flushes: list[Sequence[Row]] = []
 
-    async def store(rows: Sequence[Row]) -> Counter[EventKey]:
-        flushes.append(rows)
-        return Counter([("blog", event_id)])  # the shop has it already
+    class Postgres:
+        async def land(self, rows: Sequence[Row]) -> Counter[EventKey]:
+            flushes.append(rows)
+            return Counter([("blog", event_id)])  # the shop has it already
 
     async def submit() -> list[Outcome]:
-        commits = GroupCommit([store])
+        commits = GroupCommit(Postgres(), flushers=1)
         requests = [commits.submit([Row(site_id=site, source="api", event_id=event_id)]) for site in ("shop", "blog")]
         waiting = [asyncio.ensure_future(request) for request in requests]
         await asyncio.sleep(0)
