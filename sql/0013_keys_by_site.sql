@@ -24,9 +24,10 @@ begin
     perform set_config('enable_mergejoin', 'off', true);
     for pass in 1 .. 2 loop
         if pass = 2 then
-            -- only claims made during the first pass are left
+            -- Only claims made during the first pass are left. insert_events locks events first: in the other order each
+            -- side would hold what the other one waits for, and this attempt would time out again and again.
             perform ops.lock_within(
-                array['public.event_claims', 'public.events', 'archive.events']::regclass[], longest_ms => 1000
+                array['public.events', 'public.event_claims', 'archive.events']::regclass[], longest_ms => 1000
             );
         end if;
         -- The site of a claim is that of its event. Claims of cold months are dropped: their events are older than

@@ -49,7 +49,7 @@ alter table archive.events validate constraint events_purchase_amount_is_sane;
 do $$
 begin
     perform ops.lock_within(
-        array['public.event_claims', 'public.events', 'archive.events']::regclass[]
+        array['public.events', 'public.event_claims', 'archive.events']::regclass[]
         || array(
             select inhrelid::regclass from pg_inherits
             where inhparent in ('public.events'::regclass, 'archive.events'::regclass)
