@@ -135,7 +135,7 @@ def test_scores_that_do_not_come_true_are_noticed_before_their_outcomes_are_fina
         )  # fmt: skip
         told = visitors_behave_as_the_model_learned(Warehouse(database_url=database_url))
         assert told.passed != alarm
-        assert (f"{came} observed" in str(told.metadata)) == alarm
+        assert (f"expected, {came} observed" in str(told.metadata)) == alarm
 
 
 def test_too_few_examples_are_an_answer_in_words(connection: psycopg.Connection, tmp_path: Path) -> None:
