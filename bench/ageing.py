@@ -1,7 +1,7 @@
 """Test of archiving under load: move months of events to the archive and to cold storage while new events arrive.
 
 `python -m bench.ageing` starts its own embedded Postgres (durable, with all indexes, policies and triggers) and fills
-months with simulated events. It then runs `tilda archive run` repeatedly as of later and later dates, and kills the
+months with simulated events. It then runs `tilda archive run` repeatedly, with an advancing date, and kills the
 process with SIGKILL at random times. Meanwhile, one connection inserts 1,000 events per second through `land_events`,
 and another repeatedly counts all events in `archive.all_events` and in the records of the cold files. At the end, the
 script measures runs that are not killed, restores a month, and prints the results as JSON. It exits with 1 if an event

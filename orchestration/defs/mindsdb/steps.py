@@ -32,7 +32,7 @@ class Report:
         site_id: The site.
         target: The target.
         model_version: Version of the champion.
-        action: What `ml.mindsdb.publish` did.
+        action: `created`, `retrained` or `unchanged`.
         view: Name of the view in MindsDB.
         compared: Number of visitors whose scores were compared with scikit-learn.
         difference: Largest absolute difference between the two scores.
