@@ -18,11 +18,11 @@ from rich.console import Console
 from demo.bring_in import SAMPLE_LOG
 from tests.dbt.access_log import differing, modelled_sessions, read_page_views, recompute_sessions
 from tests.dbt.dbt_project import run_dbt
-from warehouse import migrations
-from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.events.imports import import_file
-from warehouse.sites import add_site
+from warehouse.kit import migrations
+from warehouse.kit.database import connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.sites.registry import add_site
 
 NO_TESTS = ("unit_test", "test")
 SITE, KEY = "blog", "key"

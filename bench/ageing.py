@@ -32,15 +32,15 @@ from psycopg import sql
 from rich.console import Console
 
 from bench.ageing_threads import Auditor, LockWatch, Writer
-from warehouse import migrations
 from warehouse.archive import cold
 from warehouse.archive.months import months_after
-from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.installation import BASE_DIR
-from warehouse.partitions import Partition, ensure_months, list_partitions
-from warehouse.queries import read_query
-from warehouse.sites import add_site
+from warehouse.kit import migrations
+from warehouse.kit.database import connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.installation import BASE_DIR
+from warehouse.kit.queries import read_query
+from warehouse.partitions.months import Partition, ensure_months, list_partitions
+from warehouse.sites.registry import add_site
 
 SIMULATED_MONTH = "simulated_month"
 ROWS_PER_SECOND = 20_000

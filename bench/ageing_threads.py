@@ -7,9 +7,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-from warehouse.database import connect
 from warehouse.events.landing import land
 from warehouse.events.schema import Row
+from warehouse.kit.database import connect
 
 FLUSHES_PER_SECOND = 20
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from demo.browser import launch
-from warehouse.installation import BASE_DIR
+from warehouse.kit.installation import BASE_DIR
 
 SLOWDOWNS: Final = (1, 4)
 SCRIPT: Final = BASE_DIR / "collector" / "dist" / "collector.min.js"

@@ -31,8 +31,8 @@ import psutil
 
 from bench.prepared import UNBOUNDED, prepared
 from tests.ingest_server import IngestServer, page_view
-from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.database import connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
 
 CLIENTS = 6
 BATCH = 20

@@ -20,17 +20,17 @@ import psycopg
 from psycopg.types.json import Jsonb
 from rich.console import Console
 
-from warehouse import migrations
 from warehouse.archive import cold, moves
-from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres, programs
 from warehouse.events.identity import email_sha256
-from warehouse.partitions import ensure_months
+from warehouse.kit import migrations
+from warehouse.kit.database import connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres, programs
+from warehouse.kit.settings import Settings
+from warehouse.partitions.months import ensure_months
 from warehouse.privacy.erase import erase
 from warehouse.privacy.identifier import Identifier
 from warehouse.privacy.search import search
-from warehouse.settings import Settings
-from warehouse.sites import add_site
+from warehouse.sites.registry import add_site
 
 out = Console(highlight=False)
 PORT = 55950

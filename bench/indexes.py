@@ -28,11 +28,11 @@ from rich.table import Table
 
 from bench.ingest import sample_rows
 from bench.models import store_events
-from warehouse import migrations
-from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.events.landing import LAND
-from warehouse.queries import read_query
+from warehouse.kit import migrations
+from warehouse.kit.database import connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.queries import read_query
 
 HERE = Path(__file__).parent
 LANDED = 300_000

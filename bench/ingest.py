@@ -33,12 +33,12 @@ from rich.table import Table
 from bench.prepared import prepared
 from tests.batches import read_batch
 from tests.ingest_server import IngestServer
-from warehouse.database import INGEST_LOGIN, connect, replace_in_url
-from warehouse.errors import UserError
 from warehouse.events.enrichment import make_row
 from warehouse.events.landing import LAND
 from warehouse.events.schema import Limits, Row
-from warehouse.ports import free_port
+from warehouse.kit.database import INGEST_LOGIN, connect, replace_in_url
+from warehouse.kit.errors import UserError
+from warehouse.kit.ports import free_port
 
 AGENT = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"

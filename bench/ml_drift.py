@@ -12,8 +12,8 @@ from bench.ml_world import TARGET, Say, World, simulation, world
 from demo.events import Event
 from ml import monitoring
 from orchestration.defs.propensity import steps
-from warehouse import propensity
-from warehouse.database import connect
+from warehouse.kit.database import connect
+from warehouse.propensity import store
 
 BEFORE_WEEKS, WEEKS = 14, 12
 FIRST = pd.Timestamp("2026-08-03T00:30:00", tz="UTC")
@@ -62,7 +62,7 @@ def _daily_run(place: World) -> dict[str, Any]:
     with connect(place.url) as connection:
         trained = steps.train(connection, "shop", TARGET, min_positives=300, pages=place.folder / "reports")
         scored = steps.score(connection, "shop", TARGET)
-        as_of = propensity.scoring_frame(connection, "shop")["as_of"].iloc[0]
+        as_of = store.scoring_frame(connection, "shop")["as_of"].iloc[0]
     decided = trained.decided
     return {
         "as_of": as_of,
@@ -76,5 +76,5 @@ def _daily_run(place: World) -> dict[str, Any]:
 
 def _realised(place: World) -> list[monitoring.Realised]:
     with connect(place.url) as connection:
-        scores = propensity.past_scores(connection, "shop", TARGET.name)
+        scores = store.past_scores(connection, "shop", TARGET.name)
     return monitoring.realised(scores, place.examples("shop"), label=TARGET.label)

@@ -13,8 +13,8 @@ from demo.behaviour import USUAL
 from demo.simulation import Simulation
 from ml import artifacts, evaluation
 from orchestration.defs.propensity import steps
-from warehouse import propensity
-from warehouse.database import connect
+from warehouse.kit.database import connect
+from warehouse.propensity import store
 
 NEW_A_DAY = 60
 AGES = (5, 12, 26, 36)
@@ -64,10 +64,10 @@ def _daily_run(place: World, site_id: str, shop: Simulation, say: Say) -> dict[s
             "reason": trained.decided.reason,
         }
         if scored:
-            champion = propensity.champion(connection, site_id, TARGET.name)
+            champion = store.champion(connection, site_id, TARGET.name)
             assert champion is not None
-            model = artifacts.loads(propensity.artifact(connection, site_id, TARGET.name, champion.version))
-            today = propensity.scoring_frame(connection, site_id)
+            model = artifacts.loads(store.artifact(connection, site_id, TARGET.name, champion.version))
+            today = store.scoring_frame(connection, site_id)
             truth = shop.truth([scored.as_of])
             both = today.merge(truth, on=["user_id", "as_of"], how="left", validate="one_to_one")
             best = both["p_conversion_7d"].to_numpy()

@@ -24,8 +24,8 @@ from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES
 from ml.rivals import LEARNERS
 from orchestration.defs.propensity import steps
 from tests.unit.ml_world import visitors
-from warehouse import propensity
-from warehouse.database import connect
+from warehouse.kit.database import connect
+from warehouse.propensity import store
 
 AT_ONCE = 200_000
 T = TypeVar("T")
@@ -80,14 +80,14 @@ def measure(url: str) -> dict[str, Any]:
     """Train and score as the daily run does, and measure the total time and the time in the database."""
     clock = _Clock()
     with connect(url) as connection:
-        frame = clock.of_database(lambda: propensity.training_frame(connection, "shop", TARGET.label, TARGET.weeks))
+        frame = clock.of_database(lambda: store.training_frame(connection, "shop", TARGET.label, TARGET.weeks))
         model = steps.fit(frame, TARGET, tuple(LEARNERS))
         artifact = artifacts.dumps(model)
         trained = clock.lap(len(frame))
         del frame
-        today = clock.of_database(lambda: propensity.scoring_frame(connection, "shop"))
+        today = clock.of_database(lambda: store.scoring_frame(connection, "shop"))
         scores = scoring.score(model, today).assign(target=TARGET.name)
-        clock.of_database(lambda: propensity.write_scores(connection, scores))
+        clock.of_database(lambda: store.write_scores(connection, scores))
         scored = clock.lap(len(today))
     unit = 1024 if sys.platform == "linux" else 2**20
     return {

@@ -19,11 +19,12 @@ from demo.writers import write_events
 from ml.features import Target, load_targets
 from orchestration.defs.propensity import steps
 from tests.dbt.dbt_project import run_dbt
-from warehouse import migrations, propensity
-from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.events.imports import import_file
-from warehouse.sites import ensure_site
+from warehouse.kit import migrations
+from warehouse.kit.database import connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.propensity import store
+from warehouse.sites.registry import ensure_site
 
 ZONE, DOMAIN = "Europe/Moscow", "shop.example"
 TARGET = load_targets()["conversion_7d"]
@@ -67,9 +68,7 @@ class World:
     def examples(self, site_id: str, target: Target = TARGET) -> pd.DataFrame:
         """Return the training table of a site."""
         with connect(self.url) as connection:
-            return propensity.training_frame(
-                connection, site_id, target.label, target.weeks, reached=steps.reached(target)
-            )
+            return store.training_frame(connection, site_id, target.label, target.weeks, reached=steps.reached(target))
 
 
 @contextmanager

@@ -30,10 +30,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.dbt.dbt_project import run_dbt
-from warehouse import migrations
-from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.queries import read_query
+from warehouse.kit import migrations
+from warehouse.kit.database import connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.queries import read_query
 
 HERE = Path(__file__).parent
 QUERIES = HERE / "dashboard_queries"

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.ingest_server import IngestServer
-from warehouse import logins, migrations
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
+from warehouse.access import logins
+from warehouse.kit import migrations
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
 
 UNBOUNDED = {"RATE_LIMIT_PER_IP": "off", "RATE_LIMIT_PER_SITE": "off"}
 

@@ -30,13 +30,15 @@ import httpx
 
 from bench.crash import STUCK_SECONDS, Account, Clients, judge, wait_until_drained
 from tilda.stack import services
-from warehouse import conninfo, logins, migrations, sites
-from warehouse.database import connect, ingest_url
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.errors import UserError
-from warehouse.installation import BASE_DIR
-from warehouse.secret_store import Secrets
-from warehouse.settings import Settings
+from warehouse.access import logins
+from warehouse.kit import conninfo, migrations
+from warehouse.kit.database import connect, ingest_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.errors import UserError
+from warehouse.kit.installation import BASE_DIR
+from warehouse.kit.secret_store import Secrets
+from warehouse.kit.settings import Settings
+from warehouse.sites import registry
 
 PORT = 8700
 DATABASE = "tilda"
@@ -172,7 +174,7 @@ def _campaign(prefix: str, seconds: float, folder: Path, url: str, machines: lis
     first_settings = _settings(folder / "a", url, 0)
     logins.create_missing_logins(url, first_settings.secrets)
     migrations.migrate(url)
-    key = sites.add_site(url, "shop", ["shop.example"], "UTC").public_key
+    key = registry.add_site(url, "shop", ["shop.example"], "UTC").public_key
 
     stranger = _settings(folder / "b", url, 1)
     logins.create_missing_logins(url, stranger.secrets)

@@ -13,7 +13,7 @@ from demo.sending import Delivery, Sender
 from demo.simulation import Simulation
 from demo.writers import write_events, write_truth
 from warehouse.events.imports import import_file
-from warehouse.sites import Site
+from warehouse.sites.registry import Site
 
 SAMPLE_LOG = Path(__file__).parent / "data" / "semicomplete-access.log.gz"
 

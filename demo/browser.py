@@ -6,7 +6,7 @@ from typing import Final
 
 from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
 
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 
 FLAGS: Final = (
     "--no-sandbox",

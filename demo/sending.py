@@ -16,7 +16,7 @@ import httpx
 import msgspec
 
 from demo.events import Event
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 
 BATCH_EVENTS = 10
 CRITICAL = frozenset({"form_submit", "signup", "purchase"})

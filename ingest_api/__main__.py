@@ -11,8 +11,8 @@ import uvicorn
 
 from ingest_api.public.http_protocol import BoundedHttpProtocol
 from ingest_api.public.required import required_database_url
-from warehouse.errors import UserError, explain
-from warehouse.settings import load_settings
+from warehouse.kit.errors import UserError, explain
+from warehouse.kit.settings import load_settings
 
 PRIVATE_HOST = "127.0.0.1"
 _APPLICATIONS = {"public": "ingest_api.public.app:create_app", "private": "ingest_api.private.app:create_app"}

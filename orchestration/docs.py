@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, dbt_executable, target_folder
-from warehouse.database import direct_url
-from warehouse.errors import UserError
-from warehouse.settings import load_settings
+from warehouse.kit.database import direct_url
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import load_settings
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.selection import check_selection
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 
 MAX_CAUSE = 500
 

@@ -16,8 +16,8 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from warehouse.errors import UserError
-from warehouse.installation import shipped
+from warehouse.kit.errors import UserError
+from warehouse.kit.installation import shipped
 
 PROJECT_DIR = shipped("dbt_project")
 ATTRIBUTES = ("key", "group", "kind", "tag", "owner", "column", "table_name", "column_tag", "code_location")

@@ -11,10 +11,11 @@ import pytest
 from psycopg import sql
 
 from tests.ingest_server import IngestServer
-from warehouse import logins, migrations
-from warehouse.database import connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
+from warehouse.access import logins
+from warehouse.kit import migrations
+from warehouse.kit.database import connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
 
 TIERS = ("unit", "postgres", "dbt", "e2e", "browser")
 # What a tier may ask for. A slow fixture in a fast tier is refused when tests are collected, not found out in CI.

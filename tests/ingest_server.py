@@ -15,10 +15,10 @@ from uuid import uuid4
 import httpx
 
 from ingest_api.private.metrics_page import exposition
-from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect, replace_in_url
-from warehouse.installation import BASE_DIR
-from warehouse.ports import free_port
-from warehouse.secret_store import Secrets
+from warehouse.kit.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect, replace_in_url
+from warehouse.kit.installation import BASE_DIR
+from warehouse.kit.ports import free_port
+from warehouse.kit.secret_store import Secrets
 
 START_SECONDS = 30
 STOP_SECONDS = 40

@@ -13,7 +13,7 @@ import botocore.session
 import httpx
 import s3fs
 
-from warehouse.ports import free_port
+from warehouse.kit.ports import free_port
 
 START_SECONDS = 60
 BUCKET = "tilda-cold"

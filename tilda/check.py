@@ -18,9 +18,9 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 
-from warehouse.addresses import is_local_address
-from warehouse.settings import Settings
-from warehouse.sites import Site
+from warehouse.kit.addresses import is_local_address
+from warehouse.kit.settings import Settings
+from warehouse.sites.registry import Site
 
 EVENT_TYPE = "tilda_check"
 USER_AGENT = "Mozilla/5.0 (compatible; tilda-check-bot/1.0)"

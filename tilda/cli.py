@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from tilda.commands import analysts, archive, data, database, mindsdb, models, privacy, retention, sites, stack
 from tilda.console import as_typed, err, own_name
-from warehouse.errors import explain
+from warehouse.kit.errors import explain
 
 
 class _HelpFormatter(click.HelpFormatter):

@@ -11,12 +11,12 @@ from demo.page import serve
 from demo.simulation import Simulation
 from tilda import console, mindsdb, report, serving
 from tilda.materialize import materialize
-from warehouse import sites
-from warehouse.database import direct_url
-from warehouse.errors import UserError
 from warehouse.events.imports import import_file
-from warehouse.settings import Settings
-from warehouse.snippet import snippet as make_snippet
+from warehouse.kit.database import direct_url
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings
+from warehouse.sites import registry
+from warehouse.sites.snippet import snippet as make_snippet
 
 BLOG, SHOP = "blog", "shop"
 VISITORS, DAYS, SEED = 8_000, 100, 7
@@ -69,13 +69,13 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
         console.err.print(f"No scores in MindsDB: {error}", markup=False)
 
 
-def _demo_site(url: str, site_id: str, domains: list[str], timezone: str) -> sites.Site:
+def _demo_site(url: str, site_id: str, domains: list[str], timezone: str) -> registry.Site:
     """A site of the demo, added if it is missing.
 
     Raises:
         UserError: A site of the same id has other domains: made-up visitors must not mix with real ones.
     """
-    site = sites.ensure_site(url, site_id, domains, timezone)
+    site = registry.ensure_site(url, site_id, domains, timezone)
     if domains[0] not in site.domains:
         raise UserError(
             f"The site {site_id} is not the demo's: its domains are {', '.join(site.domains)}.",
@@ -84,7 +84,7 @@ def _demo_site(url: str, site_id: str, domains: list[str], timezone: str) -> sit
     return site
 
 
-def _visit_with_browser(shop: sites.Site, ingest_url: str) -> None:
+def _visit_with_browser(shop: registry.Site, ingest_url: str) -> None:
     try:
         from demo.browser import visit  # noqa: PLC0415 - Playwright is not among the packages that the stack runs on
     except ImportError as error:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from warehouse.settings import RESOLVED, Settings
+from warehouse.kit.settings import RESOLVED, Settings
 
 # Names that end in * are prefixes.
 SYSTEM = (

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from tilda.console import Advance
 from tilda.stack import owner_environment
-from warehouse.errors import UserError
-from warehouse.installation import working_dir
-from warehouse.settings import Settings
+from warehouse.kit.errors import UserError
+from warehouse.kit.installation import working_dir
+from warehouse.kit.settings import Settings
 
 
 @dataclass(frozen=True)

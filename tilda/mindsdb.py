@@ -26,11 +26,11 @@ from tilda import console, processes
 from tilda.ports import choose_ports
 from tilda.stack import Service, base_environment
 from tilda.state import running
-from warehouse.errors import UserError
-from warehouse.installation import BASE_DIR, shipped, working_dir
-from warehouse.mindsdb_login import USERNAME, Addresses, own_server
-from warehouse.ports import LOOPBACK
-from warehouse.settings import Settings
+from warehouse.kit.errors import UserError
+from warehouse.kit.installation import BASE_DIR, shipped, working_dir
+from warehouse.kit.ports import LOOPBACK
+from warehouse.kit.settings import Settings
+from warehouse.propensity.mindsdb_server import USERNAME, Addresses, own_server
 
 NAME = "mindsdb"
 ASSET = "mindsdb/propensity"

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import psutil
 
 from tilda import processes
-from warehouse.errors import UserError
-from warehouse.ports import free_port, holder, require_free
-from warehouse.settings import Settings
+from warehouse.kit.errors import UserError
+from warehouse.kit.ports import free_port, holder, require_free
+from warehouse.kit.settings import Settings
 
 
 def choose_ports(settings: Settings, hosts: Mapping[str, str], *, move: bool) -> dict[str, int]:

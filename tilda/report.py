@@ -10,10 +10,10 @@ import psycopg
 from ml import evaluation
 from ml.features import load_targets
 from tilda import console
-from warehouse import propensity
-from warehouse.database import connect, direct_url
-from warehouse.queries import read_query
-from warehouse.settings import Settings
+from warehouse.kit.database import connect, direct_url
+from warehouse.kit.queries import read_query
+from warehouse.kit.settings import Settings
+from warehouse.propensity import store
 
 SQL = Path(__file__).parent / "sql"
 TARGET = "conversion_7d"
@@ -38,9 +38,9 @@ def _print(connection: psycopg.Connection, title: str, query: str, parameters: l
 
 def _print_quality(connection: psycopg.Connection, site_id: str, truth_file: Path) -> None:
     """The champion's figures on its newest, unseen period, and those of the truth on the same visitors."""
-    model = propensity.champion(connection, site_id, TARGET)
+    model = store.champion(connection, site_id, TARGET)
     if model is None:
-        newest = propensity.newest_version(connection, site_id, TARGET)
+        newest = store.newest_version(connection, site_id, TARGET)
         console.out.print(
             f"\nNo scores for {site_id}: {newest.reason if newest else 'nothing was trained'}", markup=False
         )
@@ -61,14 +61,14 @@ _FIGURES = ("n", "roc_auc", "brier", "log_loss", "base_rate")
 
 
 def _best_possible(
-    connection: psycopg.Connection, site_id: str, model: propensity.ModelVersion, truth_file: Path
+    connection: psycopg.Connection, site_id: str, model: store.ModelVersion, truth_file: Path
 ) -> evaluation.Report | None:
     """What the true probabilities reach on the examples that judged the model."""
     if not truth_file.exists():
         return None
     target = load_targets()[TARGET]
     label = target.label
-    examples = propensity.training_frame(connection, site_id, label, target.weeks)
+    examples = store.training_frame(connection, site_id, label, target.weeks)
     since = pd.Timestamp(model.metrics["judged_from"])
     until = pd.Timestamp(model.metrics["judged_until"])
     examples = examples[(examples["as_of"] >= since) & (examples["as_of"] <= until)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import IO
 
-from warehouse.scores import Person, Score
+from warehouse.propensity.scores import Person, Score
 
 
 @dataclass(frozen=True)

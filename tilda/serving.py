@@ -8,11 +8,11 @@ from ml.errors import MindsDBError
 from ml.mindsdb_client import Client, Server
 from tilda import console, mindsdb
 from tilda.materialize import materialize
-from warehouse import propensity
-from warehouse.database import connect, direct_url
-from warehouse.errors import UserError
-from warehouse.mindsdb_login import mindsdb_login
-from warehouse.settings import Settings
+from warehouse.kit.database import connect, direct_url
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings
+from warehouse.propensity import store
+from warehouse.propensity.mindsdb_server import mindsdb_login
 
 TARGET = "conversion_7d"
 
@@ -35,7 +35,7 @@ def serve(settings: Settings, site_id: str, installing: subprocess.Popen[bytes] 
             mindsdb.wait_until_serving(settings)
     login = mindsdb_login(settings)
     with connect(direct_url(settings)) as connection:
-        champion = propensity.champion(connection, site_id, TARGET)
+        champion = store.champion(connection, site_id, TARGET)
     if login is None or champion is None:
         return
     with console.progress("Publishing to MindsDB") as advance:

@@ -10,10 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from tilda.environments import OWNER, STORAGE, SYSTEM, chosen_settings, inherited
-from warehouse.database import dagster_url, direct_url, ingest_url, privacy_url, reader_url
-from warehouse.installation import shipped
-from warehouse.ports import LOOPBACK, WILDCARDS
-from warehouse.settings import Settings
+from warehouse.kit.database import dagster_url, direct_url, ingest_url, privacy_url, reader_url
+from warehouse.kit.installation import shipped
+from warehouse.kit.ports import LOOPBACK, WILDCARDS
+from warehouse.kit.settings import Settings
 
 
 @dataclass(frozen=True)

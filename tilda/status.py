@@ -10,11 +10,11 @@ import httpx
 from psycopg import errors
 
 from tilda.state import State
-from warehouse.database import READER_LOGIN, connect, direct_url, embedded, replace_in_url, url_with_passfile
-from warehouse.errors import UserError, explain
-from warehouse.event_counts import count_events
-from warehouse.refused_origins import list_refused_origins
-from warehouse.settings import Settings
+from warehouse.events.counts import count_events
+from warehouse.kit.database import READER_LOGIN, connect, direct_url, embedded, replace_in_url, url_with_passfile
+from warehouse.kit.errors import UserError, explain
+from warehouse.kit.settings import Settings
+from warehouse.sites.refused_origins import list_refused_origins
 
 ORIGINS_WITHIN = timedelta(hours=24)
 STATEMENT_TIMEOUT = "5s"

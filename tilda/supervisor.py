@@ -27,12 +27,13 @@ from tilda.ports import choose_ports
 from tilda.processes import Recorded
 from tilda.stack import Service, listening_on, services
 from tilda.state import State, forget, only_one
-from warehouse import logins, migrations
-from warehouse.database import DAGSTER_DATABASE, MAIN_DATABASE, direct_url, embedded, ensure_database
-from warehouse.errors import UserError, explain
-from warehouse.installation import working_dir
-from warehouse.mindsdb_login import announce, withdraw
-from warehouse.settings import Settings, load_settings
+from warehouse.access import logins
+from warehouse.kit import migrations
+from warehouse.kit.database import DAGSTER_DATABASE, MAIN_DATABASE, direct_url, embedded, ensure_database
+from warehouse.kit.errors import UserError, explain
+from warehouse.kit.installation import working_dir
+from warehouse.kit.settings import Settings, load_settings
+from warehouse.propensity.mindsdb_server import announce, withdraw
 
 READY_SECONDS = 300
 TICK_SECONDS = 0.25

@@ -17,8 +17,8 @@ from ingest_api import logs, problems
 from ingest_api.docs_page import add_docs_page
 from ingest_api.private import metrics_page, privacy, propensity
 from ingest_api.problems import ProblemError, documented
-from warehouse.errors import UserError
-from warehouse.settings import load_settings
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import load_settings
 
 
 class RequireKey:

@@ -12,10 +12,10 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
 from ingest_api.problems import ProblemError, unavailable
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings
 from warehouse.privacy.erase import Erasure, UnknownSiteError, erase
 from warehouse.privacy.export import export
-from warehouse.settings import Settings
 
 SiteId = Annotated[str, Path(max_length=63, description="Site id.", examples=["shop"])]
 UserId = Annotated[

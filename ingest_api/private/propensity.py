@@ -20,8 +20,8 @@ from psycopg.rows import dict_row
 from pydantic import BaseModel, Field
 
 from ingest_api.problems import ProblemError, unavailable
-from warehouse.database import connect
-from warehouse.errors import UserError
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
 
 MAX_PAGE = 10_000
 

@@ -41,7 +41,7 @@ from ingest_api.public.sites import SiteRegistry, read_sites
 from ingest_api.public.tilda_webhook import WebhookEndpoint
 from warehouse.events.schema import Limits
 from warehouse.events.user_agents import UserAgents
-from warehouse.settings import Settings, load_settings
+from warehouse.kit.settings import Settings, load_settings
 
 FLUSHERS = 2
 """Flushes at the same time in one process: one is being committed while the next one is being sent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 
 NONE = "none"
 """In place of proxies: no `X-Forwarded-For` counts, not even from this machine."""

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from ingest_api.problems import ProblemError
 from ingest_api.public import openapi
-from warehouse.installation import shipped
+from warehouse.kit.installation import shipped
 
 FOLDER = shipped("collector/dist")
 SCRIPT = "collector.min.js"

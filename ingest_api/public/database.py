@@ -12,8 +12,8 @@ from typing import TypeVar
 
 import psycopg
 
-from warehouse.database import connect
-from warehouse.errors import UserError
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
 
 ANSWER_SECONDS = 20.0
 """Longer than the login's statement_timeout: a server that has not answered by then is treated as lost."""

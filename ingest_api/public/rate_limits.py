@@ -22,7 +22,7 @@ from limits.errors import ConfigurationError, StorageError
 from limits.storage import storage_from_string
 
 from ingest_api.problems import ProblemError
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 
 OFF = "off"
 MAX_COUNTERS = 200_000

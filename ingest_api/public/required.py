@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from warehouse.errors import UserError
-from warehouse.settings import Settings
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings
 
 
 def required_database_url(settings: Settings) -> str:

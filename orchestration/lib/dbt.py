@@ -15,10 +15,10 @@ from typing import Any
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 
-from warehouse import conninfo
-from warehouse.database import database_name, with_one_host
-from warehouse.installation import shipped
-from warehouse.settings import Settings, load_settings
+from warehouse.kit import conninfo
+from warehouse.kit.database import database_name, with_one_host
+from warehouse.kit.installation import shipped
+from warehouse.kit.settings import Settings, load_settings
 
 PROJECT_DIR = shipped("dbt_project")
 

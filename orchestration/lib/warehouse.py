@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import dagster as dg
 import psycopg
 
-from warehouse.database import connect, direct_url
-from warehouse.settings import load_settings
+from warehouse.kit.database import connect, direct_url
+from warehouse.kit.settings import load_settings
 
 
 class Warehouse(dg.ConfigurableResource["Warehouse"]):

@@ -13,9 +13,9 @@ from tests.browser.event_log import RealApi
 from tests.browser.site import Site
 from tests.browser.stub_api import StubApi
 from tests.ingest_server import IngestServer
-from warehouse.database import connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
+from warehouse.kit.database import connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
 
 TEMPLATE = "tilda_template"
 

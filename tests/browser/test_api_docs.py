@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page, Request
 
 from tests.ingest_server import IngestServer
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from demo.browser import visit
 from demo.page import serve
 from tests.browser.stub_api import StubApi
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 
 
 def in_a_thread_of_its_own(call: Callable[..., None], *args: str, **options: str) -> None:

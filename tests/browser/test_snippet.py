@@ -10,9 +10,9 @@ from tests.browser.actions import hide, open_page
 from tests.browser.event_log import RealApi
 from tests.browser.site import Site
 from tests.https_proxy import https_proxy
-from warehouse.settings import load_settings
-from warehouse.sites import get_site
-from warehouse.snippet import snippet
+from warehouse.kit.settings import load_settings
+from warehouse.sites.registry import get_site
+from warehouse.sites.snippet import snippet
 
 
 @pytest.mark.parametrize("with_scripts", [True, False])

@@ -15,9 +15,9 @@ from tests.conftest import TEMPLATE
 from tests.dbt.dbt_project import run_dbt
 from tests.dbt.events import LOG_SITE, add_sites, crowded_events, hostile_events, insert_events
 from tests.e2e.sample_log import SAMPLE_LOG
-from warehouse.database import connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.events.imports import import_file
+from warehouse.kit.database import connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
 
 DATABASE = "models"
 HASH_KEY = "key"

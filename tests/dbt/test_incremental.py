@@ -26,8 +26,8 @@ from tests.conftest import TEMPLATE
 from tests.dbt.cases import DELIVERIES, Site, rows_of, sites
 from tests.dbt.dbt_project import PROJECT
 from tests.dbt.events import insert_events
-from warehouse.database import connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.database import connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
 
 BOUNDS = "{visitor_event_bound: 11, session_hours_bound: 1, identifier_visitor_bound: 2}"
 BUILD = ["build", "--exclude-resource-types", "unit_test", "test", "--vars", BOUNDS]

@@ -12,13 +12,13 @@ import pytest
 from tests.dbt.conftest import DATABASE, Models
 from tests.dbt.events import BEGIN, CROWDED_SITE, HOSTILE_SITES, WRONG_CLOCK
 from tests.postgres import security_table
-from warehouse.database import PRIVACY_LOGIN, connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres, programs
+from warehouse.kit.database import PRIVACY_LOGIN, connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres, programs
+from warehouse.kit.secret_store import Secrets
+from warehouse.kit.settings import Settings
 from warehouse.privacy.erase import erase
 from warehouse.privacy.export import export
 from warehouse.privacy.places import impersonal_tables
-from warehouse.secret_store import Secrets
-from warehouse.settings import Settings
 
 # Tables that tell nobody from anybody else. A new one that names no visitor, session or person must be decided on:
 # here, or in warehouse.privacy.places.

@@ -8,9 +8,9 @@ import pytest
 from psycopg import sql
 
 from tests.ingest_server import IngestServer
-from warehouse.database import connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
+from warehouse.kit.database import connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
 
 
 @contextmanager

@@ -13,10 +13,10 @@ import pymysql
 
 from ml.mindsdb_client import Server
 from tilda import mindsdb, processes
-from warehouse.installation import BASE_DIR
-from warehouse.mindsdb_login import USERNAME
-from warehouse.ports import free_port
-from warehouse.settings import Settings
+from warehouse.kit.installation import BASE_DIR
+from warehouse.kit.ports import free_port
+from warehouse.kit.settings import Settings
+from warehouse.propensity.mindsdb_server import USERNAME
 
 START_SECONDS = 200
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from warehouse.database import direct_url
-from warehouse.ports import free_port
-from warehouse.settings import Settings
+from warehouse.kit.database import direct_url
+from warehouse.kit.ports import free_port
+from warehouse.kit.settings import Settings
 
 PROGRAMS = Path(sys.executable).parent
 SECRETS = [name.upper() for name in Settings.secret_names()]

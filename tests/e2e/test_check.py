@@ -16,7 +16,7 @@ from tests.https_proxy import HttpsProxy, https_proxy
 from tests.ingest_server import IngestServer
 from tilda import check
 from tilda.cli import cli
-from warehouse.embedded_postgres import free_port
+from warehouse.kit.embedded_postgres import free_port
 
 Steps = dict[str, dict[str, Any]]
 

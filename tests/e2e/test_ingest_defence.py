@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from tests.ingest_server import IngestServer, page_view
-from warehouse.database import INGEST_LOGIN, connect, replace_in_url
-from warehouse.secret_store import Secrets
+from warehouse.kit.database import INGEST_LOGIN, connect, replace_in_url
+from warehouse.kit.secret_store import Secrets
 
 _addresses = itertools.count(1)
 

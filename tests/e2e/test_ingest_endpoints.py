@@ -8,7 +8,7 @@ import brotli
 import httpx
 
 from tests.ingest_server import IngestServer, page_view
-from warehouse.installation import BASE_DIR
+from warehouse.kit.installation import BASE_DIR
 
 
 def visitor() -> dict[str, str]:

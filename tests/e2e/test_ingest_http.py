@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.ingest_server import IngestServer, page_view
-from warehouse.secret_store import Secrets
+from warehouse.kit.secret_store import Secrets
 
 
 @pytest.fixture

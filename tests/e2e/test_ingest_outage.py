@@ -8,10 +8,11 @@ import httpx
 import pytest
 
 from tests.ingest_server import IngestServer, page_view
-from warehouse import logins, migrations
-from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
+from warehouse.access import logins
+from warehouse.kit import migrations
+from warehouse.kit.database import connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import httpx
 
 from tests.ingest_server import IngestServer
 from tests.postgres.landed import count, event
-from warehouse.database import connect
 from warehouse.events.landing import land
-from warehouse.secret_store import Secrets
+from warehouse.kit.database import connect
+from warehouse.kit.secret_store import Secrets
 
 VISITOR = "visitor/17 ä"
 

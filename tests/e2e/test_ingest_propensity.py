@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from tests.ingest_server import IngestServer
-from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
+from warehouse.kit.database import connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
 
 AS_OF = datetime(2026, 11, 22, tzinfo=UTC)
 

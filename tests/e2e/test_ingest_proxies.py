@@ -9,8 +9,8 @@ import pytest
 
 from tests.e2e.conftest import running_ingest
 from tests.ingest_server import IngestServer, page_view
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
 
 
 @pytest.fixture(scope="module")

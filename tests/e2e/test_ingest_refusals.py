@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from tests.ingest_server import IngestServer, page_view
-from warehouse.database import connect
+from warehouse.kit.database import connect
 
 BREAK_AND_MEND = [
     (

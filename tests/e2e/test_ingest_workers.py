@@ -8,8 +8,8 @@ import httpx
 
 from tests.e2e.conftest import running_ingest
 from tests.ingest_server import page_view
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.secret_store import Secrets
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
 
 
 def test_writers_that_share_sessions_and_shuffle_their_retries_see_no_deadlock(

@@ -31,11 +31,11 @@ from tests.e2e.mindsdb_server import MindsDB
 from tests.e2e.stack import Stack
 from tests.e2e.test_stack import gone
 from tests.unit.ml_world import COLUMNS, WEEK, visitors
-from warehouse import propensity
-from warehouse.database import connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.mindsdb_login import mindsdb_login
-from warehouse.settings import Settings
+from warehouse.kit.database import connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.settings import Settings
+from warehouse.propensity import store
+from warehouse.propensity.mindsdb_server import mindsdb_login
 
 # the server starts, and may have to be installed first, in the first test's time
 pytestmark = pytest.mark.timeout(900)
@@ -58,7 +58,7 @@ class World:
 
     def promote(self, model: Propensity) -> None:
         artifact = artifacts.dumps(model)
-        propensity.record_version(
+        store.record_version(
             self.connection, site_id="shop", target=TARGET.name, version=model.version, decision="promoted",
             reason="test", algorithm=model.kind, artifact=artifact.content, artifact_sha256=artifact.sha256,
         )  # fmt: skip
@@ -69,7 +69,7 @@ class World:
         return report
 
     def expected(self, model: Propensity) -> dict[str, float]:
-        frame = propensity.scoring_frame(self.connection, "shop")
+        frame = store.scoring_frame(self.connection, "shop")
         return dict(zip(frame["user_id"], model.predict(frame), strict=True))
 
     def served(self) -> dict[str, float]:
@@ -120,7 +120,7 @@ def world(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFa
         with connect(url) as connection:
             frame = visitors(4_000, seed=5).drop_duplicates(["user_id", "as_of"])
             fill(connection, frame)
-            known = propensity.training_frame(connection, "shop", TARGET.label, TARGET.weeks)
+            known = store.training_frame(connection, "shop", TARGET.label, TARGET.weeks)
             first, second = (
                 training.fit(known, **COLUMNS, visitor="user_id", horizon=WEEK, learners=learners, target=TARGET.name)
                 for learners in (("regression",), ("boosting",))
@@ -173,7 +173,7 @@ def test_a_new_champion_is_served_and_the_former_one_can_come_back(serving: Worl
 def test_purchases_come_with_their_expected_value(serving: World) -> None:
     target = load_targets()["purchase_7d"]
     artifact = artifacts.dumps(serving.first)
-    propensity.record_version(
+    store.record_version(
         serving.connection, site_id="shop", target=target.name, version="p1", decision="promoted", reason="test",
         artifact=artifact.content, artifact_sha256=artifact.sha256,
     )  # fmt: skip
@@ -210,7 +210,7 @@ def test_a_model_that_cannot_be_served_changes_nothing(serving: World, wrong: st
         " values ('shop', %s, %s, 'kept', 'test', %s, %s)",
         [TARGET.name, wrong, content, digest],
     )
-    frame = propensity.scoring_frame(serving.connection, "shop").head(20)
+    frame = store.scoring_frame(serving.connection, "shop").head(20)
     before = serving.complete()
     words = {
         "another scikit-learn": "made by scikit-learn 1.2.3",
@@ -266,7 +266,7 @@ def test_a_rotated_database_password_is_noticed(serving: World) -> None:
 def test_a_hundred_thousand_rows_agree(world: World) -> None:
     frame = visitors(106_000, seed=9, visitors_per_row=20).drop_duplicates("user_id").head(100_000)
     frame = frame.assign(as_of=frame["as_of"].max())
-    kept = propensity.training_frame(world.connection, "shop", TARGET.label, TARGET.weeks)
+    kept = store.training_frame(world.connection, "shop", TARGET.label, TARGET.weeks)
     fill(world.connection, frame)
     try:
         world.promote(world.second)

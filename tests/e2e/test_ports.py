@@ -20,11 +20,11 @@ from tilda import mindsdb
 from tilda.ports import choose_ports
 from tilda.processes import Recorded
 from tilda.state import State
-from warehouse.database import running_database
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.errors import UserError
-from warehouse.ports import free_port, require_free
-from warehouse.settings import Settings
+from warehouse.kit.database import running_database
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.errors import UserError
+from warehouse.kit.ports import free_port, require_free
+from warehouse.kit.settings import Settings
 
 LOOPBACK = "127.0.0.1"
 FIRST = 10_000 + os.getpid() % 2_000 * 10

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.stack import PROGRAMS, UNSET
-from warehouse.database import connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres, free_port
-from warehouse.installation import BASE_DIR
-from warehouse.logins import PASSWORDS
-from warehouse.secret_store import Secrets
+from warehouse.access.logins import PASSWORDS
+from warehouse.kit.database import connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres, free_port
+from warehouse.kit.installation import BASE_DIR
+from warehouse.kit.secret_store import Secrets
 
 PYTHON = sys.executable
 TILDA = str(PROGRAMS / "tilda")

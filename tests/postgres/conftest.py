@@ -10,9 +10,9 @@ import pytest
 from psycopg import sql
 
 from tests.postgres.security_table import DEBIAN_15
-from warehouse import migrations
-from warehouse.database import connect
-from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.kit import migrations
+from warehouse.kit.database import connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 
-from warehouse.embedded_postgres import programs
+from warehouse.kit.embedded_postgres import programs
 
 
 def dump(url: str) -> str:

@@ -11,10 +11,10 @@ import psycopg
 from tests.postgres.landed import event
 from warehouse.archive import runs
 from warehouse.archive.months import Ages
-from warehouse.database import connect
 from warehouse.events.landing import IMPORT, land
 from warehouse.events.schema import Row
-from warehouse.partitions import ensure_months
+from warehouse.kit.database import connect
+from warehouse.partitions.months import ensure_months
 
 JANUARY = date(2020, 1, 1)
 FEBRUARY = date(2020, 2, 1)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psycopg
 
-from warehouse import migrations
-from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect
-from warehouse.embedded_postgres import EmbeddedPostgres
+from warehouse.kit import migrations
+from warehouse.kit.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
 
 ROLES = ("anon", "authenticated", "service_role", "analyst", INGEST_LOGIN, READER_LOGIN, PRIVACY_LOGIN)
 SCHEMAS = ("public", "archive", "ops", "staging", "intermediate", "marts", "ml")

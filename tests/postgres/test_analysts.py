@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from warehouse import analysts
-from warehouse.analysts import add_analyst, list_analysts, remove_analyst
-from warehouse.conninfo import parameters
-from warehouse.database import ConnectionFailedError, connect, replace_in_url
-from warehouse.errors import UserError
+from warehouse.access import analysts
+from warehouse.access.analysts import add_analyst, list_analysts, remove_analyst
+from warehouse.kit.conninfo import parameters
+from warehouse.kit.database import ConnectionFailedError, connect, replace_in_url
+from warehouse.kit.errors import UserError
 
 
 @pytest.fixture

@@ -28,10 +28,10 @@ from tests.postgres.months import (
 from warehouse.archive import cold, moves, parquet, runs
 from warehouse.archive.checksum import Checksum
 from warehouse.archive.months import is_due
-from warehouse.database import connect
-from warehouse.errors import UserError
 from warehouse.events.landing import IMPORT, land
-from warehouse.partitions import ensure_months, list_partitions
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.partitions.months import ensure_months, list_partitions
 
 
 @pytest.fixture

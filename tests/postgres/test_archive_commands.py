@@ -14,9 +14,9 @@ from orchestration.lib.warehouse import Warehouse
 from tests.postgres.landed import event, landed_ids
 from tests.postgres.months import FEBRUARY, JANUARY, contents, fill, places
 from tilda.cli import cli
-from warehouse.database import connect
-from warehouse.errors import UserError
 from warehouse.events.landing import IMPORT, land
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
 
 
 @pytest.fixture

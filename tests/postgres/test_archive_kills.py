@@ -16,8 +16,8 @@ import pytest
 from tests.postgres.landed import count
 from tests.postgres.months import ARCHIVED, COLD, contents, fill, indexes, places, run
 from warehouse.archive import runs
-from warehouse.database import connect
-from warehouse.installation import BASE_DIR
+from warehouse.kit.database import connect
+from warehouse.kit.installation import BASE_DIR
 
 MONTHS = [date(2020, month, 1) for month in range(1, 5)]
 JOB = """

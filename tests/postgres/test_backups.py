@@ -12,15 +12,15 @@ import pytest
 
 from tests.postgres.dumps import dump
 from tests.postgres.landed import ago, count, event
-from warehouse import backups, restores
-from warehouse.backup_manifest import Manifest
-from warehouse.database import INGEST_LOGIN, connect, replace_in_url
-from warehouse.errors import UserError
+from warehouse.backup import backups, restores
+from warehouse.backup.manifest import Manifest
 from warehouse.events.landing import land
+from warehouse.kit.database import INGEST_LOGIN, connect, replace_in_url
+from warehouse.kit.errors import UserError
+from warehouse.kit.secret_store import Secrets
+from warehouse.kit.settings import Settings
 from warehouse.privacy.erase import erase, resume
-from warehouse.secret_store import Secrets
-from warehouse.settings import Settings
-from warehouse.sites import add_site
+from warehouse.sites.registry import add_site
 
 
 def silent(_done: float, _total: float | None) -> None: ...

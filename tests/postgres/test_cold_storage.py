@@ -15,9 +15,9 @@ from tests.postgres.landed import count
 from tests.postgres.months import COLD, FEBRUARY, JANUARY, contents, fill, places, run
 from tests.s3_server import BUCKET, objects, s3_server
 from warehouse.archive import cold, runs
-from warehouse.database import connect
-from warehouse.errors import UserError
-from warehouse.installation import BASE_DIR
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.kit.installation import BASE_DIR
 
 FOLDER = f"s3://{BUCKET}/cold"
 

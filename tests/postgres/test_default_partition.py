@@ -10,9 +10,9 @@ import pytest
 
 from tests.postgres.landed import count, counters, event
 from tests.postgres.months import contents, hostile_events, indexes
-from warehouse.database import connect
 from warehouse.events.landing import IMPORT, land
-from warehouse.partitions import ensure
+from warehouse.kit.database import connect
+from warehouse.partitions.months import ensure
 
 MARCH, APRIL = date(2020, 3, 1), date(2020, 4, 1)
 

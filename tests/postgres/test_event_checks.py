@@ -13,11 +13,11 @@ from psycopg.types.json import Jsonb
 
 from tests.event_strategies import as_json, events, payloads, sound_events, sound_texts
 from tests.postgres.landed import count
-from warehouse.database import connect
 from warehouse.events.enrichment import make_refusal, make_row
 from warehouse.events.landing import land
 from warehouse.events.schema import EVENT_TYPES, Limits, Row
 from warehouse.events.validation import BatchError, InvalidEventError, open_envelope, parse_event, parse_events
+from warehouse.kit.database import connect
 
 ID = "6ba7b810-9dad-41d1-80b4-00c04fd430c8"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.postgres.landed import ago, event, now
-from warehouse.database import connect
-from warehouse.event_counts import count_events
+from warehouse.events.counts import count_events
 from warehouse.events.landing import land
-from warehouse.sites import ensure_site
+from warehouse.kit.database import connect
+from warehouse.sites.registry import ensure_site
 
 
 def test_few_events_are_counted(database_url: str) -> None:

@@ -21,13 +21,13 @@ from tests.event_strategies import as_json
 from tests.postgres.landed import count, counters, event, now
 from tests.postgres.test_partitions import archive, make_cold
 from tilda.cli import cli
-from warehouse.database import connect
-from warehouse.errors import UserError
 from warehouse.events import imports
 from warehouse.events.imports import ImportResult, import_file
 from warehouse.events.landing import land
-from warehouse.installation import BASE_DIR
-from warehouse.sites import add_site
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.kit.installation import BASE_DIR
+from warehouse.sites.registry import add_site
 
 SAMPLE = BASE_DIR / "demo" / "data" / "semicomplete-access.log.gz"
 MONTHS = [date(2024, month, 1) for month in (1, 2, 3)]

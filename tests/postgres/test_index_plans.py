@@ -14,15 +14,15 @@ import pytest
 from bench import models
 from tests.postgres.landed import event
 from warehouse.archive import moves
-from warehouse.database import connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.events import rejected
 from warehouse.events.landing import land
-from warehouse.installation import shipped
+from warehouse.kit.database import connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.installation import shipped
+from warehouse.kit.queries import read_query
+from warehouse.kit.settings import Settings
 from warehouse.privacy.erase import erase
-from warehouse.queries import read_query
-from warehouse.settings import Settings
-from warehouse.sites import add_site
+from warehouse.rejected import rejected_events
+from warehouse.sites.registry import add_site
 
 README = (shipped("sql") / "README.md").read_text()
 NAMED = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", README, re.MULTILINE))
@@ -131,7 +131,9 @@ def test_the_project_itself_uses_the_other_indexes(url: str, tmp_path: Path) -> 
         before = roots(connection)
         known = event()
         land(connection, [known, known])
-        rejected.list_rejected(connection, rejected.Filter("shop", None, datetime.now(UTC) - timedelta(hours=1)))
+        rejected_events.list_rejected(
+            connection, rejected_events.Filter("shop", None, datetime.now(UTC) - timedelta(hours=1))
+        )
     erase(url, settings, "shop", visitor, dry_run=True)
     with connect(url) as connection:
         connection.execute("select pg_stat_force_next_flush()")

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from tests.batches import read_batch
-from warehouse.database import connect
 from warehouse.events.enrichment import make_refusal
 from warehouse.events.landing import IMPORT, land
-from warehouse.events.rejected import Filter, count_rejected, list_rejected, replay_rejected
 from warehouse.events.schema import Limits, Row
+from warehouse.kit.database import connect
+from warehouse.rejected.rejected_events import Filter, count_rejected, list_rejected, replay_rejected
 
 SMALL = Limits(max_payload_bytes=200)
 

@@ -19,12 +19,12 @@ from psycopg import errors
 
 from tests.postgres.landed import ago, count, event, now
 from tests.postgres.months import AGES, ARCHIVED, COLD, JANUARY, hostile_events
-from warehouse import migrations
 from warehouse.archive import cold, runs
-from warehouse.database import connect
 from warehouse.events.landing import DATA_ERRORS, land
 from warehouse.events.schema import Row
-from warehouse.partitions import ensure_months
+from warehouse.kit import migrations
+from warehouse.kit.database import connect
+from warehouse.partitions.months import ensure_months
 
 OLD_LAND = "select public.land_events(%s::json)"
 OLD_IMPORT = "select ops.import_events(%s::json)"

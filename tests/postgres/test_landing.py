@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.postgres.landed import SITE, ago, at_once, count, event, landed_ids, now, stored
-from warehouse.database import connect
 from warehouse.events.landing import LAND, land, take_if_new
 from warehouse.events.schema import Row
+from warehouse.kit.database import connect
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from psycopg import errors
 
 from tests.conftest import NOT_DURABLE
 from tests.ingest_server import IngestServer, page_view
-from warehouse import logins, migrations
-from warehouse.database import INGEST_LOGIN, ConnectionFailedError, connect, ingest_url, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.errors import UserError
-from warehouse.secret_store import Secrets
-from warehouse.settings import Settings
+from warehouse.access import logins
+from warehouse.kit import migrations
+from warehouse.kit.database import INGEST_LOGIN, ConnectionFailedError, connect, ingest_url, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.errors import UserError
+from warehouse.kit.secret_store import Secrets
+from warehouse.kit.settings import Settings
 
 # the owner of a managed database: no superuser, so it cannot see whether a role has a password
 OWNER = """

@@ -16,18 +16,20 @@ from tests.conftest import NOT_DURABLE
 from tests.postgres import security_table
 from tests.postgres.dumps import dump, psql
 from tests.postgres.landed import ago, at_once, count, event, now
-from warehouse import backups, locks, logins, migrations, restores
+from warehouse.access import logins
 from warehouse.archive import moves
-from warehouse.database import connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.errors import UserError
+from warehouse.backup import backups, restores
 from warehouse.events.landing import IMPORT, land
-from warehouse.migration_script import pending_script
-from warehouse.partitions import ensure, ensure_months
+from warehouse.kit import locks, migrations
+from warehouse.kit.database import connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.errors import UserError
+from warehouse.kit.migration_script import pending_script
+from warehouse.kit.secret_store import Secrets
+from warehouse.kit.settings import Settings
+from warehouse.partitions.months import ensure, ensure_months
 from warehouse.privacy.erase import erase
-from warehouse.secret_store import Secrets
-from warehouse.settings import Settings
-from warehouse.sites import add_site
+from warehouse.sites.registry import add_site
 
 # What a project on Supabase has before anything of ours: roles, auth, and everything new in public granted to all. Its
 # owner is no superuser.

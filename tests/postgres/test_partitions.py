@@ -6,10 +6,10 @@ import psycopg
 import pytest
 
 from tests.postgres.landed import event, now
-from warehouse.database import connect
-from warehouse.errors import UserError
 from warehouse.events.landing import IMPORT, land
-from warehouse.partitions import ensure, ensure_months, list_partitions, unavailable_months
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.partitions.months import ensure, ensure_months, list_partitions, unavailable_months
 
 MAY = date(2015, 5, 1)
 

@@ -22,22 +22,22 @@ from click.testing import CliRunner, Result
 from tests.postgres.landed import ago, count, event
 from tilda.cli import cli
 from warehouse.archive import cold, moves
-from warehouse.database import PRIVACY_LOGIN, connect, replace_in_url
-from warehouse.embedded_postgres import programs
 from warehouse.events.landing import IMPORT, land
 from warehouse.events.schema import Row
 from warehouse.events.spool import Spool
-from warehouse.partitions import ensure_months
+from warehouse.kit.database import PRIVACY_LOGIN, connect, replace_in_url
+from warehouse.kit.embedded_postgres import programs
+from warehouse.kit.queries import read_query
+from warehouse.kit.secret_store import Secrets
+from warehouse.kit.settings import Settings
+from warehouse.partitions.months import ensure_months
 from warehouse.privacy import erase as erasing
 from warehouse.privacy.erase import erase, resume
 from warehouse.privacy.erased import returned
 from warehouse.privacy.identifier import Identifier
 from warehouse.privacy.person import MANY_VISITORS, SQL_DIR
 from warehouse.privacy.search import search
-from warehouse.queries import read_query
-from warehouse.secret_store import Secrets
-from warehouse.settings import Settings
-from warehouse.sites import add_site
+from warehouse.sites.registry import add_site
 
 ADDRESS = "anna@example.com"
 EMAIL = hashlib.sha256(ADDRESS.encode()).hexdigest()

@@ -22,10 +22,10 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.ingest_server import IngestServer
 from tests.postgres.conftest import PGBOUNCER
 from tests.postgres.landed import at_once, count
-from warehouse.database import INGEST_LOGIN, READER_LOGIN, connect, replace_in_url
-from warehouse.embedded_postgres import SYSTEM_USER
-from warehouse.ports import free_port
-from warehouse.secret_store import Secrets
+from warehouse.kit.database import INGEST_LOGIN, READER_LOGIN, connect, replace_in_url
+from warehouse.kit.embedded_postgres import SYSTEM_USER
+from warehouse.kit.ports import free_port
+from warehouse.kit.secret_store import Secrets
 
 CONNECTIONS = 2
 START_SECONDS = 30

@@ -16,20 +16,20 @@ import pytest
 
 from tests.postgres.landed import ago, at_once, count, event, landed_ids
 from warehouse.archive import cold, moves
-from warehouse.database import PRIVACY_LOGIN, connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres, programs
-from warehouse.errors import UserError
 from warehouse.events.landing import IMPORT, land
 from warehouse.events.schema import Row
 from warehouse.events.spool import Spool
-from warehouse.partitions import ensure_months
+from warehouse.kit.database import PRIVACY_LOGIN, connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres, programs
+from warehouse.kit.errors import UserError
+from warehouse.kit.secret_store import Secrets
+from warehouse.kit.settings import Settings
+from warehouse.partitions.months import ensure_months
 from warehouse.privacy import erase as erasing
 from warehouse.privacy.erase import Erasure, erase, resume
 from warehouse.privacy.export import export
 from warehouse.privacy.person import SQL_DIR, Person, find_person
-from warehouse.secret_store import Secrets
-from warehouse.settings import Settings
-from warehouse.sites import add_site
+from warehouse.sites.registry import add_site
 
 MINE, ALSO_MINE, THEIRS = "visitor-of-anna-1", "visitor-of-anna-2", "visitor-of-boris"
 EMAIL = "a1b2c3d4e5f60718293a4b5c6d7e8f90" * 2

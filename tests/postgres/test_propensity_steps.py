@@ -18,9 +18,9 @@ from orchestration.defs.propensity.checks import visitors_behave_as_the_model_le
 from orchestration.lib.warehouse import Warehouse
 from tests.unit.ml_world import trained, visitors
 from tilda.cli import cli
-from warehouse import propensity
-from warehouse.database import connect
-from warehouse.sites import ensure_site
+from warehouse.kit.database import connect
+from warehouse.propensity import store as propensity
+from warehouse.sites.registry import ensure_site
 
 CONVERSION = load_targets()["conversion_7d"]
 TODAY = pd.Timestamp("2026-11-02", tz="UTC")

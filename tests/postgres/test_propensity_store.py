@@ -8,10 +8,10 @@ import pandas as pd
 import psycopg
 import pytest
 
-from warehouse import model_versions, propensity
-from warehouse.database import connect
-from warehouse.errors import UserError
-from warehouse.propensity import Decision
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.propensity import store, versions
+from warehouse.propensity.store import Decision
 
 AS_OF = datetime(2026, 11, 2, tzinfo=UTC)
 
@@ -31,8 +31,8 @@ def scores(**users: float) -> pd.DataFrame:
 
 def test_scores_are_put_in_place_of_the_old_ones(database_url: str) -> None:
     with connect(database_url) as connection:
-        assert propensity.write_scores(connection, scores(a=0.1, b=0.2)) == 2
-        propensity.write_scores(connection, scores(b=0.3))
+        assert store.write_scores(connection, scores(a=0.1, b=0.2)) == 2
+        store.write_scores(connection, scores(b=0.3))
         rows = connection.execute("select user_id, score, reasons from ml.propensity_scores").fetchall()
     assert rows == [("b", 0.3, ['it\'s "quoted"', "a,b", "тест"])]
 
@@ -40,20 +40,18 @@ def test_scores_are_put_in_place_of_the_old_ones(database_url: str) -> None:
 def test_a_promotion_leaves_one_champion(database_url: str) -> None:
     with connect(database_url) as connection:
         for version in ("v1", "v2"):
-            propensity.record_version(
+            store.record_version(
                 connection, site_id="s", target="t", version=version, decision="promoted", reason="better",
                 artifact=b"model " + version.encode(), artifact_sha256="0",
             )  # fmt: skip
-        propensity.record_version(
-            connection, site_id="s", target="t", version="v3", decision="kept", reason="not better"
-        )
-        champion = propensity.champion(connection, "s", "t")
+        store.record_version(connection, site_id="s", target="t", version="v3", decision="kept", reason="not better")
+        champion = store.champion(connection, "s", "t")
         assert champion is not None
         assert champion.version == "v2"
-        assert propensity.artifact(connection, "s", "t", "v2") == b"model v2"
+        assert store.artifact(connection, "s", "t", "v2") == b"model v2"
         with pytest.raises(UserError, match="no artefact"):
-            propensity.artifact(connection, "s", "t", "v3")
-        newest = propensity.newest_version(connection, "s", "t")
+            store.artifact(connection, "s", "t", "v3")
+        newest = store.newest_version(connection, "s", "t")
         assert newest is not None
         assert (newest.version, newest.decision, newest.is_champion) == ("v3", "kept", False)
 
@@ -61,16 +59,16 @@ def test_a_promotion_leaves_one_champion(database_url: str) -> None:
 def test_training_again_on_the_same_data_keeps_the_champion(database_url: str) -> None:
     with connect(database_url) as connection:
         for decision in ("promoted", "kept"):
-            propensity.record_version(
+            store.record_version(
                 connection, site_id="s", target="t", version="v1", decision=decision, reason=decision, artifact=b"m"
             )
-        champion = propensity.champion(connection, "s", "t")
+        champion = store.champion(connection, "s", "t")
         assert champion is not None
         assert champion.reason == "kept"
 
 
 def decide(connection: psycopg.Connection, version: str, decision: Decision, reason: str = "because") -> None:
-    propensity.record_version(
+    store.record_version(
         connection, site_id="s", target="t", version=version, decision=decision, reason=reason, artifact=b"m"
     )
 
@@ -80,7 +78,7 @@ def test_every_decision_is_kept_with_its_reason(database_url: str) -> None:
         for decision, reason in (("promoted", "first"), ("kept", "no newer week"), ("kept", "no newer week")):
             decide(connection, "v1", decision, reason)
         decide(connection, "v2", "promoted", "better")
-        found = model_versions.decisions(connection, "s")
+        found = versions.decisions(connection, "s")
     assert [(one.version, one.in_use, one.decision, one.reason) for one in found] == [
         ("v2", True, "promoted", "better"),
         ("v1", False, "kept", "no newer week"),
@@ -92,30 +90,30 @@ def test_a_former_model_comes_back_and_the_record_says_why(database_url: str) ->
     with connect(database_url) as connection:
         for version, decision in (("v1", "promoted"), ("v2", "promoted"), ("v3", "kept"), ("v4", "promoted")):
             decide(connection, version, decision)
-        former = model_versions.version_to_go_back_to(connection, "s", "t", None)
+        former = versions.version_to_go_back_to(connection, "s", "t", None)
         assert former == "v2"
-        model_versions.roll_back(connection, "s", "t", former, "odd scores")
-        champion = propensity.champion(connection, "s", "t")
+        versions.roll_back(connection, "s", "t", former, "odd scores")
+        champion = store.champion(connection, "s", "t")
         assert champion is not None
         assert champion.version == "v2"
-        assert model_versions.was_rolled_back(connection, "s", "t", "v4")
-        assert not model_versions.was_rolled_back(connection, "s", "t", "v2")
-        newest = model_versions.decisions(connection, "s")[:2]
+        assert versions.was_rolled_back(connection, "s", "t", "v4")
+        assert not versions.was_rolled_back(connection, "s", "t", "v2")
+        newest = versions.decisions(connection, "s")[:2]
         assert {(one.version, one.decision) for one in newest} == {("v4", "rolled_back"), ("v2", "promoted")}
         assert all("odd scores" in one.reason for one in newest)
-        assert model_versions.version_to_go_back_to(connection, "s", "t", "v3") == "v3"
+        assert versions.version_to_go_back_to(connection, "s", "t", "v3") == "v3"
         for version in ("v2", "unheard of"):
             with pytest.raises(UserError, match="no other model of t called"):
-                model_versions.version_to_go_back_to(connection, "s", "t", version)
+                versions.version_to_go_back_to(connection, "s", "t", version)
 
 
 def test_without_a_former_model_there_is_no_way_back(database_url: str) -> None:
     with connect(database_url) as connection:
         with pytest.raises(UserError, match="no model of t in use"):
-            model_versions.version_to_go_back_to(connection, "s", "t", None)
+            versions.version_to_go_back_to(connection, "s", "t", None)
         decide(connection, "v1", "promoted")
         with pytest.raises(UserError, match="has had no other model"):
-            model_versions.version_to_go_back_to(connection, "s", "t", None)
+            versions.version_to_go_back_to(connection, "s", "t", None)
 
 
 def test_frames_keep_types_nulls_and_order(database_url: str) -> None:
@@ -132,9 +130,9 @@ def test_frames_keep_types_nulls_and_order(database_url: str) -> None:
             """,
             {"old": AS_OF - timedelta(days=14), "middle": AS_OF - timedelta(days=7), "new": AS_OF},
         )
-        frame = propensity.training_frame(connection, "s", "converted_7d", weeks=2)
-        assert propensity.sites_with_features(connection) == ["s"]
-        assert len(propensity.scoring_frame(connection, "s")) == 2
+        frame = store.training_frame(connection, "s", "converted_7d", weeks=2)
+        assert store.sites_with_features(connection) == ["s"]
+        assert len(store.scoring_frame(connection, "s")) == 2
     assert list(frame["user_id"]) == ["a", "b", "a", "b"]
     assert frame["as_of"].min() == pd.Timestamp(AS_OF - timedelta(days=7))
     assert list(frame["last_utm_source"].head(2).fillna("absent")) == ["NA", "absent"]
@@ -145,10 +143,10 @@ def test_frames_keep_types_nulls_and_order(database_url: str) -> None:
 
 def test_a_figure_that_is_not_a_number_is_null(database_url: str) -> None:
     with connect(database_url) as connection:
-        propensity.record_version(
+        store.record_version(
             connection, site_id="s", target="t", version="v", decision="refused", reason="r",
             metrics={"slope": float("nan"), "nested": [float("inf"), 1.5]},
         )  # fmt: skip
-        newest = propensity.newest_version(connection, "s", "t")
+        newest = store.newest_version(connection, "s", "t")
     assert newest is not None
     assert newest.metrics == {"slope": None, "nested": [None, 1.5]}

@@ -14,10 +14,10 @@ from psycopg import errors
 
 from tests.postgres.landed import at_once, count, now
 from tilda.cli import cli
-from warehouse.database import INGEST_LOGIN, connect, replace_in_url
-from warehouse.refused_origins import list_refused_origins
-from warehouse.secret_store import Secrets
-from warehouse.sites import add_domains, add_site
+from warehouse.kit.database import INGEST_LOGIN, connect, replace_in_url
+from warehouse.kit.secret_store import Secrets
+from warehouse.sites.refused_origins import list_refused_origins
+from warehouse.sites.registry import add_domains, add_site
 
 LAND = "select public.land_refused_origins(%s)"
 

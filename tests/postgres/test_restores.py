@@ -17,15 +17,17 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.conftest import NOT_DURABLE
 from tests.postgres import security_table
 from tests.postgres.landed import ago, count, event
-from warehouse import backups, database_swap, logins, migrations, restores
-from warehouse.backup_manifest import Manifest
-from warehouse.database import INGEST_LOGIN, connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
-from warehouse.errors import UserError
+from warehouse.access import logins
+from warehouse.backup import backups, database_swap, restores
+from warehouse.backup.manifest import Manifest
 from warehouse.events.landing import land
-from warehouse.secret_store import Secrets
-from warehouse.settings import Settings
-from warehouse.sites import add_site
+from warehouse.kit import migrations
+from warehouse.kit.database import INGEST_LOGIN, connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.errors import UserError
+from warehouse.kit.secret_store import Secrets
+from warehouse.kit.settings import Settings
+from warehouse.sites.registry import add_site
 
 
 def silent(_done: float, _total: float | None) -> None: ...

@@ -18,16 +18,16 @@ from orchestration.defs.retention.assets import expired_rows
 from orchestration.lib.warehouse import Warehouse
 from tests.postgres.landed import ago, count, event, now
 from tilda.cli import cli
-from warehouse import retention
 from warehouse.archive import cold, moves, runs
 from warehouse.archive.months import months_after
-from warehouse.database import connect
-from warehouse.errors import UserError
 from warehouse.events.landing import IMPORT, land
-from warehouse.partitions import ensure_months
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings, load_settings
+from warehouse.partitions.months import ensure_months
 from warehouse.privacy.erase import erase
-from warehouse.settings import Settings, load_settings
-from warehouse.sites import add_site
+from warehouse.retention import expired_rows as retention
+from warehouse.sites.registry import add_site
 
 SESSION, ANOTHER = UUID(int=1), UUID(int=2)
 

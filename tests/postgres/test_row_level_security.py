@@ -10,12 +10,12 @@ from psycopg import errors, sql
 
 from tests.postgres import security_table
 from tests.postgres.landed import count, event, now
-from warehouse.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect, replace_in_url
-from warehouse.embedded_postgres import EmbeddedPostgres
 from warehouse.events.landing import land
-from warehouse.partitions import ensure_months
-from warehouse.secret_store import Secrets
-from warehouse.sites import add_site
+from warehouse.kit.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect, replace_in_url
+from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
+from warehouse.partitions.months import ensure_months
+from warehouse.sites.registry import add_site
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import pytest
 
 from tests.postgres.landed import event
 from tilda import score_files
-from warehouse import propensity, scores
-from warehouse.database import connect
-from warehouse.errors import UserError
 from warehouse.events.landing import land
-from warehouse.scores import Wanted
-from warehouse.sites import add_site
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.propensity import scores, store
+from warehouse.propensity.scores import Wanted
+from warehouse.sites.registry import add_site
 
 AS_OF = datetime(2026, 11, 2, tzinfo=UTC)
 ALL = Wanted("shop", "conversion_7d")
@@ -36,7 +36,7 @@ def give_scores(connection: psycopg.Connection, target: str = "conversion_7d", *
             }
             for user, score in users.items()
         ]  # fmt: skip
-        propensity.write_scores(connection, pd.DataFrame(rows))
+        store.write_scores(connection, pd.DataFrame(rows))
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_without_orders_there_is_no_value_and_no_failure(connection: psycopg.Con
 def test_no_scores_are_said_to_be_none_with_the_reason(connection: psycopg.Connection) -> None:
     with pytest.raises(UserError, match="There are no scores of conversion_7d for shop"):
         scores.newest_scores(connection, ALL)
-    propensity.record_version(
+    store.record_version(
         connection, site_id="shop", target="conversion_7d", version="none", decision="refused", reason="300 are needed."
     )
     with pytest.raises(UserError, match="300 are needed"):

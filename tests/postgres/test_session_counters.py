@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 
 from tests.postgres.landed import ago, at_once, count, counters, event
-from warehouse.database import connect
 from warehouse.events.landing import land
 from warehouse.events.schema import Row
+from warehouse.kit.database import connect
 
 
 def some_events() -> list[Row]:

@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 from tests.postgres.landed import event
 from tilda import demo_run
 from tilda.cli import cli
-from warehouse.database import connect
-from warehouse.errors import UserError
 from warehouse.events.landing import land
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 
 from tests.postgres.landed import count, event
-from warehouse.database import connect
-from warehouse.errors import UserError
 from warehouse.events.landing import land
-from warehouse.sites import (
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.sites.registry import (
     Difference,
     Removal,
     add_domains,

@@ -6,7 +6,7 @@ import pytest
 
 from orchestration.materialize import materialize
 from orchestration.selection import check_selection, known_assets
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import make_url
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 
-from warehouse.conninfo import as_url, parameters
-from warehouse.database import ConnectionFailedError, connect, replace_in_url, url_with_passfile, without_password
-from warehouse.errors import UserError
-from warehouse.settings import Settings
+from warehouse.kit.conninfo import as_url, parameters
+from warehouse.kit.database import ConnectionFailedError, connect, replace_in_url, url_with_passfile, without_password
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings
 
 URL = "postgresql://owner.tenant:p%40ss%3Aword@db.example:6543/main?sslmode=require"
 IN_QUERY = "postgresql://ignored:also@db.example/main?user=postgres&password=s3cretword"

@@ -4,7 +4,7 @@ import pytest
 
 from tilda.commands.stack import allow_headless_visits
 from warehouse.events.user_agents import UserAgents
-from warehouse.settings import load_settings
+from warehouse.kit.settings import load_settings
 
 HEADLESS = (
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/140.0.0.0 Safari/537.36"

@@ -12,8 +12,8 @@ import pytest
 from demo.sending import BATCH_EVENTS, CRITICAL, Delivery, Sender
 from demo.simulation import Simulation
 from tests.batches import read_batch
-from warehouse.errors import UserError
 from warehouse.events.user_agents import parse_user_agent
+from warehouse.kit.errors import UserError
 
 NOW = datetime(2026, 11, 5, 9, 30, tzinfo=UTC)
 Answer = Callable[[httpx.Request], httpx.Response]

@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tilda.environments import STORAGE, SYSTEM, chosen_settings, inherited
 from tilda.stack import services
-from warehouse.settings import RESOLVED, Settings
+from warehouse.kit.settings import RESOLVED, Settings
 
 SECRET = "postgresql://s3cret:s3cret@db.example/main"
 OTHERS = {

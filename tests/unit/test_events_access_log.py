@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from warehouse.events.access_log import AccessLog, parse_line
 from warehouse.events.schema import Row
-from warehouse.sites import Site
+from warehouse.sites.registry import Site
 
 SITE = Site("blog", "blog", ["example.com", "example.org"], "UTC", "pk_x", datetime(2026, 1, 1, tzinfo=UTC))
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from ingest_api.public.tilda_webhook import make_event
-from warehouse.errors import UserError
 from warehouse.events.identity import email_sha256, phone_sha256
-from warehouse.installation import shipped
+from warehouse.kit.errors import UserError
+from warehouse.kit.installation import shipped
 from warehouse.privacy.identifier import Identifier, Kind, contains
 from warehouse.privacy.person import MANY_VISITORS
 

@@ -10,7 +10,7 @@ import pytest
 from ingest_api.problems import ProblemError
 from ingest_api.public import rate_limits
 from ingest_api.public.rate_limits import RateLimits
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 
 
 class Clock:

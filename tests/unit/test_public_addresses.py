@@ -7,11 +7,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from warehouse.addresses import is_local_address, is_within, public_address
-from warehouse.errors import UserError
-from warehouse.settings import Settings, load_settings
-from warehouse.sites import Site
-from warehouse.snippet import snippet
+from warehouse.kit.addresses import is_local_address, is_within, public_address
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings, load_settings
+from warehouse.sites.registry import Site
+from warehouse.sites.snippet import snippet
 
 SITE = Site("blog", "blog", ["a.example"], "UTC", "pk_a+b", datetime(2026, 11, 1, tzinfo=UTC))
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from warehouse.errors import UserError
-from warehouse.installation import BASE_DIR
-from warehouse.secret_store import Secrets
-from warehouse.settings import Settings, load_settings
+from warehouse.kit.errors import UserError
+from warehouse.kit.installation import BASE_DIR
+from warehouse.kit.secret_store import Secrets
+from warehouse.kit.settings import Settings, load_settings
 
 
 def test_every_setting_is_documented_in_the_example() -> None:
@@ -161,7 +161,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
         if folder.owner() == "root" and folder.is_relative_to("/tmp"):
             folder.chmod(folder.stat().st_mode | 0o011)
     code = (
-        "import os; from warehouse.settings import load_settings; load_settings(); os.setuid(65534);"
+        "import os; from warehouse.kit.settings import load_settings; load_settings(); os.setuid(65534);"
         f"os.environ['DATA_DIR'] = '{tmp_path}/mine/data'; load_settings()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=BASE_DIR, capture_output=True, text=True, check=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from tilda import console
-from warehouse import analysts
-from warehouse.database import running_database
-from warehouse.settings import load_settings
+from warehouse.access import analysts
+from warehouse.kit.database import running_database
+from warehouse.kit.settings import load_settings
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 

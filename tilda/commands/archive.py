@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime
 import click
 
 from tilda import console
-from warehouse import partitions
-from warehouse.database import running_database
-from warehouse.settings import load_settings
+from warehouse.kit.database import running_database
+from warehouse.kit.settings import load_settings
+from warehouse.partitions import months
 
 
 @click.group("partitions")
@@ -22,8 +22,8 @@ def partitions_() -> None:
 def ensure(*, as_json: bool) -> None:
     """Make the current month and the next three, and give a month to events that wait for one."""
     with running_database(load_settings()) as url:
-        made = partitions.ensure(url)
-        waiting = partitions.waiting(url)
+        made = months.ensure(url)
+        waiting = months.waiting(url)
     if as_json:
         console.print_json({"made": made, "waiting": {f"{month:%Y-%m}": rows for month, rows in waiting.items()}})
         return
@@ -37,7 +37,7 @@ def ensure(*, as_json: bool) -> None:
 def list_(*, as_json: bool) -> None:
     """List the months: where each is, its size, its oldest and newest event."""
     with running_database(load_settings()) as url:
-        found = partitions.list_partitions(url)
+        found = months.list_partitions(url)
     if as_json:
         console.print_json(found)
     else:

@@ -13,14 +13,14 @@ import click
 
 from tilda import console
 from tilda.state import running
-from warehouse import sites
-from warehouse.database import connect, running_database
-from warehouse.errors import UserError
-from warehouse.events import rejected
 from warehouse.events.imports import ImportResult, import_file
 from warehouse.events.schema import Limits
-from warehouse.refused_origins import list_refused_origins
-from warehouse.settings import Settings, load_settings
+from warehouse.kit.database import connect, running_database
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings, load_settings
+from warehouse.rejected import rejected_events
+from warehouse.sites import registry
+from warehouse.sites.refused_origins import list_refused_origins
 
 SOME_LINES_REJECTED = 3
 """Exit code of an import that finished, but not with all lines of the file."""
@@ -109,7 +109,7 @@ def simulate(
     if state is None or "ingest" not in state.urls:
         raise UserError("The ingest API is not running.", "Start it with `tilda up`.")
     with running_database(settings) as url, console.progress("Simulating", quiet=as_json) as advance:
-        site = sites.get_site(url, site_id)
+        site = registry.get_site(url, site_id)
         simulation = Simulation(visitors, days, seed, timezone=site.timezone, domain=site.domains[0], end=until)
         result = simulate_into(
             url,
@@ -144,8 +144,8 @@ def _which(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _filter(site_id: str | None, code: str | None, since: datetime | None) -> rejected.Filter:
-    return rejected.Filter(site_id, code, since.replace(tzinfo=UTC) if since else None)
+def _filter(site_id: str | None, code: str | None, since: datetime | None) -> rejected_events.Filter:
+    return rejected_events.Filter(site_id, code, since.replace(tzinfo=UTC) if since else None)
 
 
 @rejected_.command("list")
@@ -161,9 +161,9 @@ def list_rejected(
     wanted = _filter(site_id, code, since)
     with running_database(load_settings()) as url, connect(url) as connection:
         if site_id is not None:
-            sites.find_site(connection, site_id)
-        counts = [] if only_origins else rejected.count_rejected(connection, wanted)
-        newest = [] if only_origins else rejected.list_rejected(connection, wanted)
+            registry.find_site(connection, site_id)
+        counts = [] if only_origins else rejected_events.count_rejected(connection, wanted)
+        newest = [] if only_origins else rejected_events.list_rejected(connection, wanted)
         origins = list_refused_origins(connection, wanted.since or datetime.now(UTC) - ORIGINS_WITHIN, site_id)
     if as_json:
         console.print_json(origins if only_origins else newest)
@@ -187,8 +187,8 @@ def replay_rejected(*, site_id: str | None, code: str | None, since: datetime | 
     settings = load_settings()
     with running_database(settings) as url, connect(url) as connection:
         if site_id is not None:
-            sites.find_site(connection, site_id)
-        result = rejected.replay_rejected(connection, wanted, _limits(settings))
+            registry.find_site(connection, site_id)
+        result = rejected_events.replay_rejected(connection, wanted, _limits(settings))
     if as_json:
         console.print_json(result)
     else:

@@ -11,11 +11,13 @@ import click
 
 from tilda import console
 from tilda.state import running
-from warehouse import backups, logins, migration_script, migrations
-from warehouse.database import READER_LOGIN, client_arguments, embedded, replace_in_url, running_database
-from warehouse.embedded_postgres import programs
-from warehouse.errors import UserError
-from warehouse.settings import Settings, load_settings
+from warehouse.access import logins
+from warehouse.backup import backups
+from warehouse.kit import migration_script, migrations
+from warehouse.kit.database import READER_LOGIN, client_arguments, embedded, replace_in_url, running_database
+from warehouse.kit.embedded_postgres import programs
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings, load_settings
 
 
 @click.command()
@@ -145,7 +147,7 @@ def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
     fails, the present database stays in use, the copy is kept, and the same command goes on with it. Persons who were
     erased after the backup was taken are erased again.
     """
-    from warehouse import restores  # noqa: PLC0415 - Arrow takes a while to load
+    from warehouse.backup import restores  # noqa: PLC0415 - Arrow takes a while to load
     from warehouse.privacy.erase import resume  # noqa: PLC0415
 
     settings = load_settings()

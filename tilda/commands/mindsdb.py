@@ -6,8 +6,8 @@ import click
 
 from tilda import console, mindsdb
 from tilda.commands.stack import up
-from warehouse.errors import UserError
-from warehouse.settings import load_settings
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import load_settings
 
 
 @click.command("mindsdb")

@@ -10,10 +10,11 @@ import click
 
 from tilda import console, score_files
 from tilda.materialize import materialize as run_materialize
-from warehouse import model_versions, scores, sites
-from warehouse.database import connect, running_database
-from warehouse.errors import UserError
-from warehouse.settings import load_settings
+from warehouse.kit.database import connect, running_database
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import load_settings
+from warehouse.propensity import scores, versions
+from warehouse.sites import registry
 
 
 @click.command()
@@ -68,7 +69,7 @@ def export(
         raise click.UsageError("An audience needs --network and --consent.")
     wanted = scores.Wanted(site_id, target, min_score, band)
     with running_database(load_settings()) as url, connect(url) as connection:
-        sites.find_site(connection, site_id)
+        registry.find_site(connection, site_id)
         # asked before the file is made: without scores there is none
         people = scores.audience(connection, wanted, consent=consent) if consent else []
         rows = scores.newest_scores(connection, wanted)
@@ -95,8 +96,8 @@ def models_() -> None:
 def list_(site_id: str, *, as_json: bool) -> None:
     """List every decision about a site's models with its reason, the newest first."""
     with running_database(load_settings()) as url, connect(url) as connection:
-        sites.find_site(connection, site_id)
-        found = model_versions.decisions(connection, site_id)
+        registry.find_site(connection, site_id)
+        found = versions.decisions(connection, site_id)
     if as_json:
         console.print_json(found)
         return
@@ -117,16 +118,16 @@ def list_(site_id: str, *, as_json: bool) -> None:
 def rollback(site_id: str, target: str, version: str | None, reason: str, *, as_json: bool) -> None:
     """Let a former model score again. The one taken back stays out until a model knows newer weeks."""
     from ml import artifacts  # noqa: PLC0415 - pandas and scikit-learn take seconds to load
-    from warehouse import propensity  # noqa: PLC0415
+    from warehouse.propensity import store  # noqa: PLC0415
 
     with running_database(load_settings()) as url, connect(url) as connection:
-        sites.find_site(connection, site_id)
-        former = model_versions.version_to_go_back_to(connection, site_id, target, version)
+        registry.find_site(connection, site_id)
+        former = versions.version_to_go_back_to(connection, site_id, target, version)
         try:
-            artifacts.loads(propensity.artifact(connection, site_id, target, former))
+            artifacts.loads(store.artifact(connection, site_id, target, former))
         except artifacts.ArtifactError as error:
             raise UserError(f"{former} cannot score any more: {error}", "Choose another with --to.") from error
-        done = model_versions.roll_back(connection, site_id, target, former, reason)
+        done = versions.roll_back(connection, site_id, target, former, reason)
     if as_json:
         console.print_json(done)
         return

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tilda import console
-from warehouse.database import running_database
-from warehouse.errors import UserError
-from warehouse.settings import Settings, load_settings
+from warehouse.kit.database import running_database
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from warehouse.privacy.erase import Erasure

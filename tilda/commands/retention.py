@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from tilda import console
-from warehouse.database import running_database
-from warehouse.settings import load_settings
+from warehouse.kit.database import running_database
+from warehouse.kit.settings import load_settings
 
 
 @click.group("retention")
@@ -23,15 +23,15 @@ def run(*, dry_run: bool, as_json: bool) -> None:
     REJECTED_KEEP_DAYS, CLAIMS_KEEP_DAYS, USERS_KEEP_MONTHS and SESSIONS_KEEP_MONTHS say how long rows are kept. The row
     of a visitor or session stays while one of its events may be in Postgres. Killed anywhere, the next run goes on.
     """
-    from warehouse import retention  # noqa: PLC0415 - pyarrow takes a second to load
+    from warehouse.retention import expired_rows  # noqa: PLC0415 - pyarrow takes a second to load
 
     settings = load_settings()
     with running_database(settings) as url:
         if dry_run:
-            expired = retention.dry_run(url, settings)
+            expired = expired_rows.dry_run(url, settings)
         else:
             with console.progress("Deleting expired rows", quiet=as_json) as advance:
-                expired = retention.run(url, settings, advance)
+                expired = expired_rows.run(url, settings, advance)
     if as_json:
         console.print_json(expired)
         return

@@ -11,20 +11,20 @@ from tilda import console
 from tilda.check import Step
 from tilda.check import check as check_way
 from tilda.state import running
-from warehouse import sites
-from warehouse.addresses import is_local_address, public_address
-from warehouse.database import connect, running_database
-from warehouse.errors import UserError
-from warehouse.settings import Settings, load_settings
-from warehouse.snippet import snippet as make_snippet
+from warehouse.kit.addresses import is_local_address, public_address
+from warehouse.kit.database import connect, running_database
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings, load_settings
+from warehouse.sites import registry
+from warehouse.sites.snippet import snippet as make_snippet
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 _preview_option = click.option(
     "--allow-tilda-preview",
     "tilda_preview",
     is_flag=True,
-    help=f"Also take events from {sites.TILDA_PREVIEW}, where Tilda shows projects without a domain of their own. Every"
-    " project is shown there; the domain project1234567.tilda.ws is yours alone.",
+    help=f"Also take events from {registry.TILDA_PREVIEW}, where Tilda shows projects without a domain of their own."
+    " Every project is shown there; the domain project1234567.tilda.ws is yours alone.",
 )
 
 
@@ -45,7 +45,7 @@ def add(
 ) -> None:
     """Add a site. One that exists is not changed."""
     with running_database(load_settings()) as url:
-        added = sites.add_site(url, site_id, _with_preview(domains, tilda_preview), timezone, name)
+        added = registry.add_site(url, site_id, _with_preview(domains, tilda_preview), timezone, name)
     if as_json:
         console.print_json(added)
     else:
@@ -58,7 +58,7 @@ def add(
 def show(site_id: str, *, as_json: bool) -> None:
     """Show one site."""
     with running_database(load_settings()) as url:
-        found = sites.get_site(url, site_id)
+        found = registry.get_site(url, site_id)
     if as_json:
         console.print_json(found)
         return
@@ -84,7 +84,7 @@ def set_(site_id: str, name: str | None, timezone: str | None, *, reopen: bool, 
     """Change a site's name or time zone, or open it again."""
     if name is None and timezone is None and not reopen:
         raise click.UsageError("Say what to change: --name, --timezone or --reopen.")
-    _change(lambda url: sites.set_site(url, site_id, name=name, timezone=timezone, reopen=reopen), as_json=as_json)
+    _change(lambda url: registry.set_site(url, site_id, name=name, timezone=timezone, reopen=reopen), as_json=as_json)
 
 
 @site.command("remove")
@@ -96,11 +96,11 @@ def set_(site_id: str, name: str | None, timezone: str | None, *, reopen: bool, 
 def remove(site_id: str, *, keep_data: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Remove a site that holds no data, or close one and keep its data."""
     with running_database(load_settings()) as url:
-        planned = sites.remove_site(url, site_id, keep_data=keep_data, dry_run=True)
+        planned = registry.remove_site(url, site_id, keep_data=keep_data, dry_run=True)
         if not dry_run:
             if not yes and not _confirms(f"This will {_planned(planned)} Go on?"):
                 raise UserError("Nothing was changed.")
-            sites.remove_site(url, site_id, keep_data=keep_data)
+            registry.remove_site(url, site_id, keep_data=keep_data)
     if as_json:
         console.print_json(planned)
     elif dry_run:
@@ -114,7 +114,7 @@ def remove(site_id: str, *, keep_data: bool, dry_run: bool, yes: bool, as_json: 
 def list_(*, as_json: bool) -> None:
     """List the sites."""
     with running_database(load_settings()) as url:
-        found = sites.list_sites(url)
+        found = registry.list_sites(url)
     if as_json:
         console.print_json(found)
         return
@@ -140,7 +140,7 @@ def add_domain(site_id: str, domains: tuple[str, ...], *, tilda_preview: bool, a
     wanted = _with_preview(domains, tilda_preview)
     if not wanted:
         raise click.UsageError("Name a domain, or set --allow-tilda-preview.")
-    _change(lambda url: sites.add_domains(url, site_id, wanted), as_json=as_json)
+    _change(lambda url: registry.add_domains(url, site_id, wanted), as_json=as_json)
 
 
 @domain.command("remove")
@@ -149,7 +149,7 @@ def add_domain(site_id: str, domains: tuple[str, ...], *, tilda_preview: bool, a
 @_json_option
 def remove_domain(site_id: str, domains: tuple[str, ...], *, as_json: bool) -> None:
     """Refuse events from pages of these hosts."""
-    _change(lambda url: sites.remove_domains(url, site_id, domains), as_json=as_json)
+    _change(lambda url: registry.remove_domains(url, site_id, domains), as_json=as_json)
 
 
 @click.command()
@@ -159,7 +159,7 @@ def snippet(site_id: str, ingest_url: str | None) -> None:
     """Print what to paste: the script into the site's HEAD, the pixel for visitors without scripts into a block."""
     settings = load_settings()
     with running_database(settings) as url:
-        found = sites.get_site(url, site_id)
+        found = registry.get_site(url, site_id)
     address = _snippet_address(settings, ingest_url)
     click.echo(make_snippet(found, address, settings))
     if is_local_address(address):
@@ -182,7 +182,7 @@ def check(site_id: str, *, as_json: bool) -> None:
     local = _running_address(settings)
     steps: list[Step] = []
     with running_database(settings) as url, connect(url) as connection:
-        found = sites.get_site(url, site_id)
+        found = registry.get_site(url, site_id)
         for step in check_way(connection, found, settings, local):
             steps.append(step)
             if not as_json:
@@ -203,7 +203,7 @@ def _print_step(step: Step) -> None:
         console.out.print(f"  {step.remedy}", markup=False)
 
 
-def _change(work: Callable[[str], sites.Change], *, as_json: bool) -> None:
+def _change(work: Callable[[str], registry.Change], *, as_json: bool) -> None:
     """Change a site and print the difference."""
     with running_database(load_settings()) as url:
         change = work(url)
@@ -231,7 +231,7 @@ def _shown(field: str, value: object) -> str:
     return ", ".join(map(str, value)) or "any" if isinstance(value, list) else str(value)
 
 
-def _planned(removal: sites.Removal) -> str:
+def _planned(removal: registry.Removal) -> str:
     """What a removal will do, after "will"."""
     if removal.action == "removed":
         return f"remove the site {removal.site_id}, which holds no data."
@@ -246,7 +246,7 @@ def _confirms(question: str) -> bool:
 
 
 def _with_preview(domains: tuple[str, ...], tilda_preview: bool) -> list[str]:
-    return [*domains, sites.TILDA_PREVIEW] if tilda_preview else list(domains)
+    return [*domains, registry.TILDA_PREVIEW] if tilda_preview else list(domains)
 
 
 def _snippet_address(settings: Settings, asked: str | None) -> str:

@@ -18,11 +18,11 @@ from tilda import console, mindsdb, processes
 from tilda.state import State, only_one, running
 from tilda.status import Status, read_status
 from tilda.supervisor import stop_leftovers
-from warehouse.database import connect, direct_url, embedded
-from warehouse.errors import UserError
-from warehouse.installation import working_dir
-from warehouse.secret_store import Secrets
-from warehouse.settings import Settings, load_settings
+from warehouse.kit.database import connect, direct_url, embedded
+from warehouse.kit.errors import UserError
+from warehouse.kit.installation import working_dir
+from warehouse.kit.secret_store import Secrets
+from warehouse.kit.settings import Settings, load_settings
 
 START_SECONDS = 600
 STOP_SECONDS = 120

@@ -21,8 +21,8 @@ from warehouse.archive.checksum import Checksum
 from warehouse.archive.months import table_name
 from warehouse.archive.moves import build_missing_indexes, note_restored
 from warehouse.archive.parquet import Progress
-from warehouse.errors import UserError
-from warehouse.queries import read_query
+from warehouse.kit.errors import UserError
+from warehouse.kit.queries import read_query
 
 SQL_DIR = Path(__file__).parent / "sql"
 

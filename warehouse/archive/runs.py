@@ -16,10 +16,10 @@ import psycopg
 
 from warehouse.archive import cold, moves
 from warehouse.archive.months import Ages, Step, count_rows, is_due, plan, table_name
-from warehouse.database import connect
-from warehouse.errors import UserError
-from warehouse.partitions import busy_explained
-from warehouse.settings import Settings
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings
+from warehouse.partitions.months import busy_explained
 
 PATIENCE_SECONDS = 60
 

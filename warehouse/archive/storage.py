@@ -12,7 +12,7 @@ import fsspec
 from botocore.exceptions import BotoCoreError
 from fsspec.implementations.local import LocalFileSystem
 
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 
 _TROUBLE = (OSError, ValueError, ImportError, BotoCoreError)
 """What a place answers that is away, refuses, or is no place at all."""

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from warehouse.events.enrichment import make_row
 from warehouse.events.ids import uuid_of
 from warehouse.events.schema import EARLIEST_TIME, LATEST_TIME, Event, Row
-from warehouse.sites import Site
+from warehouse.sites.registry import Site
 
 SOURCE = "access-log"
 

@@ -22,14 +22,14 @@ from typing import Literal, Protocol, Self
 
 import psycopg
 
-from warehouse.database import connect
-from warehouse.errors import UserError
 from warehouse.events.access_log import UNREADABLE, AccessLog
 from warehouse.events.event_file import EventFile
 from warehouse.events.landing import IMPORT, land, take_if_new
 from warehouse.events.schema import Limits, Row
-from warehouse.partitions import ensure_months, unavailable_months
-from warehouse.sites import get_site
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.partitions.months import ensure_months, unavailable_months
+from warehouse.sites.registry import get_site
 
 BATCH = 1_000
 MAX_LINE = 1_048_576

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 
 PACKAGE = "isbot"
 _DATA = Path(__file__).parent / "data"

@@ -16,16 +16,17 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from warehouse import backups, locks
 from warehouse.archive.runs import only_one
-from warehouse.backups import Backup
-from warehouse.database import connect
-from warehouse.errors import UserError
+from warehouse.backup import backups
+from warehouse.backup.backups import Backup
+from warehouse.kit import locks
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import Settings
 from warehouse.privacy import erased
 from warehouse.privacy.files import ColdFiles, SpoolFile
 from warehouse.privacy.person import Person, find_person
 from warehouse.privacy.places import Place, event_places, model_places, note_joined, record_places
-from warehouse.settings import Settings
 
 ROUNDS = 3
 """What somebody writes by hand meanwhile is found by the search at the end, and removed in another round."""

@@ -7,7 +7,7 @@ from typing import LiteralString
 
 import psycopg
 
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
 from warehouse.privacy.person import ANONYMOUS, Person
 
 PATIENCE_SECONDS = 300

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from warehouse.kit.settings import Settings
 from warehouse.privacy.erase import all_places, require_site, session
 from warehouse.privacy.person import Person, find_person
-from warehouse.settings import Settings
 
 MEANING = {
     "public.users": "The visitor as the website knows it: an id that the browser keeps, and no name",

@@ -19,13 +19,13 @@ import pyarrow.compute
 
 from warehouse.archive import cold
 from warehouse.archive.checksum import uuid_texts
-from warehouse.errors import UserError
 from warehouse.events.schema import Row
 from warehouse.events.spool import FILE_NAME, Spool, SpoolError
+from warehouse.kit.errors import UserError
+from warehouse.kit.queries import read_query
+from warehouse.kit.settings import Settings
 from warehouse.privacy.identifier import contains
 from warehouse.privacy.person import SQL_DIR, Person
-from warehouse.queries import read_query
-from warehouse.settings import Settings
 
 pc: Any = pyarrow.compute
 """Its functions are made at run time, which type checkers do not see."""

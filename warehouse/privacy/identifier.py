@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from warehouse.errors import UserError
 from warehouse.events.identity import email_sha256, phone_sha256
 from warehouse.events.schema import MAX_USER_ID
+from warehouse.kit.errors import UserError
 
 Kind = Literal["visitor", "email", "phone", "external-id", "order"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -12,8 +12,8 @@ import psycopg
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
+from warehouse.kit.queries import read_query
 from warehouse.privacy.catalogue import columns_of
-from warehouse.queries import read_query
 
 SQL_DIR = Path(__file__).parent / "sql"
 

@@ -10,9 +10,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
+from warehouse.kit.queries import read_query
 from warehouse.privacy.catalogue import columns_of, tables_of
 from warehouse.privacy.person import SQL_DIR, Person, event_keys
-from warehouse.queries import read_query
 
 BATCH = 5000
 MODEL_SCHEMAS = ("intermediate", "marts", "ml")

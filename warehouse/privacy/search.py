@@ -14,14 +14,14 @@ import psycopg
 from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
-from warehouse.errors import UserError
+from warehouse.kit.errors import UserError
+from warehouse.kit.queries import read_query
+from warehouse.kit.settings import Settings
 from warehouse.privacy.catalogue import columns_of
 from warehouse.privacy.erase import Say, all_places, count_rows, require_site, session, silent, unfinished
 from warehouse.privacy.files import ColdFiles, SpoolFile
 from warehouse.privacy.identifier import Identifier
 from warehouse.privacy.person import ANONYMOUS, MANY_VISITORS, SQL_DIR, Person, event_keys, find_person
-from warehouse.queries import read_query
-from warehouse.settings import Settings
 
 MAX_PERSONS = 50
 """A shop may give one address or number to all who left none. So many persons are not looked at one by one."""

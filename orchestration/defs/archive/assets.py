@@ -7,8 +7,8 @@ import dagster as dg
 
 from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
-from warehouse.partitions import list_partitions
-from warehouse.settings import load_settings
+from warehouse.kit.settings import load_settings
+from warehouse.partitions.months import list_partitions
 
 
 @dg.asset(

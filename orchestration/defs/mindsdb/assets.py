@@ -9,11 +9,11 @@ from ml.features import load_targets
 from orchestration.defs.propensity.assets import OWNERS, propensity_scores
 from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
-from warehouse import propensity
-from warehouse.database import reader_url
-from warehouse.errors import UserError
-from warehouse.mindsdb_login import mindsdb_login
-from warehouse.settings import load_settings
+from warehouse.kit.database import reader_url
+from warehouse.kit.errors import UserError
+from warehouse.kit.settings import load_settings
+from warehouse.propensity import store
+from warehouse.propensity.mindsdb_server import mindsdb_login
 
 
 @dg.asset(key=["mindsdb", "propensity"], deps=[propensity_scores], group_name="ml", kinds={"mindsdb"}, owners=OWNERS)
@@ -39,7 +39,7 @@ def mindsdb_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg
         with warehouse.connect() as connection:
             reports = [
                 report
-                for site_id in propensity.sites_with_features(connection)
+                for site_id in store.sites_with_features(connection)
                 for target in load_targets(settings.targets_file).values()
                 if (report := steps.publish(connection, server, database, site_id, target))
             ]

@@ -12,9 +12,10 @@ from psycopg import sql
 from ml import artifacts, mindsdb
 from ml.features import Target
 from ml.mindsdb_client import Server
-from warehouse import conninfo, propensity
-from warehouse.database import with_one_host
-from warehouse.scores import order_values
+from warehouse.kit import conninfo
+from warehouse.kit.database import with_one_host
+from warehouse.propensity import store
+from warehouse.propensity.scores import order_values
 
 SAMPLE_ROWS = 1000
 LONGEST_NAME = 55
@@ -83,12 +84,12 @@ def publish(
         MindsDBError: MindsDB is unreachable, returns an error, or returns scores that differ from scikit-learn. The
             version published before stays in use.
     """
-    champion = propensity.champion(connection, site_id, target.name)
+    champion = store.champion(connection, site_id, target.name)
     if champion is None:
         return None
-    content = propensity.artifact(connection, site_id, target.name, champion.version)
+    content = store.artifact(connection, site_id, target.name, champion.version)
     model = artifacts.loads(content, sha256=champion.artifact_sha256)
-    frame = propensity.scoring_frame(connection, site_id).head(SAMPLE_ROWS)
+    frame = store.scoring_frame(connection, site_id).head(SAMPLE_ROWS)
     columns = ["site_id", "user_id", "as_of", *model.numeric, *model.categorical]
     newest = sql.SQL(
         "select {columns} from marts.visitor_features where site_id = {site} and as_of ="

@@ -6,7 +6,7 @@ import dagster as dg
 
 from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
-from warehouse import partitions
+from warehouse.partitions import months as partitions
 
 
 @dg.asset(

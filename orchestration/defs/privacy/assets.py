@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from orchestration.lib.warehouse import Warehouse
-from warehouse.settings import load_settings
+from warehouse.kit.settings import load_settings
 
 
 @dg.asset(

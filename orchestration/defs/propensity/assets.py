@@ -11,8 +11,8 @@ import dagster as dg
 from ml.features import Target, load_targets
 from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
-from warehouse import propensity
-from warehouse.settings import load_settings
+from warehouse.kit.settings import load_settings
+from warehouse.propensity import store
 
 FEATURES = dg.AssetKey(["marts", "visitor_features"])
 OWNERS = ["team:data"]
@@ -54,7 +54,7 @@ def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) ->
     settings = load_settings()
     trained: list[steps.Trained] = []
     with warehouse.connect() as connection:
-        for site_id in propensity.sites_with_features(connection):
+        for site_id in store.sites_with_features(connection):
             for target in _targets():
                 one = steps.train(
                     connection,
@@ -93,7 +93,7 @@ def propensity_scores(context: dg.AssetExecutionContext, warehouse: Warehouse) -
 
     written: list[steps.Scored] = []
     with warehouse.connect() as connection:
-        for site_id in propensity.sites_with_features(connection):
+        for site_id in store.sites_with_features(connection):
             for target in _targets():
                 scored = steps.score(connection, site_id, target)
                 if scored is None:

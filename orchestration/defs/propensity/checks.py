@@ -8,7 +8,7 @@ import dagster as dg
 
 from orchestration.defs.propensity.assets import propensity_model, propensity_scores
 from orchestration.lib.warehouse import Warehouse
-from warehouse.queries import read_query
+from warehouse.kit.queries import read_query
 
 SQL = Path(__file__).parent / "sql"
 MEAN_WITHIN = 3.0

@@ -1,6 +1,6 @@
 """The steps for one site and target: count examples, train and decide, score.
 
-`ml` computes; `warehouse.propensity` reads from and writes to Postgres.
+`ml` computes; `warehouse.propensity.store` reads from and writes to Postgres.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ml.errors import ArtifactError, TrainingError
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target
 from ml.model import Propensity
 from orchestration.defs.propensity.watching import Watched, watch, write_page
-from warehouse import propensity
-from warehouse.model_versions import was_rolled_back
-from warehouse.propensity import Decision, Reached
-from warehouse.queries import read_query
+from warehouse.kit.queries import read_query
+from warehouse.propensity import store
+from warehouse.propensity.store import Decision, Reached
+from warehouse.propensity.versions import was_rolled_back
 
 SQL = Path(__file__).parent / "sql"
 DECISIONS: dict[str, Decision] = {"promote": "promoted", "keep": "kept", "none": "refused"}
@@ -97,7 +97,7 @@ class Scored:
 def count_examples(connection: psycopg.Connection, target: Target) -> list[Examples]:
     """Count the examples and positives of a target by site and cut-off."""
     query = sql.SQL(read_query(SQL, "count_examples")).format(
-        label=sql.Identifier(target.label), rows=propensity.labelled_rows(target.label, reached(target))
+        label=sql.Identifier(target.label), rows=store.labelled_rows(target.label, reached(target))
     )
     return [
         Examples(site_id, target.name, as_of, examples, positives)
@@ -141,7 +141,7 @@ def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_p
         min_positives: Minimum number of examples of the rarer outcome for training a regression.
         pages: Folder for the HTML report.
     """
-    frame = propensity.training_frame(connection, site_id, target.label, target.weeks, reached=reached(target))
+    frame = store.training_frame(connection, site_id, target.label, target.weeks, reached=reached(target))
     champion = _load_champion(connection, site_id, target)
     watched = watch(connection, site_id, target, champion, frame)
     grounds = gate.check(
@@ -174,10 +174,10 @@ def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_p
 
 def _load_champion(connection: psycopg.Connection, site_id: str, target: Target) -> Propensity | None:
     """Return the champion, or None if there is none or the installed library versions cannot load it."""
-    found = propensity.champion(connection, site_id, target.name)
+    found = store.champion(connection, site_id, target.name)
     if found is None:
         return None
-    content = propensity.artifact(connection, site_id, target.name, found.version)
+    content = store.artifact(connection, site_id, target.name, found.version)
     try:
         return artifacts.loads(content, sha256=found.artifact_sha256)
     except ArtifactError:
@@ -194,7 +194,7 @@ def _refuse(
     watched: Watched,
 ) -> Trained:
     decision: Decision = "refused" if champion is None else "kept"
-    propensity.record_version(
+    store.record_version(
         connection,
         site_id=site_id,
         target=target.name,
@@ -219,7 +219,7 @@ def _record(
         raise ValueError("A newly trained model must have holdout results.")
     judged = model.trial.rows["time"]
     artifact = artifacts.dumps(model)
-    propensity.record_version(
+    store.record_version(
         connection,
         site_id=site_id,
         target=model.target,
@@ -256,13 +256,13 @@ def score(connection: psycopg.Connection, site_id: str, target: Target) -> Score
         ArtifactError: The stored champion cannot be loaded: its content was altered, or it was made with another
             version of scikit-learn.
     """
-    champion = propensity.champion(connection, site_id, target.name)
+    champion = store.champion(connection, site_id, target.name)
     if champion is None:
         return None
-    content = propensity.artifact(connection, site_id, target.name, champion.version)
+    content = store.artifact(connection, site_id, target.name, champion.version)
     model = artifacts.loads(content, sha256=champion.artifact_sha256)
-    frame = propensity.scoring_frame(connection, site_id)
+    frame = store.scoring_frame(connection, site_id)
     scores = scoring.score(model, frame).assign(target=target.name)
-    written = propensity.write_scores(connection, scores)
+    written = store.write_scores(connection, scores)
     as_of: datetime = frame["as_of"].iloc[0].to_pydatetime()
     return Scored(site_id, target.name, champion.version, as_of, written, round(float(scores["score"].sum()), 1))

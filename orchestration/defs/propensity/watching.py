@@ -14,7 +14,7 @@ from ml import monitoring, report
 from ml.features import Target
 from ml.model import Propensity
 from ml.monitoring import Drift, Realised
-from warehouse import propensity
+from warehouse.propensity import store
 
 SHOWN = 12
 SCORED = 50_000
@@ -79,13 +79,13 @@ def watch(
     # Use only the newest weeks of the training data: on a young site, the time since the first visit grows every week
     # without any change of behaviour.
     learned = learned[learned["as_of"] > learned["as_of"].max() - NEWEST]
-    today = propensity.scoring_frame(connection, site_id)
+    today = store.scoring_frame(connection, site_id)
     found: Sequence[Drift] = ()
     if not learned.empty and not today.empty:
         found = monitoring.drift(learned, today, numeric=champion.numeric, categorical=champion.categorical)
         before, now = (champion.predict(rows.head(SCORED)) for rows in (learned.sample(frac=1, random_state=0), today))
         found = [monitoring.score_drift(before, now), *found]
-    scores = propensity.past_scores(connection, site_id, target.name)
+    scores = store.past_scores(connection, site_id, target.name)
     kept = monitoring.realised(scores, frame, label=target.label) if len(scores) else []
     return Watched(found, kept, _early(connection, site_id, target, today))
 
@@ -97,7 +97,7 @@ def _early(connection: psycopg.Connection, site_id: str, target: Target, today: 
         return []
     now = today["as_of"].iloc[0]
     earlier = now - target.horizon
-    scores = propensity.scores_of(
+    scores = store.scores_of(
         connection, site_id, target.name, (earlier - NIGHT).to_pydatetime(), (earlier + NIGHT).to_pydatetime()
     )
     return came_of(scores, today, now, label=target.label, since=since)

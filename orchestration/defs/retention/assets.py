@@ -6,7 +6,7 @@ import dagster as dg
 
 from orchestration.lib.metadata import table
 from orchestration.lib.warehouse import Warehouse
-from warehouse.settings import load_settings
+from warehouse.kit.settings import load_settings
 
 
 @dg.asset(
@@ -21,7 +21,7 @@ def expired_rows(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.
 
     The row of a visitor or session stays while one of its events may be in Postgres.
     """
-    from warehouse import retention  # as with archiving: Arrow
+    from warehouse.retention import expired_rows as retention  # as with archiving: Arrow
 
     expired = retention.run(warehouse.url(), load_settings())
     for one in expired:

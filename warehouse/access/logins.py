@@ -1,0 +1,155 @@
+"""The three login roles of the platform's processes, and their passwords.
+
+Roles belong to the Postgres server, not to one database or one machine. So a password is set when a role is made, or
+when somebody asks for it (`tilda db logins --rotate`), and never because a machine started: another machine may be
+logged in with the one that it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import psycopg
+from psycopg import sql
+
+from warehouse.kit.database import (
+    INGEST_LOGIN,
+    PRIVACY_LOGIN,
+    READER_LOGIN,
+    ConnectionFailedError,
+    connect,
+    replace_in_url,
+)
+from warehouse.kit.errors import UserError
+from warehouse.kit.migrations import LOCK, SQL_DIR
+from warehouse.kit.secret_store import Secrets, new_secret
+from warehouse.kit.settings import Settings
+
+ROLES_FILE = SQL_DIR / "0000_roles.sql"
+PASSWORDS = {INGEST_LOGIN: "ingest_password", READER_LOGIN: "reader_password", PRIVACY_LOGIN: "privacy_password"}
+"""Each login with the name of its password in `Secrets`, which is also that of the setting."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """Whether a login role can be used with a machine's password.
+
+    Attributes:
+        name: The role.
+        password: Where its password is: the name of a setting and of a secret.
+        state: `ok`, `missing`, or `refused`.
+        reason: What Postgres says when it refuses.
+    """
+
+    name: str
+    password: str
+    state: str
+    reason: str | None = None
+
+
+def create_missing_logins(url: str, secrets: Secrets) -> list[str]:
+    """Make the roles that the server lacks, each with its password, and give a password to those that have none.
+
+    Roles and passwords are made in one transaction, so a role without a password was made by an administrator who ran
+    the SQL of `tilda migrate --sql`. Only a superuser can see that one has none.
+
+    Args:
+        url: The owner's address, past a pooler.
+        secrets: The passwords to set.
+
+    Returns:
+        The logins whose password was set.
+    """
+    with connect(url) as connection, connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [LOCK])
+        unset = [name for name in PASSWORDS if name not in _known(connection)]
+        if unset:
+            connection.execute(ROLES_FILE.read_bytes())
+        row = connection.execute("select has_table_privilege('pg_catalog.pg_authid', 'select')").fetchone()
+        if row == (True,):
+            without = connection.execute(
+                "select rolname from pg_authid where rolname = any(%s) and rolpassword is null", [list(PASSWORDS)]
+            ).fetchall()
+            unset = [name for (name,) in without]
+        _set_passwords(connection, unset, secrets)
+    return unset
+
+
+def list_logins(url: str, secrets: Secrets) -> list[Login]:
+    """Try every login with the password of this machine.
+
+    Args:
+        url: The owner's address, past a pooler: a pooler may hold passwords of its own.
+        secrets: The passwords of this machine.
+    """
+    with connect(url) as connection:
+        known = _known(connection)
+    return [
+        _try(url, secrets, name) if name in known else Login(name, password, "missing")
+        for name, password in PASSWORDS.items()
+    ]
+
+
+def require_logins(url: str, settings: Settings) -> None:
+    """Check that this machine's passwords are those of the database's logins.
+
+    Raises:
+        UserError: One is refused; the message says how to go on. Nothing was changed.
+    """
+    refused = [login for login in list_logins(url, settings.secrets) if login.state == "refused"]
+    if refused:
+        raise UserError(
+            f"Another machine made the logins of this database: {refused[0].name} cannot log in with the password of"
+            f" this one ({refused[0].reason}).",
+            f"Copy its secrets.json to {settings.data_dir}, or set INGEST_PASSWORD, READER_PASSWORD and"
+            " PRIVACY_PASSWORD; `tilda db logins --rotate` makes new ones and locks the other machine out.",
+        )
+
+
+def set_login_passwords(url: str, secrets: Secrets) -> None:
+    """Give every login the password in `secrets`, whatever it had before.
+
+    Machines that use another one can open no new connection from then on.
+    """
+    with connect(url) as connection, connection.transaction():
+        _set_passwords(connection, list(PASSWORDS), secrets)
+
+
+def rotate_passwords(url: str, settings: Settings) -> None:
+    """Give every login a new password and keep it in secrets.json; one that is a setting is taken from there.
+
+    Machines that use the old ones can open no new connection from then on. `settings.secrets` keeps its old values.
+
+    Raises:
+        UserError: The passwords cannot be kept; nothing was changed.
+    """
+    made = {name: new_secret() for name in PASSWORDS.values() if getattr(settings, name) is None}
+    with connect(url) as connection, connection.transaction():
+        _set_passwords(connection, list(PASSWORDS), replace(settings.secrets, **made))
+        # before the commit: a refusal by Postgres leaves the file as it was
+        Secrets.keep(settings.data_dir, made)
+
+
+def _known(connection: psycopg.Connection) -> set[str]:
+    rows = connection.execute("select rolname from pg_roles where rolname = any(%s)", [list(PASSWORDS)])
+    return {name for (name,) in rows}
+
+
+def _try(url: str, secrets: Secrets, name: str) -> Login:
+    password: str = getattr(secrets, PASSWORDS[name])
+    try:
+        connect(replace_in_url(url, user=name, password=password)).close()
+    except ConnectionFailedError as error:
+        return Login(name, PASSWORDS[name], "refused", error.reason)
+    return Login(name, PASSWORDS[name], "ok")
+
+
+def _set_passwords(connection: psycopg.Connection, names: list[str], secrets: Secrets) -> None:
+    for name in names:
+        set_password(connection, name, getattr(secrets, PASSWORDS[name]))
+
+
+def set_password(connection: psycopg.Connection, role: str, password: str) -> None:
+    """Set a role's password. The hash is made here: the server's log and statistics never see the password."""
+    hashed = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(hashed.decode())))

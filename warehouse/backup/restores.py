@@ -1,0 +1,267 @@
+"""Restores a backup: into a copy beside the present database, which takes its place only when it has been verified.
+
+Until the databases are renamed, the present one is used as before. A copy that could not take the place is kept, and
+the next restore of the same backup goes on with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.json import Jsonb
+
+from warehouse.access import logins
+from warehouse.archive.runs import only_one
+from warehouse.backup import backups
+from warehouse.backup.database_swap import (
+    MAINTENANCE_DATABASE,
+    Names,
+    check_can_create,
+    check_can_replace,
+    drop_database,
+    has_database,
+    put_in_place,
+)
+from warehouse.backup.manifest import FILE_NAME, Manifest, Progress, Steps, compare, sizes
+from warehouse.kit import migrations
+from warehouse.kit.database import connect, replace_in_url
+from warehouse.kit.errors import UserError
+from warehouse.kit.locks import held
+from warehouse.kit.settings import Settings
+from warehouse.privacy import erased
+from warehouse.privacy.erase import ERASE_LOCK
+
+PATIENCE_SECONDS = 10
+"""How long the sessions of a restore that was killed may take to end."""
+
+Say = Callable[[str], None]
+
+
+def _silent(_text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Restore:
+    """What every step needs to know."""
+
+    url: str
+    copy_url: str
+    names: Names
+    folder: Path
+    manifest: Manifest
+    mark: str
+
+
+def restore(
+    url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = _silent
+) -> Manifest:
+    """Put a backup in the place of the database.
+
+    Some decisions outlive the present database and are carried over to the copy: the list of erased visitors with the
+    records of their erasures, and where the files of cold months are. Erased visitors whom the backup brings back are
+    noted in `ops.erasures`; `warehouse.privacy.erase.resume` erases them.
+
+    Args:
+        url: The owner's address, past a pooler.
+        settings: Where backups are, and the passwords of the logins.
+        name: A backup's name, or the path of its folder.
+        progress: Told bytes of the backup: once when they are loaded, once when they are compared.
+        replace: Whether a database that holds events may be replaced.
+        say: Told each step before it begins.
+
+    Raises:
+        UserError: There is no such backup; the database holds events; the login lacks a right that is needed; the
+            backup cannot be loaded or the copy differs from it; others use the database. It stays as it is.
+    """
+    folder = backups.find_backup(settings, name)
+    manifest = Manifest.read(folder)
+    names = Names.beside(str(conninfo_to_dict(url)["dbname"]))
+    job = _Restore(url, replace_in_url(url, database=names.restored), names, folder, manifest, _mark(folder))
+    with _maintenance(url, names) as admin:
+        say("Checking what the login may do")
+        _check(admin, job, replace=replace)
+        exists = has_database(admin, names.present)
+        if exists:
+            drop_database(admin, names.replaced)  # left by a restore that was killed after the exchange
+        drop_database(admin, names.loading)
+        if not _is_verified(admin, job):
+            drop_database(admin, names.restored)
+            try:
+                _load(admin, job, progress, say)
+            finally:
+                drop_database(admin, names.loading)
+        say("Migrating the copy")
+        logins.create_missing_logins(job.copy_url, settings.secrets)
+        migrations.migrate(job.copy_url)
+        _exchange(admin, job, say)
+        if exists:
+            _drop_former(admin, names, say)
+    return manifest
+
+
+@contextmanager
+def _maintenance(url: str, names: Names) -> Generator[psycopg.Connection]:
+    """A connection to the maintenance database, which holds the lock of restoring.
+
+    Raises:
+        UserError: Another restore is at work, or the server refuses a command.
+    """
+    with connect(replace_in_url(url, database=MAINTENANCE_DATABASE), application="tilda-backup") as admin:
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        key = [f"tilda.restore.{names.present}"]
+        while admin.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone() != (True,):
+            if time.monotonic() < give_up:
+                time.sleep(0.2)
+                continue
+            raise UserError(
+                f"Another restore of the database {names.present} is at work.",
+                "Wait until it has ended, then try again.",
+            )
+        try:
+            yield admin
+        except psycopg.Error as error:
+            raise UserError(
+                f"The backup was not put in place: {str(error).strip().splitlines()[0]}.",
+                f"The database {names.present} is as it was; put the cause right and run the same command again.",
+            ) from error
+
+
+def _check(admin: psycopg.Connection, job: _Restore, *, replace: bool) -> None:
+    """Refuse now what could not be finished later."""
+    check_can_create(admin, job.names)
+    if not has_database(admin, job.names.present):
+        return
+    with connect(job.url, application="tilda-backup") as present:
+        if not replace and _holds_events(present):
+            raise UserError(
+                f"The database {job.names.present} holds events.",
+                "`--replace` puts the backup in its place; what is newer is lost.",
+            )
+        check_can_replace(admin, present, job.names, set(job.manifest.left_out))
+
+
+def _load(admin: psycopg.Connection, job: _Restore, progress: Progress, say: Say) -> None:
+    """Load the backup into a database of its own, compare the two, and mark the copy as verified."""
+    names, manifest = job.names, job.manifest
+    url = replace_in_url(job.url, database=names.loading)
+    admin.execute(sql.SQL("create database {} template template0").format(sql.Identifier(names.loading)))
+    with connect(url, application="tilda-backup") as copy:
+        say("Loading the backup")
+        copy.execute((migrations.SQL_DIR / "0000_roles.sql").read_bytes())
+        steps = Steps(progress, {table: content.rows + 1 for table, content in manifest.tables.items()}, 2)
+        command = ["pg_restore", f"--jobs={backups.JOBS}", "--exit-on-error", "--no-owner", "--verbose"]
+        backups.run_program(copy, url, command, steps, [job.folder / backups.DUMP])
+        copy.execute("analyze")
+        say("Comparing the copy with the backup")
+        compare(copy, manifest, steps)
+    say("Keeping the copy")
+    with admin.transaction():
+        loading, restored = sql.Identifier(names.loading), sql.Identifier(names.restored)
+        admin.execute(sql.SQL("alter database {} rename to {}").format(loading, restored))
+        admin.execute(sql.SQL("comment on database {} is {}").format(restored, sql.Literal(job.mark)))
+
+
+def _mark(folder: Path) -> str:
+    """The comment on a verified copy: it tells of which backup it is one."""
+    manifest = hashlib.sha256((folder / FILE_NAME).read_bytes()).hexdigest()[:16]
+    return f"Verified copy of the backup {folder.name} (manifest {manifest}), to be put in place by restore-backup."
+
+
+def _is_verified(admin: psycopg.Connection, job: _Restore) -> bool:
+    """Whether an earlier restore left a verified copy of this backup."""
+    row = admin.execute(
+        "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", [job.names.restored]
+    ).fetchone()
+    return row == (job.mark,)
+
+
+def _exchange(admin: psycopg.Connection, job: _Restore, say: Say) -> None:
+    """Carry over what must outlive the present database, and put the copy in its place.
+
+    Erasures and rewrites of cold files wait meanwhile, so that none is lost between the two.
+    """
+    maintenance_url = replace_in_url(job.url, database=MAINTENANCE_DATABASE)
+    with connect(maintenance_url, application="tilda-backup") as mover:
+        mover.execute("set lock_timeout = '10s'")
+        if not has_database(admin, job.names.present):
+            say("Renaming the copy")
+            put_in_place(admin, mover, job.names)
+            return
+        say("Carrying over erasures")  # when none is under way
+        with connect(job.url, application="tilda-backup") as present, held(present, ERASE_LOCK), only_one(present):
+            with connect(job.copy_url) as copy, copy.transaction():
+                _carry_over(present, copy)
+            say("Exchanging the databases")
+            put_in_place(admin, mover, job.names, before_end=present.close, between=lambda: say("Renaming the copy"))
+
+
+def _drop_former(admin: psycopg.Connection, names: Names, say: Say) -> None:
+    """Drop the former database. The backup is in place: a failure is told, and the next restore tries again."""
+    say("Dropping the former database")
+    try:
+        drop_database(admin, names.replaced)
+    except psycopg.Error as error:
+        say(f"The database {names.replaced} could not be dropped: {str(error).strip().splitlines()[0]}.")
+
+
+def _carry_over(present: psycopg.Connection, copy: psycopg.Connection) -> None:
+    """Copy what was decided after the backup and must hold after it."""
+    tables = sizes(present).keys()
+    if {"ops.erased_visitors", "ops.erasure_key", "ops.erasures", "archive.cold_files"} <= tables:
+        _carry_over_erasures(present, copy)
+        _carry_over_cold_files(present, copy)
+    for site_id, user_id in erased.returned(copy):
+        copy.execute(
+            """
+            insert into ops.erasures (site_id, person)
+            select %(site)s, jsonb_build_object('visitor_ids', jsonb_build_array(%(visitor)s::text))
+            where not exists (
+                select from ops.erasures
+                where finished_at is null and site_id = %(site)s and person -> 'visitor_ids' ? %(visitor)s
+            )
+            """,
+            {"site": site_id, "visitor": user_id},
+        )
+
+
+def _carry_over_erasures(present: psycopg.Connection, copy: psycopg.Connection) -> None:
+    key = "select inner_key, outer_key from ops.erasure_key"
+    if present.execute(key).fetchone() == copy.execute(key).fetchone():
+        hashes = present.execute("select visitor_hash, erased_at from ops.erased_visitors").fetchall()
+        with copy.cursor() as cursor:
+            cursor.executemany(
+                "insert into ops.erased_visitors (visitor_hash, erased_at) values (%s, %s) on conflict do nothing",
+                hashes,
+            )
+    for (record,) in present.execute("select to_jsonb(e) from ops.erasures as e"):
+        copy.execute(
+            """
+            insert into ops.erasures select * from jsonb_populate_record(null::ops.erasures, %s)
+            on conflict (erasure_id) do update set
+                finished_at = excluded.finished_at, removed = excluded.removed, person = excluded.person
+            """,
+            [Jsonb(record)],
+        )
+
+
+def _carry_over_cold_files(present: psycopg.Connection, copy: psycopg.Connection) -> None:
+    columns = "url, row_count, byte_count, checksum, oldest, newest, written_at, verified_at, dropped_at"
+    for row in present.execute(f"select {columns}, month from archive.cold_files"):  # noqa: S608 - our own columns
+        copy.execute(
+            f"update archive.cold_files set ({columns}) = (%s, %s, %s, %s, %s, %s, %s, %s, %s)"  # noqa: S608
+            " where month = %s and dropped_at is not null",
+            row,
+        )
+
+
+def _holds_events(present: psycopg.Connection) -> bool:
+    made = present.execute("select to_regclass('public.events') is not null").fetchone()
+    return made == (True,) and present.execute("select from public.events limit 1").fetchone() is not None

@@ -1,0 +1,1 @@
+"""What every domain uses: settings, connections, migrations, errors, locks."""

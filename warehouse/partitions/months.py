@@ -1,0 +1,194 @@
+"""Months of events: makes the ones that are needed, shows the ones that exist. The work is done in SQL (`ops`)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import LiteralString
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.rows import class_row
+
+from warehouse.kit.database import connect
+from warehouse.kit.errors import UserError
+
+MONTH_IS_ARCHIVED = "TA001"
+"""SQLSTATE of `ops.make_month` for a month that is archived or cold."""
+BUSY = "TA002"
+"""SQLSTATE of `ops.lock_briefly` when others keep the tables of events busy."""
+
+_PARTITIONS: LiteralString = """
+    select
+        n.nspname as schema,
+        c.relname as name,
+        to_date(substring(c.relname from '^events_(\\d{4}_\\d{2})$'), 'YYYY_MM') as month,
+        case
+            when n.nspname = 'archive' then 'archive' when c.relname = 'events_default' then 'default' else 'live'
+        end as place,
+        c.reltuples::bigint as rows,
+        pg_table_size(c.oid) as bytes,
+        pg_indexes_size(c.oid) as index_bytes,
+        null::timestamptz as oldest,
+        null::timestamptz as newest
+    from pg_inherits as i
+    inner join pg_class as c on c.oid = i.inhrelid
+    inner join pg_namespace as n on n.oid = c.relnamespace
+    where i.inhparent in ('public.events'::regclass, 'archive.events'::regclass) and c.relkind = 'r'
+    union all
+    select null, null, month, 'cold', row_count, byte_count, 0, oldest, newest
+    from archive.cold_files
+    where dropped_at is not null
+    order by month nulls last
+"""
+
+
+class MonthIsAwayError(UserError):
+    """The month is archived or cold."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A month of events, wherever it is.
+
+    Attributes:
+        month: Its first day (UTC); None for the partition that takes what no month covers.
+        place: `live`, `archive`, `cold` (a file outside Postgres), or `default`.
+        rows: Postgres's estimate; exact for a cold month and for a table that was never analysed.
+        bytes: Size of the table without its indexes, or of the cold file.
+        index_bytes: Size of the indexes.
+        oldest: The first `created_at` in it; None if it is empty.
+        newest: The last one.
+    """
+
+    month: date | None
+    place: str
+    rows: int
+    bytes: int
+    index_bytes: int
+    oldest: datetime | None
+    newest: datetime | None
+
+
+@dataclass(frozen=True)
+class _Found(Partition):
+    schema: str | None
+    name: str | None
+
+
+def ensure(url: str, months_ahead: int = 3) -> list[date]:
+    """Make the current month, the next ones, and each month whose rows wait in the default partition.
+
+    Each month is committed by itself, so that no lock is held longer than it takes to make one. Rows that wait for a
+    month that is archived or cold stay where they are until it is restored.
+
+    Returns:
+        First days of the months that were made.
+
+    Raises:
+        UserError: Long queries keep the tables busy.
+    """
+    made: list[date] = []
+    with connect(url) as connection:
+        for (month,) in connection.execute("select * from ops.wanted_months(%s)", [months_ahead]).fetchall():
+            with suppress(MonthIsAwayError):
+                made += _make(connection, "select ops.make_month(%s)", month)
+    return made
+
+
+def ensure_months(connection: psycopg.Connection, months: Iterable[date]) -> list[date]:
+    """Make the months that these days lie in ready for an import, and note that they are imported into.
+
+    Each is committed by itself in autocommit mode.
+
+    Returns:
+        First days of the months that were made.
+
+    Raises:
+        MonthIsAwayError: A month is archived or cold.
+        UserError: Long queries keep the tables busy.
+    """
+    made: list[date] = []
+    for month in sorted({day.replace(day=1) for day in months}):
+        made += _make(connection, "select ops.open_month(%s)", month)
+    return made
+
+
+def waiting(url: str) -> dict[date, int]:
+    """How many events wait for a month that is archived or cold, by month: `tilda restore` takes them in."""
+    with connect(url) as connection:
+        rows = connection.execute(
+            """
+            select date_trunc('month', created_at at time zone 'UTC')::date, count(*)
+            from public.events_default group by 1 order by 1
+            """
+        )
+        return dict(rows.fetchall())
+
+
+def list_partitions(url: str) -> list[Partition]:
+    """Every month of events, oldest first; the default partition comes last."""
+    with connect(url) as connection:
+        with connection.cursor(row_factory=class_row(_Found)) as cursor:
+            found = cursor.execute(_PARTITIONS).fetchall()
+        return [_with_times(connection, partition) for partition in found]
+
+
+def unavailable_months(connection: psycopg.Connection, months: Iterable[date]) -> list[date]:
+    """Those of these months that are archived or cold, so that nothing can be imported into them."""
+    wanted = sorted({day.replace(day=1) for day in months})
+    rows = connection.execute(
+        """
+        select m
+        from unnest(%s::date[]) as m
+        where
+            to_regclass(format('public.events_%%s', to_char(m, 'YYYY_MM'))) is null
+            and (
+                to_regclass(format('archive.events_%%s', to_char(m, 'YYYY_MM'))) is not null
+                or exists (select from archive.cold_files as f where f.month = m and f.dropped_at is not null)
+            )
+        order by m
+        """,
+        [wanted],
+    )
+    return [row[0] for row in rows]
+
+
+def _with_times(connection: psycopg.Connection, found: _Found) -> Partition:
+    rows, oldest, newest = found.rows, found.oldest, found.newest
+    if found.name is not None and found.schema is not None:
+        table = sql.Identifier(found.schema, found.name)
+        row = connection.execute(sql.SQL("select min(created_at), max(created_at) from {}").format(table)).fetchone()
+        oldest, newest = row or (None, None)
+        if rows < 0:
+            row = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone()
+            rows = row[0] if row else 0
+    return Partition(found.month, found.place, rows, found.bytes, found.index_bytes, oldest, newest)
+
+
+def _make(connection: psycopg.Connection, statement: LiteralString, month: date) -> list[date]:
+    with busy_explained():
+        try:
+            row = connection.execute(statement, [month]).fetchone()
+        except errors.Error as error:
+            if error.sqlstate != MONTH_IS_ARCHIVED:
+                raise
+            raise MonthIsAwayError(
+                error.diag.message_primary or "The month is archived.", f"{error.diag.message_hint}."
+            ) from error
+    return [month] if row is not None and row[0] else []
+
+
+@contextmanager
+def busy_explained() -> Generator[None]:
+    """Say what to do when the tables of events are kept busy by others."""
+    try:
+        yield
+    except errors.Error as error:
+        if error.sqlstate != BUSY:
+            raise
+        raise UserError(
+            error.diag.message_primary or "The tables of events are busy.", f"{error.diag.message_hint}."
+        ) from error

@@ -1,0 +1,138 @@
+"""Reads scores for people and for advertising networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import class_row
+
+from warehouse.kit.errors import UserError
+from warehouse.kit.queries import read_query
+
+SQL = Path(__file__).parent / "sql"
+FETCHED_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which scores: the newest of a site and target, from `min_score` up, of one band or of all."""
+
+    site_id: str
+    target: str
+    min_score: float = 0.0
+    band: str | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """One visitor's score.
+
+    `expected_value` is the chance to buy within seven days times what an order of this visitor may be worth, in
+    `currency`; null where no purchase was scored or none was ever made.
+    """
+
+    site_id: str
+    user_id: str
+    target: str
+    as_of: datetime
+    score: float
+    decile: int
+    band: str
+    reasons: list[str]
+    model_version: str
+    expected_order_value: float | None
+    currency: str | None
+    expected_value: float | None
+
+
+@dataclass(frozen=True)
+class Person:
+    """Hashed identifiers of somebody who agreed to advertising: SHA-256 in lower-case hex."""
+
+    email_sha256: str | None
+    phone_sha256: str | None
+    score: float
+
+
+def order_values(site_id: str, before: sql.Composable) -> sql.Composed:
+    """A query of what orders may be worth: columns user_id (null: anybody else), currency, order_value."""
+    return sql.SQL(read_query(SQL, "order_values")).format(site=sql.Literal(site_id), before=before)
+
+
+def newest_scores(connection: psycopg.Connection, wanted: Wanted) -> Iterator[Score]:
+    """Scores, the highest first; a million of them take no more memory than a few thousand.
+
+    Raises:
+        UserError: There are none at all; the message says why.
+    """
+    as_of = sql.Literal(_newest(connection, wanted))
+    return _stream(connection, _query("newest_scores", wanted, as_of, order_values=order_values(wanted.site_id, as_of)))
+
+
+def audience(connection: psycopg.Connection, wanted: Wanted, *, consent: str) -> list[Person]:
+    """People whose newest answer in the trait or form field `consent` was yes and who gave an e-mail or a telephone.
+
+    Raises:
+        UserError: There are no scores at all, and the message says why; or no scored visitor has a trait or form field
+            of this name, and the remedy lists those with yes or no.
+    """
+    as_of = sql.Literal(_newest(connection, wanted))
+    query = _query("audience", wanted, as_of, consent=sql.Literal(consent))
+    with connection.cursor(row_factory=class_row(Person)) as cursor:
+        people = cursor.execute(query).fetchall()
+    if not people:
+        _require_consent(connection, wanted, as_of, consent)
+    return people
+
+
+def _require_consent(connection: psycopg.Connection, wanted: Wanted, as_of: sql.Literal, consent: str) -> None:
+    """Refuse a name that no answer has; an answer that is always no makes an empty audience."""
+    known: dict[str, int] = dict(connection.execute(_query("consents", wanted, as_of)).fetchall())
+    if consent in known:
+        return
+    listed = ", ".join(f"{name} {visitors:,}" for name, visitors in known.items())
+    raise UserError(
+        f"No scored visitor of {wanted.site_id} has answered {consent!r} with yes or no.",
+        f"Visitors who answered yes or no, by name: {listed}."
+        if known
+        else "No trait of identify() and no form field listed in data-form-fields holds a yes or no.",
+    )
+
+
+def _stream(connection: psycopg.Connection, query: sql.Composed) -> Iterator[Score]:
+    with connection.transaction(), connection.cursor("scores", row_factory=class_row(Score)) as cursor:
+        cursor.itersize = FETCHED_AT_ONCE
+        yield from cursor.execute(query)
+
+
+def _query(name: str, wanted: Wanted, as_of: sql.Literal, **parts: sql.Composable) -> sql.Composed:
+    return sql.SQL(read_query(SQL, name)).format(
+        site=sql.Literal(wanted.site_id),
+        target=sql.Literal(wanted.target),
+        as_of=as_of,
+        min_score=sql.Literal(wanted.min_score),
+        band=sql.Literal(wanted.band),
+        **parts,
+    )
+
+
+def _newest(connection: psycopg.Connection, wanted: Wanted) -> datetime:
+    row = connection.execute(
+        "select max(as_of) from ml.propensity_scores where site_id = %s and target = %s",
+        [wanted.site_id, wanted.target],
+    ).fetchone()
+    if row is not None and row[0] is not None:
+        return row[0]
+    why = connection.execute(
+        "select reason from ml.model_versions where site_id = %s and target = %s order by created_at desc limit 1",
+        [wanted.site_id, wanted.target],
+    ).fetchone()
+    raise UserError(
+        f"There are no scores of {wanted.target} for {wanted.site_id}{': ' + why[0].rstrip('.') if why else ''}.",
+        "" if why else "Train and score: tilda materialize 'group:ml'",
+    )

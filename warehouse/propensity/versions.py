@@ -1,0 +1,123 @@
+"""What was decided of models, and going back to a former one by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.rows import class_row
+
+from warehouse.kit.errors import UserError
+
+ROLLED_BACK = "rolled_back"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One decision about one version; `artifact_sha256` names the stored model, if there is one."""
+
+    site_id: str
+    target: str
+    version: str
+    in_use: bool
+    at: datetime
+    decision: str
+    reason: str
+    algorithm: str | None
+    artifact_sha256: str | None
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """`version` serves in place of `former`."""
+
+    site_id: str
+    target: str
+    version: str
+    former: str
+
+
+def decisions(connection: psycopg.Connection, site_id: str) -> list[Decided]:
+    """Every decision about a site's models, the newest first."""
+    with connection.cursor(row_factory=class_row(Decided)) as cursor:
+        return cursor.execute(
+            """
+            select
+                site_id, target, version, is_champion as in_use, (one ->> 'at')::timestamptz as at,
+                one ->> 'decision' as decision, one ->> 'reason' as reason, algorithm, artifact_sha256
+            from ml.model_versions cross join jsonb_array_elements(history) as one
+            where site_id = %s
+            order by at desc, target, version
+            """,
+            [site_id],
+        ).fetchall()
+
+
+def was_rolled_back(connection: psycopg.Connection, site_id: str, target: str, version: str) -> bool:
+    """Whether a person once took this version out of use."""
+    row = connection.execute(
+        "select history @> jsonb_build_array(jsonb_build_object('decision', %s::text)) from ml.model_versions"
+        " where site_id = %s and target = %s and version = %s",
+        [ROLLED_BACK, site_id, target, version],
+    ).fetchone()
+    return row is not None and row[0]
+
+
+def version_to_go_back_to(connection: psycopg.Connection, site_id: str, target: str, version: str | None) -> str:
+    """`version` if it can serve; without one, the version that was promoted last before the one in use.
+
+    Raises:
+        UserError: There is no such version, or it was never stored, or it is in use.
+    """
+    rows = connection.execute(
+        """
+        select version, is_champion, max(one ->> 'at') filter (where one ->> 'decision' = 'promoted') as promoted_at
+        from ml.model_versions cross join jsonb_array_elements(history) as one
+        where site_id = %s and target = %s and artifact is not null
+        group by version, is_champion
+        order by promoted_at desc nulls last
+        """,
+        [site_id, target],
+    ).fetchall()
+    remedy = f"See: tilda models list --site {site_id}"
+    others = {name: promoted for name, in_use, promoted in rows if not in_use}
+    if len(others) == len(rows):
+        raise _none_in_use(site_id, target)
+    if version is None:
+        version = next((name for name, promoted in others.items() if promoted is not None), None)
+        if version is None:
+            raise UserError(f"{site_id} has had no other model of {target}.", remedy)
+    elif version not in others:
+        raise UserError(f"{site_id} has no other model of {target} called {version}.", remedy)
+    return version
+
+
+def roll_back(connection: psycopg.Connection, site_id: str, target: str, version: str, reason: str) -> RolledBack:
+    """Let `version` serve in place of the one in use; both records say so, with the reason, in one transaction.
+
+    The version that was taken back is not promoted again by itself; one that learned from newer weeks may be.
+    """
+    with connection.transaction():
+        row = connection.execute(
+            "select version from ml.model_versions where site_id = %s and target = %s and is_champion for update",
+            [site_id, target],
+        ).fetchone()
+        if row is None:
+            raise _none_in_use(site_id, target)
+        former = str(row[0])
+        for name, in_use, decision, why in (
+            (former, False, ROLLED_BACK, reason),
+            (version, True, "promoted", f"In place of {former}, which was rolled back: {reason}"),
+        ):
+            connection.execute(
+                "update ml.model_versions set is_champion = %s, decision = %s, reason = %s, history = history ||"
+                " jsonb_build_array(jsonb_build_object('at', now(), 'decision', %s::text, 'reason', %s::text))"
+                " where site_id = %s and target = %s and version = %s",
+                [in_use, decision, why, decision, why, site_id, target, name],
+            )
+    return RolledBack(site_id, target, version, former)
+
+
+def _none_in_use(site_id: str, target: str) -> UserError:
+    return UserError(f"{site_id} has no model of {target} in use.", "Train one: tilda materialize 'group:ml'")

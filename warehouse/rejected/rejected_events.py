@@ -1,0 +1,182 @@
+"""Events that were refused: what an operator sees of them, and how they are tried again.
+
+A replay takes each refusal through the present validation and landing. One that passes becomes an event and leaves
+`rejected_events`; one that fails again stays. A kill in between does no harm: the event's id is known then.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.rows import class_row
+
+from warehouse.events.enrichment import make_row
+from warehouse.events.event_file import SOURCE as IMPORTED
+from warehouse.events.event_file import EventFile
+from warehouse.events.landing import DATA_ERRORS, IMPORT, LAND, REFUSED_BY_DATABASE, land_or_raise
+from warehouse.events.schema import Limits, Row
+from warehouse.events.validation import MAX_REJECTED_BODY, InvalidEventError, parse_event
+from warehouse.partitions.months import ensure_months, unavailable_months
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One row of `rejected_events`."""
+
+    id: int
+    site_id: str
+    event_id: str | None
+    code: str
+    detail: str
+    body: str | None
+    source: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which refusals are meant; everything that is None matches all."""
+
+    site_id: str | None = None
+    code: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What became of refusals.
+
+    Attributes:
+        landed: Events now.
+        known: The event had come in meanwhile; the refusal is removed.
+        still: Refused again, by the code of now; they stay.
+    """
+
+    landed: int
+    known: int
+    still: dict[str, int]
+
+
+_SELECT: LiteralString = (
+    "select id, site_id, event_id, code, detail, body, source, received_at from public.rejected_events"
+)
+_WHERE: LiteralString = """
+    (%(site_id)s::text is null or site_id = %(site_id)s)
+    and (%(code)s::text is null or code = %(code)s)
+    and (%(since)s::timestamptz is null or received_at >= %(since)s)
+"""
+
+
+def count_rejected(connection: psycopg.Connection, wanted: Filter) -> list[tuple[str, str, int, datetime]]:
+    """Refusals by site and code: how many, and the newest."""
+    return connection.execute(
+        f"select site_id, code, count(*), max(received_at) from public.rejected_events where {_WHERE}"  # noqa: S608
+        " group by 1, 2 order by 3 desc, 1, 2",
+        _values(wanted),
+    ).fetchall()
+
+
+def list_rejected(connection: psycopg.Connection, wanted: Filter, most: int = 50) -> list[Refusal]:
+    """The newest refusals."""
+    with connection.cursor(row_factory=class_row(Refusal)) as cursor:
+        return cursor.execute(
+            f"{_SELECT} where {_WHERE} order by received_at desc, id desc limit %(most)s",
+            _values(wanted) | {"most": most},
+        ).fetchall()
+
+
+def replay_rejected(connection: psycopg.Connection, wanted: Filter, limits: Limits | None = None) -> Replay:
+    """Try refusals again, oldest first.
+
+    An event that is replayed counts as received when it was refused; one of an import keeps its own times. Of its
+    sender's address and user agent nothing was kept. A body that was shortened when it was kept cannot be replayed.
+
+    Args:
+        connection: In autocommit mode, with the owner's rights.
+        wanted: Which refusals.
+        limits: Bounds of now; the defaults without.
+
+    Raises:
+        psycopg.Error: Postgres fails; what was replayed until then stays replayed.
+    """
+    landed = known = 0
+    still: Counter[str] = Counter()
+    for refusal in _each(connection, wanted):
+        outcome = _replay_one(connection, refusal, limits or Limits())
+        if isinstance(outcome, str):
+            still[outcome] += 1
+        else:
+            landed, known = landed + outcome, known + (not outcome)
+    return Replay(landed, known, dict(still))
+
+
+def _replay_one(connection: psycopg.Connection, refusal: Refusal, limits: Limits) -> bool | str:
+    """Whether the event was new; or the code by which it is refused now."""
+    text = refusal.body or ""
+    if len(text) >= MAX_REJECTED_BODY:
+        return "body_was_shortened"
+    if refusal.source == IMPORTED:
+        outcome = _import(connection, text.encode(), EventFile(refusal.site_id, limits))
+    else:
+        outcome = _land(connection, text.encode(), refusal, limits)
+    if isinstance(outcome, bool):
+        connection.execute("delete from public.rejected_events where id = %s", [refusal.id])
+    return outcome
+
+
+def _land(connection: psycopg.Connection, text: bytes, refusal: Refusal, limits: Limits) -> bool | str:
+    try:
+        event = parse_event(text, limits)
+    except InvalidEventError as error:
+        return error.code
+    row = make_row(event, site_id=refusal.site_id, source=refusal.source, address=None, user_agent=None)
+    row.arrived_at = refusal.received_at
+    return _outcome(connection, row, LAND)
+
+
+def _import(connection: psycopg.Connection, text: bytes, reader: EventFile) -> bool | str:
+    """The same for a line of an import: it keeps its time, however old."""
+    row = reader.row(text)
+    if row.reject_code is not None:
+        return row.reject_code
+    month = row.client_created_at or row.arrived_at
+    assert month is not None
+    if unavailable_months(connection, [month.astimezone(UTC).date()]):
+        return "month_is_archived"
+    ensure_months(connection, [month.astimezone(UTC).date()])
+    return _outcome(connection, row, IMPORT)
+
+
+def _outcome(connection: psycopg.Connection, row: Row, statement: LiteralString) -> bool | str:
+    """Whether the row was new. One that the database refuses again stays as it was kept first."""
+    try:
+        return bool(land_or_raise(connection, [row], statement))
+    except DATA_ERRORS:
+        return REFUSED_BY_DATABASE
+
+
+def _each(connection: psycopg.Connection, wanted: Filter) -> Iterator[Refusal]:
+    """The refusals that are there now, oldest first; not those that the replay makes."""
+    row = connection.execute("select coalesce(max(id), 0) from public.rejected_events").fetchone()
+    newest, after = row[0] if row else 0, 0
+    while True:
+        with connection.cursor(row_factory=class_row(Refusal)) as cursor:
+            refusals = cursor.execute(
+                f"{_SELECT} where id > %(after)s and id <= %(newest)s and {_WHERE} order by id limit %(batch)s",
+                _values(wanted) | {"after": after, "newest": newest, "batch": BATCH},
+            ).fetchall()
+        if not refusals:
+            return
+        yield from refusals
+        after = refusals[-1].id
+
+
+def _values(wanted: Filter) -> dict[str, Any]:
+    return {"site_id": wanted.site_id, "code": wanted.code, "since": wanted.since}

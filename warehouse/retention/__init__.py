@@ -1,0 +1,1 @@
+"""Rows that are deleted when their time is over."""

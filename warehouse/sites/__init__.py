@@ -1,0 +1,1 @@
+"""Websites that send events: their registration, snippet and refused origins."""
