@@ -1,4 +1,4 @@
-"""The job of archiving, killed at random: the next run finishes, and every event is in exactly one place."""
+"""After the archive job is killed at random, the next run completes and every event is stored exactly once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ runs.run(url, Ages(6, 12), folder, datetime.fromisoformat(moment))
 
 
 def start(url: str, folder: str, moment: datetime) -> subprocess.Popen[str]:
-    """The job in a process of its own, once it begins to work."""
+    """Start the job in its own process and wait until it begins to work."""
     job = subprocess.Popen(
         [sys.executable, "-c", JOB, url, folder, moment.isoformat()],
         cwd=BASE_DIR, stdout=subprocess.PIPE, text=True,
@@ -43,7 +43,7 @@ def start(url: str, folder: str, moment: datetime) -> subprocess.Popen[str]:
 
 
 def ids_of_all_places(connection: psycopg.Connection) -> list[str]:
-    """Every event, in Postgres or in a file, as often as it is there."""
+    """Return the event IDs in Postgres and in cold files, with repetitions, sorted."""
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read")
         ids = [row[0] for row in connection.execute("select event_id::text from archive.all_events")]
@@ -54,17 +54,17 @@ def ids_of_all_places(connection: psycopg.Connection) -> list[str]:
     return sorted(ids)
 
 
-def test_killed_at_random_the_job_is_finished_by_the_next(database_url: str, tmp_path: Path) -> None:
-    campaign(database_url, tmp_path, kills=4)
+def test_the_next_run_completes_a_job_killed_4_times(database_url: str, tmp_path: Path) -> None:
+    kill_repeatedly(database_url, tmp_path, kills=4)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-def test_killed_at_random_many_times(database_url: str, tmp_path: Path) -> None:
-    campaign(database_url, tmp_path, kills=60)
+def test_the_next_run_completes_a_job_killed_60_times(database_url: str, tmp_path: Path) -> None:
+    kill_repeatedly(database_url, tmp_path, kills=60)
 
 
-def campaign(url: str, folder: Path, kills: int) -> None:
+def kill_repeatedly(url: str, folder: Path, kills: int) -> None:
     fill(url, *MONTHS)
     storage, dice = f"file://{folder}/cold", random.Random(kills)
     with connect(url) as connection:

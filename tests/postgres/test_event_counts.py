@@ -1,4 +1,4 @@
-"""The figures of `tilda status`: exact while they are small, cheap when they are not."""
+"""`tilda status` counts few events exactly and estimates many events cheaply."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from warehouse.event_counts import count_events
 from warehouse.events.landing import land
 
 
-def test_few_events_are_counted(database_url: str) -> None:
+def test_few_events_are_counted_exactly(database_url: str) -> None:
     with connect(database_url) as owner:
         assert (count_events(owner).events, count_events(owner).last_event_at) == (0, None)
         land(owner, [event(at=ago(minutes=n)) for n in range(30)])
-        # the one that came last tells an older time of its own
+        # the newest arrival has an older client time
         land(owner, [event(at=now() - timedelta(days=3))])
         last = owner.execute("select max(received_at) from public.events").fetchone()
         found = count_events(owner)
