@@ -42,7 +42,7 @@ def start(url: str, folder: str, moment: datetime) -> subprocess.Popen[str]:
     return job
 
 
-def ids_of_all_places(connection: psycopg.Connection) -> list[str]:
+def all_event_ids(connection: psycopg.Connection) -> list[str]:
     """Return the event IDs in Postgres and in cold files, with repetitions, sorted."""
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read")
@@ -68,7 +68,7 @@ def kill_repeatedly(url: str, folder: Path, kills: int) -> None:
     fill(url, *MONTHS)
     storage, dice = f"file://{folder}/cold", random.Random(kills)
     with connect(url) as connection:
-        before, ids = contents(connection), ids_of_all_places(connection)
+        before, ids = contents(connection), all_event_ids(connection)
         moments = {False: ARCHIVED, True: COLD}
         for kill in range(kills):
             with start(url, storage, moments[kill > kills // 3]) as job:
@@ -76,11 +76,11 @@ def kill_repeatedly(url: str, folder: Path, kills: int) -> None:
                     assert job.wait(dice.uniform(0, 1.5)) == 0
                 except subprocess.TimeoutExpired:
                     job.send_signal(signal.SIGKILL)
-            assert ids_of_all_places(connection) == ids
+            assert all_event_ids(connection) == ids
             places(connection)
         run(url, storage, COLD)
         assert places(connection) == {f"{month:%Y_%m}": "cold" for month in MONTHS}
-        assert ids_of_all_places(connection) == ids
+        assert all_event_ids(connection) == ids
         assert len(list((folder / "cold").iterdir())) == len(MONTHS)
         assert count(connection, "archive.files_to_delete") == 0
         for month in MONTHS:

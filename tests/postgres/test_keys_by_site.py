@@ -30,7 +30,7 @@ OLD_LAND = "select public.land_events(%s::json)"
 OLD_IMPORT = "select ops.import_events(%s::json)"
 
 
-def land_as_before(connection: psycopg.Connection, rows: list[Row], statement: str = OLD_LAND) -> None:
+def land_as_old_release(connection: psycopg.Connection, rows: list[Row], statement: str = OLD_LAND) -> None:
     """Land a flush as the old release did.
 
     It retries a deadlock or serialization failure at once. Any other error that the data did not cause puts the flush
@@ -81,7 +81,7 @@ class OldProcess:
                     ]
                     self.sent.append(flush)
                 started = time.monotonic()
-                land_as_before(connection, flush)
+                land_as_old_release(connection, flush)
                 self.longest = max(self.longest, time.monotonic() - started)
 
 
@@ -90,7 +90,7 @@ def test_an_upgrade_while_events_land_loses_and_duplicates_nothing(old_database_
     stop = threading.Event()
     with connect(old_database_url) as owner:
         first = [event(at=None if n % 2 else ago(minutes=n), site_id="blog") for n in range(3000)]
-        land_as_before(owner, first)
+        land_as_old_release(owner, first)
         with ThreadPoolExecutor(len(processes)) as pool:
             running = [pool.submit(process.run, stop) for process in processes]
             try:
@@ -130,9 +130,9 @@ def test_the_migration_script_run_in_one_transaction_creates_the_keys(old_databa
     """An SQL editor runs the script in one transaction, so indexes are not built concurrently by `tilda migrate`."""
     with connect(old_database_url) as owner:
         rows = [event(at=None if n % 2 else ago(minutes=n)) for n in range(20)]
-        land_as_before(owner, rows)
+        land_as_old_release(owner, rows)
         ensure_months(owner, [JANUARY])
-        land_as_before(owner, hostile_events(JANUARY), OLD_IMPORT)
+        land_as_old_release(owner, hostile_events(JANUARY), OLD_IMPORT)
         owner.execute("update ops.months set imported_at = month")
         runs.run(old_database_url, AGES, "file:///nowhere", ARCHIVED)
         owner.execute(migrations.pending_sql(old_database_url).encode())
@@ -149,12 +149,12 @@ def test_the_upgrade_truncates_full_ip_addresses(old_database_url: str, tmp_path
     full = "update events set ip_address = '203.0.113.77' where id = (select max(id) from events where {})"
     with connect(old_database_url) as owner:
         ensure_months(owner, [JANUARY])
-        land_as_before(owner, hostile_events(JANUARY), OLD_IMPORT)
+        land_as_old_release(owner, hostile_events(JANUARY), OLD_IMPORT)
         owner.execute(full.format("created_at < '2021-01-01'").encode())
         owner.execute("update ops.months set imported_at = month")
         columns = owner.execute("select * from events order by created_at, event_id").fetchall()
         runs.run(old_database_url, AGES, folder, COLD)
-        land_as_before(owner, [event(), event()])
+        land_as_old_release(owner, [event(), event()])
         owner.execute(full.format("true").encode())
         (before,) = cold.list_files(owner)
 

@@ -90,7 +90,7 @@ def purchase(user_id: str | None, at: datetime | None = None, more: dict[str, An
     return event(at=at or ago(hours=1), user_id=user_id, session_id=None, event_type="purchase", payload=payload)
 
 
-def put_into(month: date, connection: psycopg.Connection, settings: Settings, *rows: Row) -> None:
+def archive_events(month: date, connection: psycopg.Connection, settings: Settings, *rows: Row) -> None:
     """Import events into a past month and archive the month. The month COLD is also written to a file."""
     ensure_months(connection, [month])
     land(connection, rows, IMPORT)
@@ -109,10 +109,10 @@ def at(month: date) -> datetime:
     return datetime(month.year, month.month, 3, tzinfo=UTC)
 
 
-def anna_everywhere(shop: psycopg.Connection, settings: Settings) -> None:
+def store_anna_in_every_place(shop: psycopg.Connection, settings: Settings) -> None:
     """Store events of Anna in every place, with three visitor IDs and without a visitor ID."""
     hashed = {"identity": {"email_sha256": EMAIL}}
-    put_into(
+    archive_events(
         COLD,
         shop,
         settings,
@@ -120,7 +120,7 @@ def anna_everywhere(shop: psycopg.Connection, settings: Settings) -> None:
         purchase(None, at=at(COLD), more=hashed, id="A-1"),
         identified("boris", at=at(COLD), email_sha256="b" * 64),
     )
-    put_into(ARCHIVED, shop, settings, purchase("anna-laptop", at=at(ARCHIVED), more=hashed, id="A-2"))
+    archive_events(ARCHIVED, shop, settings, purchase("anna-laptop", at=at(ARCHIVED), more=hashed, id="A-2"))
     land(
         shop,
         [
@@ -139,7 +139,7 @@ def anna_everywhere(shop: psycopg.Connection, settings: Settings) -> None:
     put_on_spool(settings, purchase(None, more=hashed, id="A-3"), purchase(None, id="B-2"))
 
 
-def everything(url: str, settings: Settings) -> str:
+def dump_database_and_files(url: str, settings: Settings) -> str:
     """Return the database as text, the rows of cold files, and the bytes of every other file."""
     dump = [programs(18) / "pg_dump", "--data-only", "--inserts", f"--dbname={url}"]
     text = subprocess.run(dump, check=True, capture_output=True).stdout.decode()
@@ -159,8 +159,8 @@ def test_an_email_address_in_any_single_place_finds_the_visitor(
     land(
         shop, [told("live"), identified("of payload [x]", email="payload@example.com"), event(user_id="of models [x]")]
     )
-    put_into(ARCHIVED, shop, settings, told("archive", at(ARCHIVED), upper=True))
-    put_into(COLD, shop, settings, told("cold", at(COLD)))
+    archive_events(ARCHIVED, shop, settings, told("archive", at(ARCHIVED), upper=True))
+    archive_events(COLD, shop, settings, told("cold", at(COLD)))
     put_on_spool(settings, told("spool"))
     shop.execute(LINKS)
     link = f"email:{hashlib.sha256(b'models@example.com').hexdigest()}"
@@ -175,7 +175,7 @@ def test_an_email_address_in_any_single_place_finds_the_visitor(
 def test_each_identifier_finds_the_person(
     shop: psycopg.Connection, settings: Settings, command: Callable[..., Result]
 ) -> None:
-    anna_everywhere(shop, settings)
+    store_anna_in_every_place(shop, settings)
     found: dict[str, Any] = {}
     for option, value in (
         BY_EMAIL,
@@ -224,7 +224,7 @@ def test_exactly_one_identifier_is_required(shop: psycopg.Connection, command: C
 def test_erasing_by_email_removes_the_person_everywhere_and_nobody_else(
     shop: psycopg.Connection, database_url: str, settings: Settings, command: Callable[..., Result], secrets: Secrets
 ) -> None:
-    anna_everywhere(shop, settings)
+    store_anna_in_every_place(shop, settings)
     # the login of the privacy endpoints may search too
     url = replace_in_url(database_url, user=PRIVACY_LOGIN, password=secrets.privacy_password)
     held = search(url, settings, "shop", Identifier.parse("email", ADDRESS)).held
@@ -242,7 +242,7 @@ def test_erasing_by_email_removes_the_person_everywhere_and_nobody_else(
     assert {place: done["removed"][place] for place in held} == held
     shop.execute("delete from public.events where site_id = 'other'")  # the same visitor ID is another person there
     shop.execute("delete from public.users where site_id = 'other'")
-    text = everything(database_url, settings)
+    text = dump_database_and_files(database_url, settings)
     left = ["anna-phone", "anna-laptop", "anna-old", EMAIL, EMAIL.upper(), PHONE, "A-1", "A-2", "A-3"]
     assert [word for word in left if word in text] == []
     assert all(word in text for word in ("B-1", "B-2", "boris"))
@@ -254,7 +254,7 @@ def test_an_interrupted_erasure_by_email_is_completed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """The interruption comes after the events with the address are deleted; the record still identifies the person."""
-    put_into(COLD, shop, settings, event(at=at(COLD), user_id="anna-phone"))
+    archive_events(COLD, shop, settings, event(at=at(COLD), user_id="anna-phone"))
     land(
         shop, [identified("anna-phone", email_sha256=EMAIL), purchase(None, more={"identity": {"email_sha256": EMAIL}})]
     )
@@ -286,7 +286,7 @@ def test_an_interrupted_erasure_by_email_is_completed(
     assert count(shop, "ops.erasures where finished_at is null") == 0
 
 
-def in_terminal(answer: str, *arguments: str, **environment: str) -> tuple[int, str]:
+def run_in_terminal(answer: str, *arguments: str, **environment: str) -> tuple[int, str]:
     """Run `tilda` on a terminal, type the answer, and return the exit code and the output."""
     master, terminal = pty.openpty()
     with subprocess.Popen(
@@ -320,13 +320,13 @@ def test_erasing_asks_for_confirmation(
     )
     call = ("user", "erase", "--site", "shop", *BY_EMAIL)
     environment = {"DATABASE_URL": database_url, "DATA_DIR": str(settings.data_dir)}
-    code, shown = in_terminal("n\n", *call, **environment)
+    code, shown = run_in_terminal("n\n", *call, **environment)
     assert code == 1
     assert re.search(r"Remove these \d+ rows of this person from shop for good\? \[y/N\]", shown)
     assert re.search(r"public\.events +2", shown)
     assert "Nothing was erased." in shown
     assert count(shop, "events where user_id = 'anna' and site_id = 'shop'") == 2
-    code, shown = in_terminal("y\n", *call, **environment)
+    code, shown = run_in_terminal("y\n", *call, **environment)
     assert (code, "Left anywhere: 0." in shown) == (0, True)
     assert count(shop, "events where user_id = 'anna' and site_id = 'shop'") == 0
 
@@ -391,7 +391,7 @@ def test_erasing_an_order_erases_other_orders_with_the_same_email_address(
 def test_a_numeric_external_id_finds_all_events_that_contain_it(
     shop: psycopg.Connection, settings: Settings, command: Callable[..., Result]
 ) -> None:
-    put_into(
+    archive_events(
         COLD,
         shop,
         settings,

@@ -80,7 +80,7 @@ HELD = {
 }
 
 
-def month_of(day: date, url: str, settings: Settings) -> None:
+def archive_month_with_events(day: date, url: str, settings: Settings) -> None:
     """Archive a month with two events of Anna and one of Boris. The month COLD is also written to a file."""
     at = datetime(day.year, day.month, 3, tzinfo=UTC)
     with connect(url) as connection:
@@ -103,7 +103,7 @@ def template(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPat
     add_site(url, "shop", ["shop.example"], "Europe/Moscow")
     add_site(url, "other", ["other.example"], "UTC")
     for month in (COLD, ARCHIVED):
-        month_of(month, url, settings)
+        archive_month_with_events(month, url, settings)
     identity = {"identity": {"email_sha256": EMAIL}}
     with connect(url) as connection:
         land(connection, [event(at=ago(hours=3), user_id=THEIRS, session_id=SHARED)])
@@ -169,7 +169,7 @@ def refusal(user_id: str) -> Row:
     return Row(site_id="shop", source="api", reject_code="invalid_event", reject_body=body)
 
 
-def everything(url: str, settings: Settings) -> str:
+def dump_database_and_files(url: str, settings: Settings) -> str:
     """Return the database and all files as text, to find rows of a person that our queries miss."""
     dump = subprocess.run(
         [programs(18) / "pg_dump", "--data-only", "--inserts", f"--dbname={url}"], check=True, capture_output=True
@@ -180,13 +180,13 @@ def everything(url: str, settings: Settings) -> str:
     return dump.stdout.decode() + repr(cold_rows) + files.decode(errors="replace")
 
 
-def remove_namesake(world: psycopg.Connection) -> None:
+def delete_rows_of_other_site(world: psycopg.Connection) -> None:
     """Delete the rows of another site's visitor with the same ID."""
     for table in ("public.events", "public.users", "public.sessions", "marts.visitors"):
         assert world.execute(f"delete from {table} where site_id = 'other'").rowcount == 1
 
 
-def found(done: Erasure) -> dict[str, int]:
+def removed_rows(done: Erasure) -> dict[str, int]:
     return {place: number for place, number in done.removed.items() if number and place != "public.event_claims"}
 
 
@@ -196,14 +196,14 @@ def test_a_person_is_erased_everywhere_and_nobody_else(
     """Use the login of the privacy endpoints, which has only the privileges for them."""
     url = replace_in_url(database_url, user=PRIVACY_LOGIN, password=secrets.privacy_password)
     old_files = set((settings.data_dir / "cold").iterdir())
-    assert found(erase(url, settings, "shop", MINE, dry_run=True)) == HELD
-    assert EMAIL in everything(database_url, settings)
+    assert removed_rows(erase(url, settings, "shop", MINE, dry_run=True)) == HELD
+    assert EMAIL in dump_database_and_files(database_url, settings)
 
     done = erase(url, settings, "shop", ALSO_MINE)
-    assert (done.left, found(done), done.visitor_ids) == (0, HELD, [MINE, ALSO_MINE])
+    assert (done.left, removed_rows(done), done.visitor_ids) == (0, HELD, [MINE, ALSO_MINE])
     assert done.removed["public.event_claims"] == 2
-    remove_namesake(world)
-    text = everything(database_url, settings)
+    delete_rows_of_other_site(world)
+    text = dump_database_and_files(database_url, settings)
     assert [word for word in (MINE, ALSO_MINE, EMAIL, str(OTHER)) if word in text] == []
     assert not old_files & set((settings.data_dir / "cold").iterdir())
 
@@ -306,8 +306,8 @@ def test_an_erasure_interrupted_after_each_place_can_be_completed(
     noted = HELD.keys() - {"cold files", "spool"}
     assert {place: done.removed.get(place) for place in noted} == {place: HELD[place] for place in noted}
     assert world.execute("select person from ops.erasures").fetchall() == [(None,)]
-    remove_namesake(world)
-    assert MINE not in everything(database_url, settings)
+    delete_rows_of_other_site(world)
+    assert MINE not in dump_database_and_files(database_url, settings)
 
 
 def test_the_export_contains_every_row_of_the_person(

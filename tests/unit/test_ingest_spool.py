@@ -34,7 +34,7 @@ def test_rows_are_read_back_unchanged_and_in_order(tmp_path: Path):
     assert spool.depth().rows == 1
 
 
-def _append_until_killed(folder: Path, name: str) -> None:
+def _append_forever(folder: Path, name: str) -> None:
     spool = Spool(folder, 64 * MEGABYTE)
     for number in range(1_000_000):
         spool.append(rows(f"{name}-{number}", f"{name}-{number}"))
@@ -43,7 +43,7 @@ def _append_until_killed(folder: Path, name: str) -> None:
 
 def test_acknowledged_rows_survive_kills_of_processes_that_share_the_spool(tmp_path: Path):
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_append_until_killed, args=(tmp_path, name)) for name in ("x", "y")]
+    writers = [context.Process(target=_append_forever, args=(tmp_path, name)) for name in ("x", "y")]
     for writer in writers:
         writer.start()
     while not all((tmp_path / name).exists() and int((tmp_path / name).read_text() or 0) > 20 for name in ("x", "y")):
