@@ -125,9 +125,9 @@ def test_a_dry_run_lists_the_steps_and_changes_nothing(database_url: str, folder
     with connect(database_url) as connection:
         for moment in (ARCHIVED, datetime(2021, 2, 15, tzinfo=UTC), COLD):
             before = places(connection), contents(connection)
-            said = runs.dry_run(database_url, AGES, moment)
+            planned = runs.dry_run(database_url, AGES, moment)
             assert (places(connection), contents(connection)) == before
-            assert run(database_url, folder, moment) == said != []
+            assert run(database_url, folder, moment) == planned != []
             assert runs.dry_run(database_url, AGES, moment) == []
 
 

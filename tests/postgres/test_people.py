@@ -152,16 +152,21 @@ def dump_database_and_files(url: str, settings: Settings) -> str:
 def test_an_email_address_in_any_single_place_finds_the_visitor(
     shop: psycopg.Connection, settings: Settings, command: Callable[..., Result]
 ) -> None:
-    def told(place: str, moment: datetime | None = None, *, upper: bool = False) -> Row:
+    def identified_in(place: str, moment: datetime | None = None, *, upper: bool = False) -> Row:
         hash_ = hashlib.sha256(f"{place}@example.com".encode()).hexdigest()
         return identified(f"of {place} [x]", at=moment, email_sha256=hash_.upper() if upper else hash_)
 
     land(
-        shop, [told("live"), identified("of payload [x]", email="payload@example.com"), event(user_id="of models [x]")]
+        shop,
+        [
+            identified_in("live"),
+            identified("of payload [x]", email="payload@example.com"),
+            event(user_id="of models [x]"),
+        ],
     )
-    archive_events(ARCHIVED, shop, settings, told("archive", at(ARCHIVED), upper=True))
-    archive_events(COLD, shop, settings, told("cold", at(COLD)))
-    put_on_spool(settings, told("spool"))
+    archive_events(ARCHIVED, shop, settings, identified_in("archive", at(ARCHIVED), upper=True))
+    archive_events(COLD, shop, settings, identified_in("cold", at(COLD)))
+    put_on_spool(settings, identified_in("spool"))
     shop.execute(LINKS)
     link = f"email:{hashlib.sha256(b'models@example.com').hexdigest()}"
     shop.execute("insert into intermediate.int_visitor_links values ('shop', 'of models [x]', %s)", [link])

@@ -77,9 +77,9 @@ def test_a_model_is_trained_reported_and_scores_today(connection: psycopg.Connec
     store(connection, features(page_views_28d=4.0))
     changed = train(connection, CONVERSION, tmp_path).decided
     assert changed.drifted
-    told = connection.execute("select metrics -> 'drift' from ml.model_versions order by created_at desc").fetchone()
-    assert told is not None
-    assert [one["column"] for one in told[0]][:2] == ["score", "page_views_28d"]
+    drift = connection.execute("select metrics -> 'drift' from ml.model_versions order by created_at desc").fetchone()
+    assert drift is not None
+    assert [one["column"] for one in drift[0]][:2] == ["score", "page_views_28d"]
 
 
 def test_a_rolled_back_model_is_not_promoted_again(
@@ -105,9 +105,9 @@ def test_a_rolled_back_model_is_not_promoted_again(
     scored = steps.score(connection, "shop", CONVERSION)
     assert scored is not None
     assert scored.model_version == first.version
-    told = CliRunner().invoke(cli, ["models", "list", "--site", "shop"]).stdout
-    assert re.search(rf"{second.version} +rolled_back +complaints", told)
-    assert re.search(rf"{first.version} +in use +promoted", told)
+    listed = CliRunner().invoke(cli, ["models", "list", "--site", "shop"]).stdout
+    assert re.search(rf"{second.version} +rolled_back +complaints", listed)
+    assert re.search(rf"{first.version} +in use +promoted", listed)
 
 
 def test_wrong_scores_are_detected_before_their_outcomes_are_final(
@@ -135,9 +135,9 @@ def test_wrong_scores_are_detected_before_their_outcomes_are_final(
             connection, site_id="shop", target=CONVERSION.name, version=f"times {factor}", decision="kept",
             reason="test", metrics=found.as_metrics(),
         )  # fmt: skip
-        told = visitors_behave_as_the_model_learned(Warehouse(database_url=database_url))
-        assert told.passed != alarm
-        assert (f"expected, {came} observed" in str(told.metadata)) == alarm
+        result = visitors_behave_as_the_model_learned(Warehouse(database_url=database_url))
+        assert result.passed != alarm
+        assert (f"expected, {came} observed" in str(result.metadata)) == alarm
 
 
 def test_too_few_examples_are_reported_and_give_no_scores(connection: psycopg.Connection, tmp_path: Path) -> None:

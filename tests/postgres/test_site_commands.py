@@ -28,98 +28,96 @@ def tilda(*arguments: str) -> Result:
     return CliRunner().invoke(cli, arguments, standalone_mode=False)
 
 
-def output_of(*arguments: str) -> str:
+def printed(*arguments: str) -> str:
     result = tilda(*arguments)
     assert result.exception is None, result.exception
     return result.output
 
 
-def error_of(*arguments: str) -> str:
+def refused(*arguments: str) -> str:
     result = tilda(*arguments)
     assert isinstance(result.exception, UserError), (result.exception, result.output)
     return str(result.exception)
 
 
 def test_a_site_is_added_once_and_shown() -> None:
-    assert "tilda snippet shop" in output_of("site", "add", "shop", "--domain", "shop.example", "--name", "My shop")
-    before = json.loads(output_of("site", "show", "shop", "--json"))
+    assert "tilda snippet shop" in printed("site", "add", "shop", "--domain", "shop.example", "--name", "My shop")
+    before = json.loads(printed("site", "show", "shop", "--json"))
     assert (before["name"], before["domains"], before["is_open"]) == ("My shop", ["shop.example"], True)
-    said = error_of("site", "add", "shop", "--domain", "other.example")
+    said = refused("site", "add", "shop", "--domain", "other.example")
     assert "The site shop exists already" in said
     assert "tilda site set shop" in said
-    assert json.loads(output_of("site", "show", "shop", "--json")) == before
-    assert json.loads(output_of("site", "list", "--json")) == [before]
-    assert f"key: {before['public_key']}" in output_of("site", "show", "shop")
+    assert json.loads(printed("site", "show", "shop", "--json")) == before
+    assert json.loads(printed("site", "list", "--json")) == [before]
+    assert f"key: {before['public_key']}" in printed("site", "show", "shop")
 
 
 def test_changes_are_printed_as_old_and_new_values() -> None:
-    output_of("site", "add", "shop", "--domain", "shop.example")
-    said = output_of("site", "set", "shop", "--timezone", "Europe/Moscow", "--name", "Boots")
+    printed("site", "add", "shop", "--domain", "shop.example")
+    said = printed("site", "set", "shop", "--timezone", "Europe/Moscow", "--name", "Boots")
     assert "timezone: UTC → Europe/Moscow" in said
     assert "name: shop → Boots" in said
-    said = output_of("site", "domain", "add", "shop", "b.example", "c.example")
+    said = printed("site", "domain", "add", "shop", "b.example", "c.example")
     assert "domains: shop.example → shop.example, b.example, c.example" in said
-    change = json.loads(output_of("site", "domain", "remove", "shop", "shop.example", "--json"))
+    change = json.loads(printed("site", "domain", "remove", "shop", "shop.example", "--json"))
     assert change["changes"] == {
         "domains": {"old": ["shop.example", "b.example", "c.example"], "new": ["b.example", "c.example"]}
     }
     assert change["site"]["timezone"] == "Europe/Moscow"
-    assert "nothing to change" in output_of("site", "domain", "add", "shop", "b.example")
+    assert "nothing to change" in printed("site", "domain", "add", "shop", "b.example")
     assert tilda("site", "set", "shop").exit_code != 0
 
 
 def test_one_flag_allows_tildas_preview_domain() -> None:
-    output_of("site", "add", "shop", "--domain", "shop.example", "--allow-tilda-preview")
-    assert "shop.example, tilda.ws" in output_of("site", "show", "shop")
-    output_of("site", "add", "blog", "--domain", "blog.example")
-    assert "blog.example → blog.example, tilda.ws" in output_of(
-        "site", "domain", "add", "blog", "--allow-tilda-preview"
-    )
-    assert "needs a domain" in error_of("site", "add", "other")
+    printed("site", "add", "shop", "--domain", "shop.example", "--allow-tilda-preview")
+    assert "shop.example, tilda.ws" in printed("site", "show", "shop")
+    printed("site", "add", "blog", "--domain", "blog.example")
+    assert "blog.example → blog.example, tilda.ws" in printed("site", "domain", "add", "blog", "--allow-tilda-preview")
+    assert "needs a domain" in refused("site", "add", "other")
 
 
 def test_removing_a_site_needs_confirmation_and_keeps_data(url: str) -> None:
-    output_of("site", "add", "shop", "--domain", "shop.example")
-    output_of("site", "add", "typo", "--domain", "shop.example")
-    assert "Add --yes." in error_of("site", "remove", "typo")
-    assert "Would remove the site typo" in output_of("site", "remove", "typo", "--dry-run")
-    assert "typo" in output_of("site", "list")
-    output_of("site", "remove", "typo", "--yes")
-    assert "typo" not in output_of("site", "list")
+    printed("site", "add", "shop", "--domain", "shop.example")
+    printed("site", "add", "typo", "--domain", "shop.example")
+    assert "Add --yes." in refused("site", "remove", "typo")
+    assert "Would remove the site typo" in printed("site", "remove", "typo", "--dry-run")
+    assert "typo" in printed("site", "list")
+    printed("site", "remove", "typo", "--yes")
+    assert "typo" not in printed("site", "list")
 
     with connect(url) as connection:
         land(connection, [event()])
-    assert "public.events: 1" in error_of("site", "remove", "shop", "--yes")
-    assert "Would close the site shop" in output_of("site", "remove", "shop", "--keep-data", "--dry-run")
-    done = json.loads(output_of("site", "remove", "shop", "--keep-data", "--yes", "--json"))
+    assert "public.events: 1" in refused("site", "remove", "shop", "--yes")
+    assert "Would close the site shop" in printed("site", "remove", "shop", "--keep-data", "--dry-run")
+    done = json.loads(printed("site", "remove", "shop", "--keep-data", "--yes", "--json"))
     assert done == {"site_id": "shop", "action": "closed", "rows": {"public.events": 1}}
-    assert "state: closed" in output_of("site", "show", "shop")
-    assert "tilda site set shop --reopen" in error_of("snippet", "shop", "--ingest-url", "https://a.example")
-    assert "state: closed → open" in output_of("site", "set", "shop", "--reopen")
+    assert "state: closed" in printed("site", "show", "shop")
+    assert "tilda site set shop --reopen" in refused("snippet", "shop", "--ingest-url", "https://a.example")
+    assert "state: closed → open" in printed("site", "set", "shop", "--reopen")
 
 
 def test_the_snippet_uses_the_public_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    output_of("site", "add", "shop", "--domain", "shop.example")
-    assert "PUBLIC_URL=https://" in error_of("snippet", "shop")  # there is no default URL
-    assert "no scheme; write https://stats.example.com" in error_of(
+    printed("site", "add", "shop", "--domain", "shop.example")
+    assert "PUBLIC_URL=https://" in refused("snippet", "shop")  # there is no default URL
+    assert "no scheme; write https://stats.example.com" in refused(
         "snippet", "shop", "--ingest-url", "stats.example.com"
     )
-    assert "write https://10.0.0.5" in error_of("snippet", "shop", "--ingest-url", "http://10.0.0.5:8700")
-    assert "this machine only" in output_of("snippet", "shop", "--ingest-url", "http://127.0.0.1:8700")
+    assert "write https://10.0.0.5" in refused("snippet", "shop", "--ingest-url", "http://10.0.0.5:8700")
+    assert "this machine only" in printed("snippet", "shop", "--ingest-url", "http://127.0.0.1:8700")
 
     monkeypatch.setenv("PUBLIC_URL", "https://stats.example.com/t/")
     monkeypatch.setenv("COLLECTOR_PATH", "/assets/c.js")
     monkeypatch.setenv("PIXEL_PATH", "/p.gif")
-    said = output_of("snippet", "shop")
+    said = printed("snippet", "shop")
     assert 'src="https://stats.example.com/t/assets/c.js"' in said
     assert 'src="https://stats.example.com/t/p.gif?key=pk_' in said
     assert "this machine" not in said
-    assert 'src="https://b.example/assets/c.js"' in output_of("snippet", "shop", "--ingest-url", "https://b.example")
+    assert 'src="https://b.example/assets/c.js"' in printed("snippet", "shop", "--ingest-url", "https://b.example")
 
 
 def test_every_command_suggests_the_site_for_a_typo(tmp_path: Path) -> None:
     """Earlier, a typo in `--site` printed an empty table."""
-    output_of("site", "add", "shop", "--domain", "shop.example")
+    printed("site", "add", "shop", "--domain", "shop.example")
     file = tmp_path / "events.jsonl"
     file.write_text("")
     audience = ("--format", "audience", "--network", "vk", "--consent", "ads")
@@ -140,12 +138,12 @@ def test_every_command_suggests_the_site_for_a_typo(tmp_path: Path) -> None:
         ("models", "list", "--site", "shpo"),
         ("models", "rollback", "--site", "shpo", "--reason", "x"),
     ):
-        assert "There is no site 'shpo'. Did you mean shop?" in error_of(*command), command
+        assert "There is no site 'shpo'. Did you mean shop?" in refused(*command), command
 
 
 def test_the_demo_adds_its_sites_once_and_does_not_change_a_real_site(url: str) -> None:
     first = demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC")
     assert demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC") == first
-    output_of("site", "add", "shop", "--domain", "real-shop.example")
+    printed("site", "add", "shop", "--domain", "real-shop.example")
     with pytest.raises(UserError, match=r"real-shop\.example"):
         demo_run._demo_site(url, "shop", ["shop.example", "127.0.0.1"], "UTC")

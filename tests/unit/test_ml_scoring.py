@@ -142,7 +142,7 @@ def test_no_rows_give_no_scores_and_invalid_tables_are_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "said"),
+    ("column", "value", "expected"),
     [
         ("days_since_last_add_to_cart", 2.3, "added to cart 2 days ago"),
         ("days_since_last_add_to_cart", 0.13, "added to cart 3 hours ago"),
@@ -158,8 +158,8 @@ def test_no_rows_give_no_scores_and_invalid_tables_are_rejected() -> None:
         ("shoe_size", 42.0, "shoe size: 42"),
     ],
 )
-def test_numbers_are_put_into_words(column: str, value: float, said: str) -> None:
-    assert words.phrases(column, np.array([value]))[0] == said
+def test_numbers_are_put_into_words(column: str, value: float, expected: str) -> None:
+    assert words.phrases(column, np.array([value]))[0] == expected
 
 
 def test_text_values_are_put_into_words() -> None:
