@@ -1,4 +1,4 @@
-"""Shared fixtures: one embedded Postgres a run, a fresh migrated database from a template for each test."""
+"""Shared fixtures: one embedded Postgres per run, and a migrated database for each test, copied from a template."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.secret_store import Secrets
 
 TIERS = ("unit", "postgres", "dbt", "e2e", "browser")
-# What a tier may ask for. A slow fixture in a fast tier is refused when tests are collected, not found out in CI.
+# The tiers that may use each slow fixture. Collection fails if a test of another tier uses it.
 SLOW_FIXTURES = {
     "postgres_server": {"postgres", "dbt", "e2e", "browser"},
     "ingest_server": {"postgres", "e2e", "browser"},
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         tier = item.path.relative_to(here).parts[0]
         if tier not in TIERS:
-            raise pytest.UsageError(f"{item.path}: a test lives in one of {', '.join(TIERS)}")
+            raise pytest.UsageError(f"{item.path}: tests belong in one of the folders {', '.join(TIERS)}")
         for name, allowed in SLOW_FIXTURES.items():
             if name in getattr(item, "fixturenames", ()) and tier not in allowed:
                 raise pytest.UsageError(f"{item.nodeid}: the tier {tier} may not use {name}")
@@ -45,7 +45,7 @@ def secrets() -> Secrets:
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) -> Iterator[EmbeddedPostgres]:
-    """The run's server, with the template database migrated."""
+    """Start the server that all tests share, with a migrated template database."""
     server = EmbeddedPostgres(
         tmp_path_factory.mktemp("postgres") / "data", password=secrets.postgres_password, options=NOT_DURABLE
     )
@@ -66,7 +66,7 @@ def _database_numbers() -> Iterator[int]:
 
 @pytest.fixture
 def database_url(postgres_server: EmbeddedPostgres, _database_numbers: Iterator[int]) -> Iterator[str]:
-    """The owner's address of a fresh migrated database."""
+    """Yield the owner's URL of a new migrated database."""
     name = f"test_{next(_database_numbers)}"
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(TEMPLATE)))
@@ -76,7 +76,7 @@ def database_url(postgres_server: EmbeddedPostgres, _database_numbers: Iterator[
 
 @pytest.fixture
 def ingest_server(database_url: str, secrets: Secrets, tmp_path: Path) -> Iterator[IngestServer]:
-    """The real public API in a process of its own, with a site that takes any origin."""
+    """Start the public API in its own process, with a site that accepts every origin."""
     server = IngestServer(database_url, secrets, tmp_path, {"RATE_LIMIT_PER_IP": "off"})
     server.add_site(server.site_id, server.site_key)
     server.start()

@@ -1,4 +1,4 @@
-"""Events and hostile JSON, made by hypothesis; shared by the tests of validation and of Postgres's own checks."""
+"""Hypothesis strategies for events and hostile JSON, shared by the tests of validation and of CHECK constraints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from warehouse.events.schema import EVENT_TYPES
 
-# Text as browsers send it, and as nobody should: controls, NUL, other planes. (JSON in UTF-8 has no surrogates.)
+# Any text, with control characters, NUL and all planes. Surrogates are excluded: UTF-8 cannot encode them.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 numbers = st.one_of(
     st.integers(-(10**20), 10**20),
@@ -43,7 +43,7 @@ payloads = st.one_of(
         },
     ),
 )
-"""Payloads with the contract's sections, right and wrong."""
+"""Payloads whose documented sections are valid or invalid."""
 
 ids = st.builds(lambda number: str(UUID(int=number)), st.integers(0, 2**128 - 1))
 times = st.one_of(
@@ -82,7 +82,7 @@ urls = st.one_of(
             "https://example.com:99999999/",
             "//example.com/x",
             "javascript:alert(1)",
-            "https://\u2100.example/",  # NFKC changes it into a/c
+            "https://\u2100.example/",  # NFKC normalises this character to a/c
             "https://user:secret@example.com/" + "p" * 5000,
             "https://example.com/?" + "&".join(f"utm_{n}=1" for n in range(300)),
         ]
@@ -91,7 +91,7 @@ urls = st.one_of(
 
 
 def events(event_types: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[dict[str, Any]]:
-    """Events whose fields are mostly of the right kind."""
+    """Return a strategy for events whose fields mostly have the right type."""
     return st.fixed_dictionaries(
         {
             "event_id": ids,
@@ -124,27 +124,27 @@ sound_events = st.fixed_dictionaries(
         "target_text": sound_texts,
     },
 )
-"""Events with nothing to refuse them for, and odd content."""
+"""Valid events with unusual text."""
 
 
 def as_json(value: object) -> bytes:
-    """JSON in UTF-8, as a browser writes it (without replacing what is not ASCII)."""
+    """Return JSON in UTF-8 without ASCII escapes, as a browser writes it."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "surrogatepass")
 
 
 @st.composite
 def broken(draw: st.DrawFn, body: bytes) -> bytes:
-    """A body with a few bytes changed, cut, or put in."""
+    """Draw a body in which up to three times bytes were changed, cut off or inserted."""
     text = bytearray(body)
     for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.integers(0, max(len(text) - 1, 0)))
-        what = draw(st.sampled_from(["cut", "flip", "insert"]))
-        if what == "cut":
-            del text[place:]
-        elif what == "flip" and text:
-            text[place] = draw(st.integers(0, 255))
+        position = draw(st.integers(0, max(len(text) - 1, 0)))
+        change = draw(st.sampled_from(["cut", "flip", "insert"]))
+        if change == "cut":
+            del text[position:]
+        elif change == "flip" and text:
+            text[position] = draw(st.integers(0, 255))
         else:
-            text[place:place] = draw(
+            text[position:position] = draw(
                 st.sampled_from(
                     [b"\\ud800", b"\\u0000", b"\xff", b"\x00", b'"', b"[" * 3000, b"{", b",", b"1e999", b"NaN"]
                 )

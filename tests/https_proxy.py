@@ -1,4 +1,4 @@
-"""A TLS reverse proxy, as every public installation has one; tests misconfigure it."""
+"""A TLS reverse proxy like that of a public installation. Tests misconfigure it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ _HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "server", "d
 
 @dataclass
 class HttpsProxy:
-    """Forwards what lies under `prefix` to `upstream`.
+    """A proxy that forwards requests under `prefix` to `upstream`.
 
-    `replaced` answers a path itself, as `(status, headers, body)`; `added` are headers that it adds to every answer.
+    Attributes:
+        added: Headers that the proxy adds to every response.
+        replaced: Responses `(status, headers, body)` that the proxy returns itself, by path.
     """
 
     upstream: str
@@ -40,13 +42,13 @@ class HttpsProxy:
         return f"https://localhost:{self.port}{self.prefix}"
 
     def restore(self) -> None:
-        """Forward everything as it is again."""
+        """Undo every misconfiguration."""
         self.prefix = ""
         self.added.clear()
         self.replaced.clear()
 
     def answer(self, request: BaseHTTPRequestHandler) -> tuple[int, list[tuple[str, str]], bytes]:
-        """What the client gets."""
+        """Return the status, headers and body of the response to a request."""
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         path = request.path.removeprefix(self.prefix)
         replaced = self.replaced.get(path.partition("?")[0])
@@ -64,7 +66,7 @@ class HttpsProxy:
 
 @contextmanager
 def https_proxy(upstream: str, folder: Path) -> Iterator[HttpsProxy]:
-    """A proxy on a free port of localhost until the block ends."""
+    """Run a proxy on a free port of localhost until the block ends."""
     certificate = folder / "proxy.pem"
     _write_certificate(certificate)
 
@@ -99,7 +101,7 @@ def https_proxy(upstream: str, folder: Path) -> Iterator[HttpsProxy]:
 
 
 def _write_certificate(file: Path) -> None:
-    """A certificate for localhost, signed by itself, and its key."""
+    """Write a self-signed certificate for localhost and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])

@@ -1,4 +1,4 @@
-"""The real ingest API as a process of its own, for tests and benchmarks."""
+"""Run the ingest API in its own process, for tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STOP_SECONDS = 40
 
 @dataclass
 class IngestServer:
-    """A running ingest API: `url`, a site's `site_id` and `site_key`, the owner's `database_url`, its `log`."""
+    """An ingest API process, its owner's `database_url`, its `log`, and one site (`site_id`, `site_key`) to send to."""
 
     database_url: str
     secrets: Secrets
@@ -58,13 +58,13 @@ class IngestServer:
             )
 
     def with_new_site(self) -> IngestServer:
-        """The same process, seen as a website of its own."""
+        """Return a view of this process with a new site."""
         key = uuid4().hex
         self.add_site(key, key)
         return replace(self, site_id=key, site_key=key)
 
     def start(self) -> None:
-        """Start on a port of its own (the same one again after a stop) and wait until it answers."""
+        """Start on a free port, or on the previous port after a stop, and wait until the API is healthy."""
         public = self.application == "public"
         self.port = self.port or free_port(8750 + os.getpid() % 500)
         login, password = (
@@ -93,7 +93,7 @@ class IngestServer:
         self.wait_until_healthy()
 
     def wait_until_healthy(self) -> None:
-        """Wait until the process answers."""
+        """Wait until `/health` returns 200."""
         assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -107,7 +107,7 @@ class IngestServer:
             time.sleep(0.05)
 
     def stop(self) -> int:
-        """Stop gracefully; returns the exit code."""
+        """Stop the process with SIGTERM and return its exit code."""
         if self.process is None:
             return 0
         if self.process.poll() is None:
@@ -117,33 +117,33 @@ class IngestServer:
         return code
 
     def kill(self) -> None:
-        """Kill it and its workers as a power cut would."""
+        """Kill the process and its workers with SIGKILL."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(STOP_SECONDS)
             self.process = None
 
     def send(self, *events: dict[str, Any], **options: Any) -> httpx.Response:
-        """Send a batch as an array."""
+        """Send events as a JSON array."""
         return httpx.post(self.events_url, json=list(events), timeout=60, **options)
 
     def metrics(self) -> dict[str, float]:
-        """Counters and gauges by name and labels, as the private application shows them."""
+        """Return counters and gauges by name and labels, as the private application exposes them."""
         lines = exposition(self.folder / "data" / "metrics").decode().splitlines()
         return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Rows of a query as the owner."""
+        """Run a query as the owner and return its rows."""
         with connect(self.database_url) as connection:
             return connection.execute(query, values).fetchall()  # pyright: ignore[reportArgumentType]
 
     def count(self) -> int:
-        """Events stored of this site."""
+        """Return the number of stored events of this site."""
         return self.rows("select count(*) from public.events where site_id = %s", self.site_id)[0][0]
 
 
 def page_view(**fields: Any) -> dict[str, Any]:
-    """A valid event of its own; `fields` replace or add."""
+    """Return a valid page view with new IDs. `fields` override or add fields."""
     return {
         "event_id": str(uuid4()),
         "event_type": "page_view",

@@ -1,4 +1,4 @@
-"""An S3 server as a process of its own (moto), for tests of cold storage."""
+"""Run an S3 server (moto) in its own process, for tests of cold storage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AW
 
 @contextmanager
 def s3_server(log: Path) -> Generator[dict[str, str]]:
-    """A running server with an empty bucket `BUCKET`; yields the environment that leads to it."""
+    """Run a server with an empty bucket `BUCKET` and yield the environment variables that point to the server."""
     port = free_port(9100)
     url = f"http://127.0.0.1:{port}"
     with log.open("wb") as out:
@@ -41,7 +41,7 @@ def s3_server(log: Path) -> Generator[dict[str, str]]:
                 time.sleep(0.1)
         environment = ENVIRONMENT | {"AWS_ENDPOINT_URL": url}
         client(environment).create_bucket(Bucket=BUCKET)
-        s3fs.S3FileSystem.clear_instance_cache()  # one of an earlier server knows another address
+        s3fs.S3FileSystem.clear_instance_cache()  # a cached client has the URL of an earlier server
         yield environment
     finally:
         process.kill()
@@ -49,7 +49,7 @@ def s3_server(log: Path) -> Generator[dict[str, str]]:
 
 
 def client(environment: dict[str, str]):
-    """What asks the server directly, past the code under test."""
+    """Return an S3 client that is independent of the code under test."""
     return botocore.session.get_session().create_client(
         "s3",
         endpoint_url=environment["AWS_ENDPOINT_URL"],
@@ -60,5 +60,5 @@ def client(environment: dict[str, str]):
 
 
 def objects(environment: dict[str, str]) -> list[str]:
-    """Keys of the bucket."""
+    """Return the keys of the objects in the bucket."""
     return [found["Key"] for found in client(environment).list_objects_v2(Bucket=BUCKET).get("Contents", [])]

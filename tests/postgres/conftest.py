@@ -1,4 +1,4 @@
-"""Programs that not every machine can have: what needs one that is missing is left out, and the report says so."""
+"""Fixtures of the Postgres tests. Tests whose program is not installed are skipped; the report header lists them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ collect_ignore = [] if PGBOUNCER else ["test_pgbouncer.py"]
 
 
 def pytest_report_header() -> list[str]:
-    """Say what is left out."""
+    """List the programs whose absence skips tests."""
     missing = [("PgBouncer", PGBOUNCER is None), ("Postgres 15", not DEBIAN_15.exists())]
-    return [f"left out, not installed (make servers): {name}" for name, is_missing in missing if is_missing]
+    return [f"tests skipped, not installed (run make servers): {name}" for name, is_missing in missing if is_missing]
 
 
 @pytest.fixture(scope="session")
 def _old_template(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The database of a release whose keys of events lacked the site: migrations to 0011."""
+    """Create a template database with migrations up to 0011, before the keys of events included the site."""
     folder = tmp_path_factory.mktemp("old_sql")
     for file in migrations.SQL_DIR.glob("*.sql"):
         if file.name < "0012":
@@ -44,7 +44,7 @@ def _old_template(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.Te
 def old_database_url(
     postgres_server: EmbeddedPostgres, _old_template: str, _database_numbers: Iterator[int]
 ) -> Iterator[str]:
-    """The owner's address of a fresh database of the old release, with the sites `shop` and `blog`."""
+    """Yield the owner's URL of a new database of the old release, with the sites `shop` and `blog`."""
     name = f"old_{next(_database_numbers)}"
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute(

@@ -1,4 +1,4 @@
-"""Postgres's own programs, as tests use them: a database as comparable text, a script run by psql."""
+"""Run pg_dump and psql: dump a database as comparable text, and run a script."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from warehouse.kit.embedded_postgres import programs
 
 
 def dump(url: str) -> str:
-    """The database as text: schema, rights, policies, rows.
+    """Return the database as text: schema, privileges, policies and rows.
 
-    Lines that pg_dump makes up anew are left out, and so are brackets: Postgres writes a condition that it has read
-    from a dump with fewer of them.
+    Lines that differ between any two dumps are removed. So are parentheses, because Postgres prints a condition with
+    fewer parentheses after it was restored from a dump.
     """
     command = [programs(18) / "pg_dump", "--no-owner", "--inserts", f"--dbname={url}"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -21,6 +21,6 @@ def dump(url: str) -> str:
 
 
 def psql(url: str, script: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a script with psql, as a database administrator does."""
+    """Run an SQL script with psql."""
     command = [programs(18) / "psql", "--no-psqlrc", "--quiet", *options, f"--dbname={url}", "--file=-"]
     return subprocess.run(command, input=script, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Rows to land, and what tests ask of the tables afterwards."""
+"""Build rows to land, and query the tables afterwards."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def now() -> datetime:
 
 
 def event(event_id: UUID | None = None, at: datetime | None = None, **fields: Any) -> Row:
-    """A page view, made now or at `at`."""
+    """Return a page view with the client time `at`; None leaves the event without a client time."""
     defaults: dict[str, Any] = {"site_id": SITE, "source": "api", "event_type": "page_view", "client_created_at": at}
     return Row(event_id=event_id or uuid4(), **defaults | fields)
 
 
 def landed_ids(new: Counter[EventKey]) -> set[UUID]:
-    """The event ids of what `land` returned."""
+    """Return the event IDs in the result of `land`."""
     return {event_id for _, event_id in new}
 
 
 def stored(connection: psycopg.Connection, event_id: UUID | None = None) -> list[tuple[Any, ...]]:
-    """`event_id, created_at, client_created_at, received_at` of all events or of one."""
+    """Return `event_id, created_at, client_created_at, received_at` of all events, or of one event."""
     return connection.execute(
         """
         select event_id, created_at, client_created_at, received_at from public.events
@@ -51,7 +51,7 @@ def count(connection: psycopg.Connection, table: str) -> int:
 
 
 def counters(connection: psycopg.Connection) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
-    """What the trigger keeps: users and sessions."""
+    """Return the users and sessions that the trigger on public.events maintains."""
     users = connection.execute(
         "select site_id, user_id, first_seen_at, last_seen_at, event_count from public.users order by 1, 2"
     ).fetchall()
@@ -67,7 +67,7 @@ def counters(connection: psycopg.Connection) -> tuple[list[tuple[Any, ...]], lis
 
 
 def at_once(*work: Callable[[], T]) -> list[T]:
-    """Results of functions that run at the same time."""
+    """Run functions concurrently and return their results."""
     with ThreadPoolExecutor(len(work)) as pool:
         return [future.result() for future in [pool.submit(function) for function in work]]
 

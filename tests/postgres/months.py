@@ -1,4 +1,4 @@
-"""Months full of hostile events, and what must be true of them wherever they are."""
+"""Fill months with hostile events and inspect them in every storage tier: live, archive and cold file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from warehouse.partitions.months import ensure_months
 JANUARY = date(2020, 1, 1)
 FEBRUARY = date(2020, 2, 1)
 AGES = Ages(archive_after=6, cold_after=12)
-# a date on which a month of 2020 is archived, and one on which it is cold
+# On ARCHIVED, a month of early 2020 is due for the archive; on COLD, for a cold file.
 ARCHIVED = datetime(2020, 12, 1, tzinfo=UTC)
 COLD = datetime(2022, 1, 1, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ PAYLOADS: list[dict[str, Any] | None] = [
 
 
 def hostile_events(month: date, number: int = 60) -> list[Row]:
-    """Events of a month whose values are hard to write down: the same ids at each call."""
+    """Return events of a month with values that are hard to serialise. The IDs are the same at each call."""
     start = datetime(month.year, month.month, 1, tzinfo=UTC)
     rows: list[Row] = []
     for n in range(number):
@@ -45,7 +45,7 @@ def hostile_events(month: date, number: int = 60) -> list[Row]:
         rows.append(
             event(
                 UUID(int=(month.year * 100 + month.month) << 64 | n),
-                # the first moment of the month, its last, whole seconds and microseconds
+                # Times near both ends of the month, with and without fractions of a second.
                 start + (timedelta(days=28, hours=23) if n == 1 else timedelta(seconds=n, microseconds=n % 3 * 1010)),
                 session_id=UUID(int=n % 7) if n % 5 else None,
                 user_id=f"user-{n % 4}" if n % 6 else None,
@@ -62,7 +62,7 @@ def hostile_events(month: date, number: int = 60) -> list[Row]:
 
 
 def fill(url: str, *months: date, number: int = 60) -> None:
-    """Import a month of hostile events each, as if long ago."""
+    """Import hostile events into each month and backdate the import to the month."""
     with connect(url) as connection:
         ensure_months(connection, months)
         for month in months:
@@ -71,21 +71,21 @@ def fill(url: str, *months: date, number: int = 60) -> None:
 
 
 def contents(connection: psycopg.Connection, table: str = "archive.all_events") -> list[tuple[Any, ...]]:
-    """All columns of all rows."""
+    """Return all columns of all rows in the order of time and ID."""
     return connection.execute(f"select * from {table} order by created_at, event_id").fetchall()
 
 
 def indexes(connection: psycopg.Connection, table: str) -> set[str]:
-    """What the indexes of a table are, whatever they are called."""
+    """Return the definitions of a table's indexes without their names."""
     found = connection.execute(
         "select ops.index_shape(indexrelid) from pg_index where indrelid = %s::regclass", [table]
     ).fetchall()
-    assert len(found) == len(set(found)), "an index is there twice"
+    assert len(found) == len(set(found)), "two indexes have the same definition"
     return {shape for (shape,) in found}
 
 
 def places(connection: psycopg.Connection) -> dict[str, str]:
-    """Place of each month of 2020."""
+    """Return the storage tier of each month of 2020: a schema name or `cold`."""
     found = connection.execute(
         """
         select right(c.relname, 7), n.nspname from pg_inherits as i
@@ -96,7 +96,7 @@ def places(connection: psycopg.Connection) -> dict[str, str]:
         select to_char(month, 'YYYY_MM'), 'cold' from archive.cold_files
         """
     ).fetchall()
-    assert len(found) == len(dict(found)), "a month is in two places"
+    assert len(found) == len(dict(found)), "a month is in two storage tiers"
     return dict(found)
 
 

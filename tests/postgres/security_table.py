@@ -1,6 +1,6 @@
-"""Who may do what: the table as it was decided, and as a server really answers.
+"""The privileges of each role on each table: as decided, and as a server enforces them.
 
-`python -m tests.postgres.security_table` prints it for the embedded Postgres, versions 16 and 18, and for Debian's 15.
+`python -m tests.postgres.security_table` prints them for the embedded Postgres 16 and 18, and for Debian's Postgres 15.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHOW_AND_ERASE = {"select", "delete"}
 NOBODY: dict[str, set[str]] = {}
 Rights = dict[str, dict[str, set[str]]]
 
-# A table that is not named here, and no pattern below, has no decision: the test fails until somebody makes one.
+# Every table must be named here or match a pattern below; test_row_level_security.py fails otherwise.
 DECISIONS: Rights = {
     "public.sites": {"authenticated": ALL, "service_role": ALL, PRIVACY_LOGIN: READ},
     "public.users": {"anon": {"insert"}, "authenticated": ALL, "service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
@@ -54,7 +54,7 @@ DECISIONS: Rights = {
     "ml.propensity_scores": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
 }
 PATTERNS: dict[str, dict[str, set[str]]] = {
-    # months, the default, and what a month is called while it moves: never by their own names
+    # No role may query a partition by its own name, not even while the partition moves.
     r"(public|archive)\.(events_default|events_\d{4}_\d{2}|restoring_\d{4}_\d{2})": NOBODY,
     r"ops\._yoyo_\w+": NOBODY,
     r"staging\.\w+": NOBODY,
@@ -90,8 +90,8 @@ _TABLES = """
     where n.nspname = any(%s) and c.relkind in ('r', 'p', 'v', 'm', 'f')
     order by 1
 """
-# The server itself says: EXPLAIN asks for the same rights as the statement, those of the schema included. TRUNCATE
-# cannot be explained, nor can writing to a view of two tables.
+# EXPLAIN requires the same privileges as the statement, including those of the schema. TRUNCATE and writes to a view of
+# two tables cannot be explained, so the catalogue is queried for them.
 _MAY = """
 create function pg_temp.may(role name, tab text, verb text) returns boolean
 language plpgsql as $$
@@ -125,12 +125,12 @@ $$
 
 
 def tables(connection: psycopg.Connection) -> list[str]:
-    """Every table and view, partitions by their own names."""
+    """Return the names of all tables and views, including partitions."""
     return [row[0] for row in connection.execute(_TABLES, [list(SCHEMAS)])]
 
 
-def decided(names: list[str]) -> Rights:
-    """What was decided about these tables; one about which nothing was is left out."""
+def expected_rights(names: list[str]) -> Rights:
+    """Return the decided privileges of these tables. Tables without a decision are omitted."""
     found: Rights = {}
     for name in names:
         pattern = next((rights for text, rights in PATTERNS.items() if re.fullmatch(text, name)), None)
@@ -140,8 +140,8 @@ def decided(names: list[str]) -> Rights:
     return found
 
 
-def real(connection: psycopg.Connection, names: list[str]) -> Rights:
-    """What a superuser's connection finds each role may do."""
+def actual_rights(connection: psycopg.Connection, names: list[str]) -> Rights:
+    """Return the privileges that each role has on these tables. The connection must be a superuser's."""
     connection.execute("drop function if exists pg_temp.may(name, text, text)")
     connection.execute(_MAY.encode())
     rows = connection.execute(
@@ -156,7 +156,7 @@ def real(connection: psycopg.Connection, names: list[str]) -> Rights:
 
 
 def functions(connection: psycopg.Connection) -> dict[str, set[str]]:
-    """What each role may call, whether or not it may name the schema."""
+    """Return the functions that each role may execute, whether or not the role may use their schema."""
     rows = connection.execute(
         """
         select r.role, n.nspname || '.' || p.proname
@@ -171,9 +171,9 @@ def functions(connection: psycopg.Connection) -> dict[str, set[str]]:
 
 
 def as_text(connection: psycopg.Connection) -> str:
-    """The table, one line a table: S, I, U, D, T by role; `!` where it is not as it was decided."""
+    """Return one line per table: S, I, U, D, T by role, and `!` if the privileges differ from the decision."""
     names = tables(connection)
-    expected, found = decided(names), real(connection, names)
+    expected, found = expected_rights(names), actual_rights(connection, names)
     lines = [f"{'':32}" + "".join(f"{role:>15}" for role in ROLES)]
     for name in names:
         cells = ["".join(verb[0].upper() for verb in VERBS if verb in found[name].get(role, set())) for role in ROLES]
@@ -184,7 +184,7 @@ def as_text(connection: psycopg.Connection) -> str:
 
 
 def main() -> None:
-    """Print the table of each version."""
+    """Print the privileges for each Postgres version."""
     for version, folder in ((15, DEBIAN_15), (16, None), (18, None)):
         if folder is not None and not folder.exists():
             print(f"Postgres {version} is not installed: make servers")

@@ -1,4 +1,4 @@
-"""Logins of analysts: what they may read, and how they come and go."""
+"""Logins of analysts: their privileges, and how they are added and removed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from warehouse.kit.errors import UserError
 
 @pytest.fixture
 def owner(database_url: str) -> Iterator[psycopg.Connection]:
-    """The owner's connection; roles belong to the server, so those that a test left are dropped."""
+    """Yield the owner's connection. Roles belong to the whole server, so analysts that a test leaves are removed."""
     with connect(database_url) as connection:
         connection.execute("create table marts.sessions (n int); insert into marts.sessions values (7)")
         yield connection
@@ -38,7 +38,7 @@ def test_an_analyst_reads_marts_and_nothing_else(database_url: str) -> None:
         assert anna.execute("show statement_timeout").fetchone() == ("1min",)
         with pytest.raises(errors.ReadOnlySqlTransaction):
             anna.execute("create table public.mine ()")
-        # the default can be switched off: rights are what protects
+        # A session can switch off the read-only default, so privileges must protect the tables.
         anna.execute("set default_transaction_read_only = off")
         for statement in (
             "select from public.events",
@@ -60,23 +60,23 @@ def test_an_analyst_reads_marts_and_nothing_else(database_url: str) -> None:
     "name",
     ["", "Anna", "1st", "an na", 'x"; drop role postgres; --', "a" * 64, "tilda_ingest", "postgres", "pg_me", "анна"],
 )
-def test_names_that_cannot_be_used_are_refused(database_url: str, name: str) -> None:
+def test_invalid_or_reserved_names_are_rejected(database_url: str, name: str) -> None:
     with pytest.raises(UserError, match=r"cannot be the name|is reserved"):
         add_analyst(database_url, name)
 
 
 @pytest.mark.usefixtures("owner")
-def test_a_name_that_is_taken_is_refused_and_its_password_stays(database_url: str) -> None:
+def test_adding_an_existing_analyst_is_rejected_and_keeps_the_password(database_url: str) -> None:
     access = add_analyst(database_url, "anna")
     with pytest.raises(UserError, match="There is a role anna already"):
         add_analyst(database_url, "anna")
     connect(access.url).close()
 
 
-def test_removing_ends_sessions_and_rights(database_url: str, owner: psycopg.Connection) -> None:
+def test_removing_an_analyst_ends_sessions_and_privileges(database_url: str, owner: psycopg.Connection) -> None:
     access = add_analyst(database_url, "anna")
     add_analyst(database_url, "boris")
-    owner.execute("grant select on public.sites to anna")  # by hand, by name
+    owner.execute("grant select on public.sites to anna")  # a manual grant
     with connect(access.url) as anna:
         assert remove_analyst(database_url, "anna").connections == 1
         with pytest.raises(psycopg.OperationalError):
@@ -88,13 +88,13 @@ def test_removing_ends_sessions_and_rights(database_url: str, owner: psycopg.Con
         remove_analyst(database_url, "anna")
 
 
-def test_only_analysts_are_removed(database_url: str) -> None:
+def test_other_roles_cannot_be_removed(database_url: str) -> None:
     for name in ("tilda_reader", "tilda_ingest", "postgres", "analyst"):
         with pytest.raises(UserError, match="no analyst"):
             remove_analyst(database_url, name)
 
 
-def test_an_analyst_that_owns_something_is_kept(database_url: str, owner: psycopg.Connection) -> None:
+def test_an_analyst_who_owns_objects_is_not_removed(database_url: str, owner: psycopg.Connection) -> None:
     access = add_analyst(database_url, "anna")
     owner.execute("create table public.kept (); alter table public.kept owner to anna")
     with pytest.raises(UserError, match=r"owns 1 object.*reassign owned by anna"):
@@ -103,7 +103,9 @@ def test_an_analyst_that_owns_something_is_kept(database_url: str, owner: psycop
     owner.execute("reassign owned by anna to current_user")
 
 
-def test_the_owner_of_a_managed_database_adds_and_removes(database_url: str, owner: psycopg.Connection) -> None:
+def test_a_database_owner_without_superuser_adds_and_removes_analysts(
+    database_url: str, owner: psycopg.Connection
+) -> None:
     owner.execute("create role managed login createrole password 'x'; grant analyst to managed with admin option")
     url = replace_in_url(database_url, user="managed", password="x")
     try:

@@ -1,4 +1,4 @@
-"""Months on their way through the years: to the archive, to a file, and back, without an event changed."""
+"""Months move to the archive, to a cold file and back without any change to their events."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def files(folder: str) -> list[str]:
     return sorted(path.name for path in place.glob("*")) if place.exists() else []
 
 
-def test_a_month_goes_to_the_archive_to_a_file_and_back_unchanged(database_url: str, folder: str) -> None:
+def test_a_month_moves_to_archive_and_file_and_back_unchanged(database_url: str, folder: str) -> None:
     fill(database_url, JANUARY, FEBRUARY)
     with connect(database_url) as connection:
         before, counted = contents(connection), counters(connection)
@@ -79,11 +79,11 @@ def test_a_month_goes_to_the_archive_to_a_file_and_back_unchanged(database_url: 
         assert indexes(connection, "public.events_2020_01") == live_indexes
         assert files(folder) == []
         assert count(connection, "archive.files_to_delete") == 0
-        # a resend is still known
+        # a resend is still recognised as a duplicate
         assert not land(connection, hostile_events(JANUARY), IMPORT)
 
 
-def test_the_file_has_typed_columns_sorted_by_time(database_url: str, folder: str) -> None:
+def test_the_cold_file_has_typed_columns_and_rows_sorted_by_time(database_url: str, folder: str) -> None:
     fill(database_url, JANUARY)
     run(database_url, folder, COLD)
     with connect(database_url) as connection:
@@ -98,10 +98,10 @@ def test_the_file_has_typed_columns_sorted_by_time(database_url: str, folder: st
     assert len(rows) == 60
 
 
-def test_a_month_is_as_old_as_its_last_import_or_restore(database_url: str, folder: str) -> None:
+def test_the_age_of_a_month_counts_from_its_last_import_or_restore(database_url: str, folder: str) -> None:
     fill(database_url, JANUARY, FEBRUARY)
     with connect(database_url) as connection:
-        ensure_months(connection, [date(2020, 1, 20)])  # as an import of today does
+        ensure_months(connection, [date(2020, 1, 20)])  # an import of today makes the month young again
     assert {step.month for step in run(database_url, folder, now())} == {FEBRUARY}
     runs.restore(database_url, FEBRUARY)
     assert runs.dry_run(database_url, AGES, now() + timedelta(days=150)) == []
@@ -112,7 +112,7 @@ def test_a_month_is_as_old_as_its_last_import_or_restore(database_url: str, fold
     ]
 
 
-def test_no_month_is_archived_that_live_events_can_reach(database_url: str, folder: str) -> None:
+def test_a_month_that_live_events_can_reach_is_not_archived(database_url: str, folder: str) -> None:
     with connect(database_url) as connection:
         ensure_months(connection, [(now() - timedelta(days=34)).date()])
         connection.execute("update ops.months set imported_at = null")
@@ -120,18 +120,18 @@ def test_no_month_is_archived_that_live_events_can_reach(database_url: str, fold
     assert run(database_url, folder, now() + timedelta(days=4000)) == []
 
 
-def test_a_dry_run_says_what_the_run_does_and_does_nothing(database_url: str, folder: str) -> None:
+def test_a_dry_run_lists_the_steps_and_changes_nothing(database_url: str, folder: str) -> None:
     fill(database_url, JANUARY, FEBRUARY)
     with connect(database_url) as connection:
         for moment in (ARCHIVED, datetime(2021, 2, 15, tzinfo=UTC), COLD):
             before = places(connection), contents(connection)
-            said = runs.dry_run(database_url, AGES, moment)
+            planned = runs.dry_run(database_url, AGES, moment)
             assert (places(connection), contents(connection)) == before
-            assert run(database_url, folder, moment) == said != []
+            assert run(database_url, folder, moment) == planned != []
             assert runs.dry_run(database_url, AGES, moment) == []
 
 
-def test_an_import_that_begins_keeps_its_month_from_being_archived(database_url: str) -> None:
+def test_an_import_stops_a_pending_archive_of_its_month(database_url: str) -> None:
     fill(database_url, JANUARY)
     with connect(database_url) as connection, connect(database_url) as importing:
         assert is_due(connection, JANUARY, "archive", AGES, now())
@@ -146,7 +146,9 @@ def test_an_import_that_begins_keeps_its_month_from_being_archived(database_url:
 
 
 @pytest.mark.parametrize("moment", [ARCHIVED, COLD])
-def test_what_is_away_takes_no_import_until_it_is_restored(database_url: str, folder: str, moment: datetime) -> None:
+def test_an_archived_or_cold_month_rejects_imports_until_restored(
+    database_url: str, folder: str, moment: datetime
+) -> None:
     fill(database_url, JANUARY)
     run(database_url, folder, moment)
     late = event(at=datetime(2020, 1, 30, tzinfo=UTC))
@@ -154,7 +156,7 @@ def test_what_is_away_takes_no_import_until_it_is_restored(database_url: str, fo
         with pytest.raises(UserError) as caught:
             ensure_months(connection, [JANUARY])
         assert "tilda restore 2020-01" in caught.value.remedy
-        # one that comes all the same is kept, and belongs to the month again when that is back; so does a resend
+        # A late event and resends wait in the default partition. The restore moves the event and drops the resends.
         land(connection, [late, *hostile_events(JANUARY)[:3]], IMPORT)
         assert count(connection, "public.events_default") >= 1
         runs.restore(database_url, JANUARY)
@@ -163,7 +165,7 @@ def test_what_is_away_takes_no_import_until_it_is_restored(database_url: str, fo
         assert ensure_months(connection, [JANUARY]) == []
 
 
-def test_nothing_is_dropped_for_a_file_that_is_not_what_the_table_holds(
+def test_a_month_is_not_dropped_if_its_file_lacks_a_row(
     database_url: str, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(database_url, JANUARY)
@@ -185,7 +187,7 @@ def test_nothing_is_dropped_for_a_file_that_is_not_what_the_table_holds(
         assert len(files(folder)) == 1
 
 
-def test_a_damaged_file_is_not_brought_back(database_url: str, folder: str) -> None:
+def test_a_damaged_file_is_not_restored(database_url: str, folder: str) -> None:
     fill(database_url, JANUARY)
     run(database_url, folder, COLD)
     with connect(database_url) as connection:
@@ -210,7 +212,7 @@ def test_a_damaged_file_is_not_brought_back(database_url: str, folder: str) -> N
         assert count(connection, "public.events_2020_01") == 60
 
 
-def test_a_place_that_cannot_be_written_to_is_named(database_url: str, tmp_path: Path) -> None:
+def test_an_unwritable_cold_storage_is_reported_with_the_setting(database_url: str, tmp_path: Path) -> None:
     fill(database_url, JANUARY)
     (tmp_path / "file").write_text("no folder")
     for folder in (f"file://{tmp_path}/file/cold", "nonsense://bucket/cold"):
@@ -221,30 +223,30 @@ def test_a_place_that_cannot_be_written_to_is_named(database_url: str, tmp_path:
         assert places(connection) == {"2020_01": "archive"}
 
 
-def test_a_file_is_rewritten_without_a_visitor(database_url: str, folder: str) -> None:
+def test_a_visitor_is_removed_from_a_cold_file(database_url: str, folder: str) -> None:
     fill(database_url, JANUARY)
     run(database_url, folder, COLD)
     with connect(database_url) as connection:
         old = cold.find(connection, JANUARY)
         assert old is not None
-        gone = cold.rewrite(connection, old, folder, by_others)
+        gone = cold.rewrite(connection, old, folder, is_of_another_visitor)
         cold.sweep(connection)
         new = cold.find(connection, JANUARY)
         assert new is not None
         assert (new.row_count, len(files(folder))) == (60 - gone, 1)
         assert gone > 5
-        assert cold.rewrite(connection, new, folder, by_others) == 0
+        assert cold.rewrite(connection, new, folder, is_of_another_visitor) == 0
         runs.restore(database_url, JANUARY)
         assert count(connection, "public.events") == 60 - gone
         assert connection.execute("select from events where user_id = 'user-1'").fetchall() == []
         assert connection.execute("select from events where user_id is null").fetchall() != []
 
 
-def by_others(batch: pa.RecordBatch) -> pa.BooleanArray:
+def is_of_another_visitor(batch: pa.RecordBatch) -> pa.BooleanArray:
     return pa.array([visitor != "user-1" for visitor in batch.column("user_id").to_pylist()])
 
 
-def test_months_that_cannot_be_restored_are_said(database_url: str) -> None:
+def test_restoring_a_live_or_unknown_month_is_rejected(database_url: str) -> None:
     fill(database_url, JANUARY)
     with pytest.raises(UserError, match="live already"):
         runs.restore(database_url, JANUARY)
@@ -252,8 +254,8 @@ def test_months_that_cannot_be_restored_are_said(database_url: str) -> None:
         runs.restore(database_url, date(2019, 5, 1))
 
 
-def test_every_partition_is_closed_wherever_it_goes(database_url: str, folder: str) -> None:
-    """As on Supabase, where every new table is granted to anon."""
+def test_partitions_stay_without_grants_in_every_storage_tier(database_url: str, folder: str) -> None:
+    """Supabase grants privileges on every new table to `anon` by default."""
     grant = (
         "alter default privileges in schema public, archive grant all on tables to anon, authenticated, service_role"
     )
@@ -282,14 +284,14 @@ def test_every_partition_is_closed_wherever_it_goes(database_url: str, folder: s
             assert granted == []
 
 
-def test_nobody_waits_for_a_move_that_waits_for_a_long_query(database_url: str) -> None:
+def test_writers_do_not_wait_while_a_move_waits_for_a_long_query(database_url: str) -> None:
     fill(database_url, JANUARY)
     with connect(database_url) as connection, connect(database_url) as analyst, connect(database_url) as writer:
         with analyst.transaction():
             analyst.execute("select count(*) from public.events")
             moving = threading.Thread(target=move_january, args=(database_url,))
             moving.start()
-            # these would wait for the query's end if the move kept standing in line
+            # The writes would block until the query ends if the move stayed in the lock queue.
             writer.execute("set lock_timeout = '20s'")
             for _ in range(20):
                 assert len(land(writer, [event()])) == 1
@@ -304,7 +306,7 @@ def move_january(url: str) -> None:
         assert moves.move(connection, JANUARY, "archive")
 
 
-def test_readers_find_every_event_once_while_months_move(database_url: str, folder: str) -> None:
+def test_readers_see_every_event_exactly_once_while_months_move(database_url: str, folder: str) -> None:
     fill(database_url, JANUARY, FEBRUARY)
     stop, seen, failed = threading.Event(), set[int](), list[psycopg.Error]()
 
@@ -312,7 +314,7 @@ def test_readers_find_every_event_once_while_months_move(database_url: str, fold
         try:
             with connect(database_url) as connection:
                 while not stop.is_set():
-                    if separately:  # archive first: not the order in which the view reads
+                    if separately:  # in the reverse order of the view
                         with connection.transaction():
                             connection.execute("set transaction isolation level repeatable read")
                             seen.add(count(connection, "archive.events") + count(connection, "public.events"))
@@ -336,7 +338,7 @@ def test_readers_find_every_event_once_while_months_move(database_url: str, fold
     assert seen == {120}
 
 
-def test_only_one_run_at_a_time(database_url: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_concurrent_run_is_rejected(database_url: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "PATIENCE_SECONDS", 0)
     with connect(database_url) as connection, runs.only_one(connection):
         with pytest.raises(UserError, match="Another run"):
@@ -345,8 +347,8 @@ def test_only_one_run_at_a_time(database_url: str, folder: str, monkeypatch: pyt
     assert run(database_url, folder, COLD) == []
 
 
-def test_the_checksum_of_arrow_is_that_of_postgres(database_url: str) -> None:
-    """Independent of batches and order; any one value that differs changes it."""
+def test_the_arrow_checksum_equals_the_postgres_checksum(database_url: str) -> None:
+    """The checksum does not depend on batches or row order, and changes if any value changes."""
     fill(database_url, JANUARY)
     with connect(database_url) as connection:
         connection.execute("set timezone = 'UTC'")
@@ -360,13 +362,13 @@ def test_the_checksum_of_arrow_is_that_of_postgres(database_url: str) -> None:
             assert row is not None
             return row
 
-        whole, parts = Checksum(), Checksum()
+        in_order, in_pieces = Checksum(), Checksum()
         for batch in batches:
-            whole.add(batch)
+            in_order.add(batch)
             for start in reversed(range(0, batch.num_rows, 7)):
-                parts.add(batch.slice(start, 7))
+                in_pieces.add(batch.slice(start, 7))
         first = postgres()
-        assert (whole.rows, whole.text()) == (parts.rows, parts.text()) == first
+        assert (in_order.rows, in_order.text()) == (in_pieces.rows, in_pieces.text()) == first
         for change in ("page_title = coalesce(page_title, '')", "loaded_at = loaded_at + interval '1 microsecond'"):
             connection.execute(f"update public.events_2020_01 set {change}")
             assert postgres() != first

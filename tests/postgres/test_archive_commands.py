@@ -1,4 +1,4 @@
-"""The command line of the years, and the asset that does the same on a schedule."""
+"""`tilda archive`, `tilda restore` and `tilda partitions`, and the scheduled asset that archives months."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def tilda(*arguments: str) -> Result:
     return CliRunner().invoke(cli, arguments, standalone_mode=False)
 
 
-def test_from_the_command_line(url: str) -> None:
+def test_commands_archive_list_and_restore_months(url: str) -> None:
     with connect(url) as connection:
         before = contents(connection)
         (waiting,) = landed_ids(land(connection, [event(at=before[0][1].replace(month=3))], IMPORT))
@@ -71,7 +71,7 @@ def test_from_the_command_line(url: str) -> None:
         assert contents(connection) == contents(connection, "public.events") == before
 
 
-def test_on_a_schedule(url: str) -> None:
+def test_the_scheduled_asset_archives_months(url: str) -> None:
     result = dg.materialize([archived_months], resources={"warehouse": Warehouse(database_url=url)})
     (done,) = result.asset_materializations_for_node("archive__event_months")
     assert done.metadata["cold_months"].value == 2

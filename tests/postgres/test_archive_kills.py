@@ -1,4 +1,4 @@
-"""The job of archiving, killed at random: the next run finishes, and every event is in exactly one place."""
+"""After the archive job is killed at random, the next run completes and every event is stored exactly once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ runs.run(url, Ages(6, 12), folder, datetime.fromisoformat(moment))
 
 
 def start(url: str, folder: str, moment: datetime) -> subprocess.Popen[str]:
-    """The job in a process of its own, once it begins to work."""
+    """Start the job in its own process and wait until it begins to work."""
     job = subprocess.Popen(
         [sys.executable, "-c", JOB, url, folder, moment.isoformat()],
         cwd=BASE_DIR, stdout=subprocess.PIPE, text=True,
@@ -42,8 +42,8 @@ def start(url: str, folder: str, moment: datetime) -> subprocess.Popen[str]:
     return job
 
 
-def ids_of_all_places(connection: psycopg.Connection) -> list[str]:
-    """Every event, in Postgres or in a file, as often as it is there."""
+def all_event_ids(connection: psycopg.Connection) -> list[str]:
+    """Return the event IDs in Postgres and in cold files, with repetitions, sorted."""
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read")
         ids = [row[0] for row in connection.execute("select event_id::text from archive.all_events")]
@@ -54,21 +54,21 @@ def ids_of_all_places(connection: psycopg.Connection) -> list[str]:
     return sorted(ids)
 
 
-def test_killed_at_random_the_job_is_finished_by_the_next(database_url: str, tmp_path: Path) -> None:
-    campaign(database_url, tmp_path, kills=4)
+def test_the_next_run_completes_a_job_killed_4_times(database_url: str, tmp_path: Path) -> None:
+    kill_repeatedly(database_url, tmp_path, kills=4)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-def test_killed_at_random_many_times(database_url: str, tmp_path: Path) -> None:
-    campaign(database_url, tmp_path, kills=60)
+def test_the_next_run_completes_a_job_killed_60_times(database_url: str, tmp_path: Path) -> None:
+    kill_repeatedly(database_url, tmp_path, kills=60)
 
 
-def campaign(url: str, folder: Path, kills: int) -> None:
+def kill_repeatedly(url: str, folder: Path, kills: int) -> None:
     fill(url, *MONTHS)
     storage, dice = f"file://{folder}/cold", random.Random(kills)
     with connect(url) as connection:
-        before, ids = contents(connection), ids_of_all_places(connection)
+        before, ids = contents(connection), all_event_ids(connection)
         moments = {False: ARCHIVED, True: COLD}
         for kill in range(kills):
             with start(url, storage, moments[kill > kills // 3]) as job:
@@ -76,11 +76,11 @@ def campaign(url: str, folder: Path, kills: int) -> None:
                     assert job.wait(dice.uniform(0, 1.5)) == 0
                 except subprocess.TimeoutExpired:
                     job.send_signal(signal.SIGKILL)
-            assert ids_of_all_places(connection) == ids
+            assert all_event_ids(connection) == ids
             places(connection)
         run(url, storage, COLD)
         assert places(connection) == {f"{month:%Y_%m}": "cold" for month in MONTHS}
-        assert ids_of_all_places(connection) == ids
+        assert all_event_ids(connection) == ids
         assert len(list((folder / "cold").iterdir())) == len(MONTHS)
         assert count(connection, "archive.files_to_delete") == 0
         for month in MONTHS:

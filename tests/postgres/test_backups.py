@@ -1,4 +1,4 @@
-"""A backup restored is the database that was backed up, row for row, and brings nobody back who was erased."""
+"""A restored backup equals the database that was backed up, and does not bring back erased visitors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def silent(_done: float, _total: float | None) -> None: ...
 @pytest.fixture
 def settings(tmp_path: Path, secrets: Secrets) -> Settings:
     settings = Settings(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
-    settings.__dict__["secrets"] = secrets  # the logins of the run's server keep their passwords
+    settings.__dict__["secrets"] = secrets  # the shared server's logins have these passwords
     return settings
 
 
@@ -44,7 +44,7 @@ def source(database_url: str) -> psycopg.Connection:
     return connection
 
 
-def test_what_is_restored_is_what_was_backed_up(
+def test_a_restored_database_equals_the_backed_up_database(
     source: psycopg.Connection, database_url: str, settings: Settings, secrets: Secrets
 ) -> None:
     source.execute(
@@ -52,35 +52,39 @@ def test_what_is_restored_is_what_was_backed_up(
         " values ('2014-05-01', 'file:///old', 1, 1, 'x', now())"
     )
     before = dump(database_url)
-    told: list[tuple[float, float | None]] = []
-    done = backups.backup(database_url, settings, lambda *step: told.append(step))
-    assert told[-1][0] == told[-1][1]
-    assert len(told) > 50
+    progress: list[tuple[float, float | None]] = []
+    done = backups.backup(database_url, settings, lambda *step: progress.append(step))
+    assert progress[-1][0] == progress[-1][1]
+    assert len(progress) > 50
     assert [one.name for one in backups.list_backups(settings)] == [done.name]
     assert done.expires_at - done.taken_at == timedelta(days=30)
     assert settings.backup_folder.stat().st_mode & 0o077 == 0
 
     land(source, [event(user_id="after the backup")])
-    source.execute("update archive.cold_files set url = 'file:///new'")  # somebody was taken out of it
+    source.execute("update archive.cold_files set url = 'file:///new'")  # an erasure rewrote the file
     with pytest.raises(UserError, match="holds events"):
         restores.restore(database_url, settings, done.name, silent)
     assert count(source, "events") == 501
 
-    told.clear()
-    restores.restore(database_url, settings, done.name, lambda *step: told.append(step), replace=True)
-    assert told[-1][0] == told[-1][1]
+    progress.clear()
+    restores.restore(database_url, settings, done.name, lambda *step: progress.append(step), replace=True)
+    assert progress[-1][0] == progress[-1][1]
     assert dump(database_url) == before.replace("file:///old", "file:///new")
-    # the platform's parts can log in and work, and the months are closed to reading by name
+    # The ingest login works, and cannot read partitions by their own names.
     with connect(replace_in_url(database_url, user=INGEST_LOGIN, password=secrets.ingest_password)) as ingest:
         assert len(land(ingest, [event()])) == 1
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             ingest.execute(f"select from public.events_{datetime.now(UTC):%Y_%m}")
 
 
-def test_nobody_who_was_erased_comes_back(source: psycopg.Connection, database_url: str, settings: Settings) -> None:
+def test_an_erased_visitor_is_erased_again_after_a_restore(
+    source: psycopg.Connection, database_url: str, settings: Settings
+) -> None:
     done = backups.backup(database_url, settings, silent)
     erasure = erase(database_url, settings, "shop", "visitor-3")
-    assert [one.name for one in erasure.backups] == [done.name]  # and the person is told so
+    assert [one.name for one in erasure.backups] == [
+        done.name
+    ]  # the erasure lists the backups that still contain the visitor
     source.close()
     restores.restore(database_url, settings, done.name, silent, replace=True)
     (again,) = resume(database_url, settings)
@@ -91,7 +95,7 @@ def test_nobody_who_was_erased_comes_back(source: psycopg.Connection, database_u
         assert count(connection, "ops.erasures where finished_at is not null") == 2
 
 
-def test_a_backup_that_was_damaged_takes_nobodys_place(
+def test_a_damaged_backup_does_not_replace_the_database(
     source: psycopg.Connection, database_url: str, settings: Settings
 ) -> None:
     done = backups.backup(database_url, settings, silent)
@@ -113,16 +117,16 @@ def test_a_backup_that_was_damaged_takes_nobodys_place(
         restores.restore(database_url, settings, "yesterday", silent)
 
 
-def test_expired_backups_and_torn_ones_go_and_the_newest_stays(settings: Settings) -> None:
+def test_expired_and_incomplete_backups_are_deleted_except_the_newest(settings: Settings) -> None:
     now = datetime.now(UTC)
     for age in (90, 40, 31):
         taken_at = now - timedelta(days=age)
         folder = settings.backup_folder / taken_at.strftime(backups.NAME_FORMAT)
         folder.mkdir(parents=True)
         Manifest(taken_at, {}, {}).write(folder)
-    torn = settings.backup_folder / f"{backups.PARTIAL}x"
-    torn.mkdir()
-    os.utime(torn, (time.time() - 100_000,) * 2)
+    incomplete = settings.backup_folder / f"{backups.PARTIAL}x"
+    incomplete.mkdir()
+    os.utime(incomplete, (time.time() - 100_000,) * 2)
     assert len(backups.delete_expired(settings)) == 2
     assert [one.taken_at for one in backups.list_backups(settings)] == [now - timedelta(days=31)]
-    assert not torn.exists()
+    assert not incomplete.exists()

@@ -1,4 +1,4 @@
-"""Cold storage on S3, and cold files read in place by DuckDB and ClickHouse as the README says."""
+"""Cold storage on S3, and the README's queries of cold files with DuckDB and ClickHouse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from warehouse.kit.installation import BASE_DIR
 FOLDER = f"s3://{BUCKET}/cold"
 
 
-def test_a_month_on_s3(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_months_move_to_s3_and_back(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(database_url, JANUARY, FEBRUARY)
     with s3_server(tmp_path / "s3.log") as environment, connect(database_url) as connection:
         for name, value in environment.items():
@@ -43,13 +43,15 @@ def test_a_month_on_s3(database_url: str, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def readme_query(function: str) -> str:
-    """The query of the README that calls this function."""
+    """Return the README's SQL query that calls this function."""
     blocks = re.findall(r"```sql\n(.*?)```", (BASE_DIR / "README.md").read_text(), re.DOTALL)
     (found,) = [block for block in blocks if function in block]
     return found
 
 
-def test_duckdb_and_clickhouse_read_the_files_as_the_readme_says(database_url: str, tmp_path: Path) -> None:
+def test_the_readmes_duckdb_and_clickhouse_queries_give_the_result_of_postgres(
+    database_url: str, tmp_path: Path
+) -> None:
     fill(database_url, JANUARY, FEBRUARY)
     with connect(database_url) as connection:
         connection.execute(
@@ -76,7 +78,7 @@ def test_duckdb_and_clickhouse_read_the_files_as_the_readme_says(database_url: s
     query = readme_query("read_parquet(").replace(".data/cold", f"{tmp_path}/cold")
     assert [list(row) for row in duck.execute(query).fetchall()] == expected
 
-    # in a process of its own: the library brings an allocator and threads
+    # Run chdb in its own process, because the library replaces the allocator and starts threads.
     query = readme_query("file(").replace(".data/cold", f"{tmp_path}/cold")
     done = subprocess.run(
         [sys.executable, "-c", "import sys, chdb; print(chdb.query(sys.argv[1], 'JSONCompactEachRow'))", query],

@@ -1,4 +1,4 @@
-"""Events that no month covers wait in the default partition, and lose nothing when they get a month."""
+"""Events without a month's partition are stored in the default partition and move unchanged into a new month."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MARCH, APRIL = date(2020, 3, 1), date(2020, 4, 1)
 
 
 @pytest.mark.parametrize("number", [60, 5200], ids=["few", "many"])
-def test_rows_that_waited_get_a_month_unchanged(database_url: str, number: int) -> None:
-    """Many are not moved: the table itself becomes the month."""
+def test_rows_of_the_default_partition_move_to_their_month_unchanged(database_url: str, number: int) -> None:
+    """If there are many rows, the default partition is attached as the month instead of moving the rows."""
     with connect(database_url) as connection:
         land(connection, [*hostile_events(MARCH, number), *hostile_events(APRIL)], IMPORT)
         before, counted = contents(connection, "public.events"), counters(connection)
@@ -32,14 +32,14 @@ def test_rows_that_waited_get_a_month_unchanged(database_url: str, number: int) 
         assert count(connection, "public.events_2020_03") == number
         for table in ("events_2020_03", "events_2020_04", "events_default"):
             assert indexes(connection, f"public.{table}") == indexes(connection, "public.events")
-            assert closed(connection, table)
-        # and both places take events
+            assert has_row_security_and_no_grants(connection, table)
+        # the new month and the default partition accept events
         assert len(land(connection, [event(at=datetime(2020, month, 9, tzinfo=UTC)) for month in (3, 5)], IMPORT)) == 2
         assert count(connection, "public.events_default") == 1
 
 
 @pytest.mark.parametrize("number", [60, 5200], ids=["few", "many"])
-def test_events_that_come_while_a_month_is_made_are_kept(database_url: str, number: int) -> None:
+def test_events_that_arrive_while_a_month_is_created_are_kept(database_url: str, number: int) -> None:
     landed, stop = [0], threading.Event()
 
     def write() -> None:
@@ -61,7 +61,7 @@ def test_events_that_come_while_a_month_is_made_are_kept(database_url: str, numb
         assert count(connection, "public.events_default") == 0
 
 
-def closed(connection: psycopg.Connection, table: str) -> bool:
+def has_row_security_and_no_grants(connection: psycopg.Connection, table: str) -> bool:
     row = connection.execute(
         """
         select c.relrowsecurity and not exists (select from aclexplode(c.relacl) as a where a.grantee <> c.relowner)

@@ -1,4 +1,4 @@
-"""Validation and the CHECK constraints of public.events say the same, and what validation lets through is stored."""
+"""Validation and the CHECK constraints of public.events agree, and every validated event is stored."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def accepted_by_validation(event: dict[str, Any]) -> bool:
 
 
 def accepted_by_postgres(connection: psycopg.Connection, event: dict[str, Any]) -> bool:
-    """Whether the table takes it from someone who passes by validation. Any error but a failed CHECK is a fault."""
+    """Return whether the table accepts an unvalidated event. Errors other than a failed CHECK are raised."""
     payload = event.get("payload")
     try:
         with connection.transaction(force_rollback=True):
@@ -67,7 +67,7 @@ checked = st.fixed_dictionaries(
 ).filter(lambda event: "\\u0000" not in as_json(event).decode())
 
 
-def test_both_accept_or_both_refuse(database_url: str) -> None:
+def test_validation_and_postgres_agree(database_url: str) -> None:
     verdicts: set[tuple[str, bool]] = set()
     with connect(database_url) as connection:
 
@@ -82,7 +82,7 @@ def test_both_accept_or_both_refuse(database_url: str) -> None:
     assert {verdict for event_type, verdict in verdicts if event_type in EVENT_TYPES} == {True, False}
 
 
-def test_each_check_agrees_at_its_bounds(database_url: str) -> None:
+def test_validation_and_postgres_agree_at_the_bounds_of_each_check(database_url: str) -> None:
     def number(section: str, name: str, *values: object) -> list[dict[str, Any]]:
         return [{section: {name: value}} for value in values]
 
@@ -115,7 +115,7 @@ def test_each_check_agrees_at_its_bounds(database_url: str) -> None:
             assert verdicts == {True, False}
 
 
-def test_what_validation_lets_through_is_stored_and_what_it_refuses_is_kept(database_url: str) -> None:
+def test_valid_events_are_stored_and_invalid_events_are_kept_as_rejected(database_url: str) -> None:
     hostile_agent = st.none() | st.text(max_size=30).map(lambda text: text.encode("utf-8", "replace").decode("latin-1"))
     with connect(database_url) as connection:
 
@@ -129,7 +129,7 @@ def test_what_validation_lets_through_is_stored_and_what_it_refuses_is_kept(data
             try:
                 opened = open_envelope(body, Limits())
             except BatchError:
-                return  # a number beyond all bounds spoils no batch, half a text does
+                return  # the body is not a batch
             batch = parse_events(opened.events, Limits())
             rows = [
                 make_row(e, site_id="shop", source="api", address=address, user_agent=agent, sent_at=opened.sent_at)
@@ -139,7 +139,7 @@ def test_what_validation_lets_through_is_stored_and_what_it_refuses_is_kept(data
             before = count(connection, "rejected_events")
             msgspec.json.decode(msgspec.json.encode(rows), type=list[Row])
             land(connection, rows)
-            # Rows are marked when Postgres refused them: nothing that validation let through is.
+            # `land` marks the rows that Postgres rejects; no validated row may be marked.
             assert [row.reject_detail for row in rows if row.reject_code == "refused_by_database"] == []
             assert count(connection, "rejected_events") == before + len(batch.rejected)
 

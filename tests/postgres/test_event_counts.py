@@ -1,4 +1,4 @@
-"""The figures of `tilda status`: exact while they are small, cheap when they are not."""
+"""`tilda status` counts few events exactly and estimates many events cheaply."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from warehouse.kit.database import connect
 from warehouse.sites.registry import ensure_site
 
 
-def test_few_events_are_counted(database_url: str) -> None:
+def test_few_events_are_counted_exactly(database_url: str) -> None:
     ensure_site(database_url, "shop", ["shop.example"], "UTC")
     with connect(database_url) as owner:
         assert (count_events(owner).events, count_events(owner).last_event_at) == (0, None)

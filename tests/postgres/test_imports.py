@@ -1,4 +1,4 @@
-"""Imports: a real log recomputed by other means, files of events, and everything twice."""
+"""Imports of access logs and event files. The log's expected values are recomputed with pandas."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def import_events(url: str, path: Path, **more: Any) -> ImportResult:
 
 
 def lines(number: int = 3000) -> list[dict[str, Any]]:
-    """Events of three months; ids that are no UUIDs, ten visitors, fifty sessions."""
+    """Return events of three months with IDs that are not UUIDs, ten visitors and fifty sessions."""
     start = datetime(2024, 1, 1, tzinfo=UTC)
     return [
         {
@@ -64,11 +64,11 @@ def write(path: Path, events: Iterable[dict[str, Any] | bytes]) -> Path:
 
 
 def unescaped(text: str) -> str:
-    r"""Apache writes what is not ASCII as \xhh."""
+    r"""Decode the escapes \xhh that Apache writes for non-ASCII bytes."""
     return text.encode().decode("unicode_escape").encode("latin-1").decode(errors="replace") if "\\" in text else text
 
 
-def test_the_sample_log_gives_what_a_few_lines_of_pandas_give(database_url: str) -> None:
+def test_the_imported_sample_log_equals_a_pandas_computation(database_url: str) -> None:
     add_site(database_url, "blog", ["semicomplete.com"], "UTC")
 
     def run() -> ImportResult:
@@ -123,7 +123,7 @@ def test_the_sample_log_gives_what_a_few_lines_of_pandas_give(database_url: str)
                 "source",
             ],
         )
-        # each page request is there as often as the log has it
+        # each page request is stored as often as it occurs in the log
         expected = Counter(
             zip(
                 pages["at"],
@@ -164,7 +164,7 @@ def test_the_sample_log_gives_what_a_few_lines_of_pandas_give(database_url: str)
         assert connection.execute("select sum(event_count) from users").fetchone() == (len(pages),)
 
 
-def test_events_are_imported_once_with_their_months_and_counted_once(url: str, tmp_path: Path) -> None:
+def test_a_repeated_import_adds_no_events_months_or_counts(url: str, tmp_path: Path) -> None:
     path = write(tmp_path / "events.jsonl", lines())
     seen: list[tuple[int, int]] = []
     result = import_events(url, path, progress=lambda done, total: seen.append((done, total)))
@@ -181,7 +181,7 @@ def test_events_are_imported_once_with_their_months_and_counted_once(url: str, t
         assert counters(connection) == before
 
 
-def test_an_import_that_was_killed_goes_on_where_it_stopped(url: str, tmp_path: Path) -> None:
+def test_a_killed_import_can_be_repeated_without_duplicates(url: str, tmp_path: Path) -> None:
     path = write(tmp_path / "events.jsonl", lines())
 
     calls: list[int] = []
@@ -205,7 +205,7 @@ def test_an_import_that_was_killed_goes_on_where_it_stopped(url: str, tmp_path: 
         assert [row[5] for row in counters(connection)[1]] == [60] * 50
 
 
-def test_lines_that_cannot_be_taken_are_kept_once_with_the_reason(url: str, tmp_path: Path) -> None:
+def test_rejected_lines_are_kept_once_with_the_reason(url: str, tmp_path: Path) -> None:
     good, untimed, *_ = lines()
     del untimed["created_at"]
     future = good | {"event_id": "f", "created_at": (now() + timedelta(days=9)).isoformat()}
@@ -228,7 +228,7 @@ def test_lines_that_cannot_be_taken_are_kept_once_with_the_reason(url: str, tmp_
             assert {row[3] for row in kept} == {"{", "[1]", "\\xff\\xfe", *(line.decode() for line in bad[3:])}
 
 
-def test_the_result_counts_rejected_lines_by_reason_and_names_the_first_of_each(url: str, tmp_path: Path) -> None:
+def test_the_result_counts_rejected_lines_by_reason_with_the_first_line(url: str, tmp_path: Path) -> None:
     many = lines(1500)
     many[1400]["user_id"] = 5
     click = many[0] | {"event_type": "click"}
@@ -245,7 +245,7 @@ def test_the_result_counts_rejected_lines_by_reason_and_names_the_first_of_each(
 
 @pytest.fixture
 def command(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs `tilda` on the database."""
+    """Return a function that runs `tilda` on the database."""
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
 
@@ -255,7 +255,7 @@ def command(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
     return run
 
 
-def test_the_command_says_what_was_rejected_and_exits_with_3(command: Callable[..., Result], tmp_path: Path) -> None:
+def test_the_command_lists_rejected_lines_and_exits_with_3(command: Callable[..., Result], tmp_path: Path) -> None:
     good, late, typo, torn = lines(4)
     late["created_at"] = "yesterday"
     typo["event_type"] = ""
@@ -280,7 +280,7 @@ def test_the_command_says_what_was_rejected_and_exits_with_3(command: Callable[.
     assert command("import", str(write(tmp_path / "y", [good])), *options).exit_code == 0
 
 
-def test_imports_and_replays_keep_the_bound_of_the_payload_that_is_set(
+def test_imports_and_replays_apply_max_payload_bytes(
     command: Callable[..., Result], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small, large = lines(2)
@@ -296,7 +296,7 @@ def test_imports_and_replays_keep_the_bound_of_the_payload_that_is_set(
     assert json.loads(command(*arguments).stdout)["rejected"] == 1
 
 
-def test_packing_is_told_by_content_and_damage_by_a_sentence(url: str, tmp_path: Path) -> None:
+def test_compression_is_detected_by_content_and_damage_is_reported(url: str, tmp_path: Path) -> None:
     plain = write(tmp_path / "plain.gz", lines(50))
     packed = tmp_path / "packed.jsonl"
     packed.write_bytes(gzip.compress(plain.read_bytes()))
@@ -316,7 +316,7 @@ def test_packing_is_told_by_content_and_damage_by_a_sentence(url: str, tmp_path:
         import_events(url, tmp_path)
 
 
-def test_a_file_of_another_format_is_refused_before_anything_is_kept(url: str, tmp_path: Path) -> None:
+def test_a_file_of_another_format_is_rejected_before_anything_is_stored(url: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not look like events"):
         import_events(url, SAMPLE)
     with pytest.raises(UserError, match="event_id"):
@@ -331,7 +331,7 @@ def test_a_file_of_another_format_is_refused_before_anything_is_kept(url: str, t
         assert count(connection, "events") == count(connection, "rejected_events") == 0
 
 
-def test_months_that_are_away_are_all_named(url: str, tmp_path: Path) -> None:
+def test_all_archived_or_cold_months_of_a_file_are_named(url: str, tmp_path: Path) -> None:
     path = write(tmp_path / "events.jsonl", lines(6000))
     with connect(url) as connection:
         assert import_events(url, path).months == MONTHS
@@ -346,7 +346,7 @@ def test_months_that_are_away_are_all_named(url: str, tmp_path: Path) -> None:
         assert count(connection, "events_default") == 0
 
 
-def test_a_line_without_end_does_not_fill_the_memory(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overlong_line_is_rejected_and_shortened(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imports, "MAX_LINE", 2000)
     good = lines(2)
     path = write(tmp_path / "x", [good[0], b'{"event_id":"long","payload":"' + b"x" * 50_000 + b'"}', good[1]])
@@ -356,8 +356,8 @@ def test_a_line_without_end_does_not_fill_the_memory(url: str, tmp_path: Path, m
         assert connection.execute("select length(body) from rejected_events").fetchone() == (2000,)
 
 
-def test_the_same_file_belongs_to_two_sites(url: str, tmp_path: Path) -> None:
-    """Ids that are UUIDs are the same in both; ids that are none become other UUIDs on each site."""
+def test_the_same_file_can_be_imported_for_two_sites(url: str, tmp_path: Path) -> None:
+    """UUIDs stay the same on both sites. Other IDs become different UUIDs on each site."""
     add_site(url, "blog", ["blog.example"], "UTC")
     known = [line | {"event_id": str(UUID(int=n)), "session_id": None} for n, line in enumerate(lines(50))]
     path = write(tmp_path / "x", known + lines(50))
@@ -372,7 +372,9 @@ def test_the_same_file_belongs_to_two_sites(url: str, tmp_path: Path) -> None:
         ]  # fmt: skip
 
 
-def test_of_lines_with_one_key_the_first_counts(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_of_lines_with_the_same_key_is_stored(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(imports, "BATCH", 7)
     (base,) = lines(1)
     path = write(tmp_path / "x", [base | {"page_title": f"line {n}"} for n in (5, 3, 9, 1, 8, 2, 7, 4, 6)])
@@ -382,10 +384,10 @@ def test_of_lines_with_one_key_the_first_counts(url: str, tmp_path: Path, monkey
         assert connection.execute("select page_title from events").fetchall() == [("line 5",)]
 
 
-def test_live_and_imported_events_are_one(url: str, tmp_path: Path) -> None:
-    """What the API landed is no second event when a file brings it, and the other way round."""
+def test_live_and_imported_copies_of_an_event_are_deduplicated(url: str, tmp_path: Path) -> None:
+    """An event is a duplicate whether the API or an import stored the first copy."""
     at, live, filed = now() - timedelta(days=2), UUID(int=1), UUID(int=2)
-    late = UUID(int=3)  # its clock was years wrong: it was given its arrival
+    late = UUID(int=3)  # its clock was years wrong, so its arrival time was stored
     base = {"event_type": "page_view", "created_at": at.isoformat()}
     path = write(
         tmp_path / "x",
@@ -402,7 +404,7 @@ def test_live_and_imported_events_are_one(url: str, tmp_path: Path) -> None:
         assert not land(connection, [event(filed, at), event(late, wrong), event(live, at)])
 
 
-def test_addresses_of_a_file_are_truncated(url: str, tmp_path: Path) -> None:
+def test_ip_addresses_of_a_file_are_truncated(url: str, tmp_path: Path) -> None:
     (base,) = lines(1)
     path = write(tmp_path / "x", [base | {"ip_address": "2001:db8:1:2::3", "user_agent": "curl/8.5.0"}])
     assert import_events(url, path).bots == 1

@@ -1,4 +1,4 @@
-"""Every index is used by a query that `sql/README.md` names; Postgres itself says so."""
+"""Every index is used by a query that `sql/README.md` lists, according to EXPLAIN and to usage statistics."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from warehouse.sites.registry import add_site
 README = (shipped("sql") / "README.md").read_text()
 NAMED = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", README, re.MULTILINE))
 QUERIES = re.findall(r"```sql\n-- (\S+)\n(.*?)```", README, re.DOTALL)
-# Under the name of before 0013, and under that of now.
+# Index names before and after migration 0013.
 RENAMED = {"public.events_idempotency": "public.events_key", "archive.events_idempotency": "archive.events_key"}
 
 
 @pytest.fixture(scope="module")
 def url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
-    """40,000 events of the last 30 days, as many scores, refusals of three months."""
+    """Yield a database with events of the last 30 days, scores, and rejected events of three months."""
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute("create database index_plans template tilda_template")
         url = replace_in_url(postgres_server.url("postgres"), database="index_plans")
@@ -81,7 +81,7 @@ def store(connection: psycopg.Connection) -> None:
 
 
 def roots(connection: psycopg.Connection) -> dict[str, int]:
-    """How often each index was used that no constraint has, its partitions counted in."""
+    """Return the number of scans of each index without a constraint, including scans of its partitions' indexes."""
     connection.execute("select pg_stat_clear_snapshot()")
     return dict(
         connection.execute(
@@ -101,7 +101,7 @@ def roots(connection: psycopg.Connection) -> dict[str, int]:
     )
 
 
-def test_every_index_is_named_with_its_query(url: str) -> None:
+def test_every_index_is_listed_in_the_readme(url: str) -> None:
     with connect(url) as connection:
         assert {RENAMED.get(name, name) for name in roots(connection)} <= NAMED
 
@@ -110,7 +110,7 @@ def test_every_index_is_named_with_its_query(url: str) -> None:
 def test_postgres_uses_the_index_for_the_documented_query(url: str, index: str, query: str) -> None:
     with connect(url) as connection:
         if '\'{"click": {"button": 0}}\'' in query:
-            connection.execute("set enable_seqscan = off")  # a tenth of so small a table is read as a whole
+            connection.execute("set enable_seqscan = off")  # Postgres prefers a full scan of a small table
         plan = connection.execute(b"explain (format json) " + query.encode()).fetchone()
         assert plan is not None
         used = set(re.findall(r"'Index Name': '(\w+)'", repr(plan[0])))
@@ -122,7 +122,7 @@ def test_postgres_uses_the_index_for_the_documented_query(url: str, index: str, 
         assert used & {name for (name,) in of_partitions}, plan[0]
 
 
-def test_the_project_itself_uses_the_other_indexes(url: str, tmp_path: Path) -> None:
+def test_the_projects_own_queries_use_the_other_indexes(url: str, tmp_path: Path) -> None:
     settings = Settings(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
     with connect(url) as connection:
         (visitor,) = connection.execute(
@@ -139,7 +139,7 @@ def test_the_project_itself_uses_the_other_indexes(url: str, tmp_path: Path) -> 
         connection.execute("select pg_stat_force_next_flush()")
         after = roots(connection)
         others = set(after) - {name for name, _ in QUERIES}
-        # a unique index earns its place by what it refuses; those of events are looked up as well
+        # Unique indexes are needed as constraints. Those of events are also used for lookups.
         wanted = {name for name in others if name.startswith("public.events_") or not is_unique(connection, name)}
     assert wanted <= {name for name in after if after[name] > before[name]}
 

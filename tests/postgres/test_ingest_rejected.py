@@ -1,4 +1,4 @@
-"""Refused events can be looked at and tried again."""
+"""Rejected events can be listed and replayed."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from warehouse.rejected.rejected_events import Filter, count_rejected, list_reje
 SMALL = Limits(max_payload_bytes=200)
 
 
-def test_refusals_are_listed_and_replayed_once(database_url: str):
+def test_rejected_events_are_listed_and_replayed_once(database_url: str):
     ids = [str(uuid4()) for _ in range(4)]
     arrived = datetime.now(UTC) - timedelta(days=3)
     batch: list[dict[str, object]] = [
@@ -34,7 +34,7 @@ def test_refusals_are_listed_and_replayed_once(database_url: str):
         rows = [make_refusal(rejection, site_id="shop", source="api") for rejection in rejections]
         for row in rows:
             row.arrived_at = arrived
-        # A row that the database alone refuses: validation would have stopped it.
+        # A row that skipped validation and is rejected by a CHECK constraint.
         refused = Row(site_id="shop", source="api", event_id=uuid4(), event_type="click", page_title="kept whole")
         refused.payload = {"click": {"x": "1"}}
         land(connection, [*rows, refused])
@@ -64,11 +64,11 @@ def test_refusals_are_listed_and_replayed_once(database_url: str):
         stored = connection.execute("select event_id::text, received_at from public.events order by payload").fetchall()
         assert stored == [(ids[0], arrived), (ids[1], arrived)]
 
-        land(connection, rows[:1])  # the same event is refused once more, though it is stored by now
+        land(connection, rows[:1])  # the event is rejected again after it was stored
         assert replay_rejected(connection, Filter(code="payload_too_large")).known == 1
 
 
-def test_a_line_of_an_import_keeps_its_time(database_url: str):
+def test_a_replayed_import_line_keeps_its_time(database_url: str):
     body = {"event_id": "order-7", "event_type": "page_view", "created_at": "2019-05-05T12:00:00Z"}
     late = Row(site_id="shop", source="import", reject_code="was_refused", reject_body=json.dumps(body))
     with connect(database_url) as connection:

@@ -1,4 +1,4 @@
-"""The upgrade that put the site into the key of an event, while processes of the old release land events."""
+"""The upgrade that adds the site to the keys of events, while processes of the old release land events."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ OLD_LAND = "select public.land_events(%s::json)"
 OLD_IMPORT = "select ops.import_events(%s::json)"
 
 
-def land_as_before(connection: psycopg.Connection, rows: list[Row], statement: str = OLD_LAND) -> None:
-    """Land a flush as the release before did: a deadlock or serialization failure is tried again at once, any error but
-    one of the data puts the flush on the spool, from which it is tried again."""
+def land_as_old_release(connection: psycopg.Connection, rows: list[Row], statement: str = OLD_LAND) -> None:
+    """Land a flush as the old release did.
+
+    It retries a deadlock or serialization failure at once. Any other error that the data did not cause puts the flush
+    on the spool, which is replayed; here that is a retry after 10 ms.
+    """
     text = msgspec.json.encode(rows).decode()
     while True:
         try:
@@ -51,24 +54,24 @@ def land_as_before(connection: psycopg.Connection, rows: list[Row], statement: s
 
 @dataclass
 class OldProcess:
-    """Lands events of two sites, sends one flush in three again, and notes how long the longest call took."""
+    """Lands events of two sites, resends about a third of the flushes, and records the longest call in seconds."""
 
     url: str
     seed: int
     sent: list[list[Row]] = field(default_factory=list[list[Row]])
     longest: float = 0
 
-    def run(self, told_to_stop: threading.Event) -> None:
+    def run(self, stop: threading.Event) -> None:
         chance = random.Random(self.seed)
         with connect(self.url, application="old release") as connection:
-            while not told_to_stop.is_set():
+            while not stop.is_set():
                 if self.sent and chance.randrange(3) == 0:
                     flush = chance.choice(self.sent[-20:])
                 else:
                     flush = [
                         event(
                             UUID(int=chance.getrandbits(128)),
-                            # every other has no time of its own, and needs a claim
+                            # about half of the events have no client time and need a claim
                             ago(minutes=chance.randrange(600)) if chance.randrange(2) else None,
                             site_id=chance.choice(["shop", "blog"]),
                             user_id=f"u{chance.randrange(50)}",
@@ -78,24 +81,24 @@ class OldProcess:
                     ]
                     self.sent.append(flush)
                 started = time.monotonic()
-                land_as_before(connection, flush)
+                land_as_old_release(connection, flush)
                 self.longest = max(self.longest, time.monotonic() - started)
 
 
-def test_an_upgrade_while_events_land_loses_and_doubles_nothing(old_database_url: str) -> None:
+def test_an_upgrade_while_events_land_loses_and_duplicates_nothing(old_database_url: str) -> None:
     processes = [OldProcess(old_database_url, seed) for seed in range(3)]
-    told_to_stop = threading.Event()
+    stop = threading.Event()
     with connect(old_database_url) as owner:
         first = [event(at=None if n % 2 else ago(minutes=n), site_id="blog") for n in range(3000)]
-        land_as_before(owner, first)
+        land_as_old_release(owner, first)
         with ThreadPoolExecutor(len(processes)) as pool:
-            running = [pool.submit(process.run, told_to_stop) for process in processes]
+            running = [pool.submit(process.run, stop) for process in processes]
             try:
                 time.sleep(0.5)
                 applied = migrations.migrate(old_database_url)
                 time.sleep(0.3)
             finally:
-                told_to_stop.set()
+                stop.set()
             for process in running:
                 process.result()
         assert applied[0].startswith("0012")
@@ -107,7 +110,7 @@ def test_an_upgrade_while_events_land_loses_and_doubles_nothing(old_database_url
         counted = owner.execute("select site_id, user_id, event_count from users").fetchall()
         assert {(site_id, user_id): events for site_id, user_id, events in counted} == users
         assert count(owner, "rejected_events") == 0
-        # each claim has its site; what comes again is known, to its own site only
+        # Each claim has its site. A resend is a duplicate on its own site only.
         untimed = [row for row in rows if row.client_created_at is None]
         claims = owner.execute("select site_id, event_id from event_claims").fetchall()
         assert sorted(claims) == sorted((row.site_id, row.event_id) for row in untimed)
@@ -123,13 +126,13 @@ def test_an_upgrade_while_events_land_loses_and_doubles_nothing(old_database_url
     assert max(process.longest for process in processes) < 5
 
 
-def test_the_files_run_by_hand_give_the_same_keys(old_database_url: str) -> None:
-    """In one transaction, as an SQL editor runs them: indexes are built without the help of `tilda migrate`."""
+def test_the_migration_script_run_in_one_transaction_creates_the_keys(old_database_url: str) -> None:
+    """An SQL editor runs the script in one transaction, so indexes are not built concurrently by `tilda migrate`."""
     with connect(old_database_url) as owner:
         rows = [event(at=None if n % 2 else ago(minutes=n)) for n in range(20)]
-        land_as_before(owner, rows)
+        land_as_old_release(owner, rows)
         ensure_months(owner, [JANUARY])
-        land_as_before(owner, hostile_events(JANUARY), OLD_IMPORT)
+        land_as_old_release(owner, hostile_events(JANUARY), OLD_IMPORT)
         owner.execute("update ops.months set imported_at = month")
         runs.run(old_database_url, AGES, "file:///nowhere", ARCHIVED)
         files = [file for file in sorted(migrations.SQL_DIR.glob("*.sql")) if file.stem >= "0012"]
@@ -141,18 +144,18 @@ def test_the_files_run_by_hand_give_the_same_keys(old_database_url: str) -> None
             owner.execute("insert into archive.events select * from archive.events limit 1")
 
 
-def test_rows_of_before_are_brought_within_the_new_bounds(old_database_url: str, tmp_path: Path) -> None:
-    """A full address that a direct client wrote, in a live month and in a cold file without the column click_ids."""
+def test_the_upgrade_truncates_full_ip_addresses(old_database_url: str, tmp_path: Path) -> None:
+    """A direct client stored full IP addresses: one in a live month, one in a cold file without `click_ids`."""
     folder = f"file://{tmp_path}/cold"
     full = "update events set ip_address = '203.0.113.77' where id = (select max(id) from events where {})"
     with connect(old_database_url) as owner:
         ensure_months(owner, [JANUARY])
-        land_as_before(owner, hostile_events(JANUARY), OLD_IMPORT)
+        land_as_old_release(owner, hostile_events(JANUARY), OLD_IMPORT)
         owner.execute(full.format("created_at < '2021-01-01'").encode())
         owner.execute("update ops.months set imported_at = month")
         columns = owner.execute("select * from events order by created_at, event_id").fetchall()
         runs.run(old_database_url, AGES, folder, COLD)
-        land_as_before(owner, [event(), event()])
+        land_as_old_release(owner, [event(), event()])
         owner.execute(full.format("true").encode())
         (before,) = cold.list_files(owner)
 
@@ -172,6 +175,6 @@ def test_rows_of_before_are_brought_within_the_new_bounds(old_database_url: str,
         changed = [(old[place], new[place]) for old, new in zip(columns, restored, strict=True) if old != new[:-1]]
         assert [(str(old), str(new)) for old, new in changed] == [("203.0.113.77", "203.0.113.0/24")]
         assert {row[-1] for row in restored} == {None}
-        # and it leaves again
+        # the restored month can be archived again
         runs.run(old_database_url, AGES, folder, now() + timedelta(days=800))
         assert [file.row_count for file in cold.list_files(owner) if file.month == JANUARY] == [before.row_count]

@@ -1,4 +1,4 @@
-"""Exactly once: the same event, however and whenever it comes again."""
+"""`land` stores an event exactly once, whenever and by whichever connection it is resent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def connection(database_url: str) -> psycopg.Connection:
     return connect(database_url)
 
 
-def test_the_senders_time_is_kept_and_a_resend_is_no_new_event(connection: psycopg.Connection) -> None:
+def test_the_client_time_is_kept_and_a_resend_is_a_duplicate(connection: psycopg.Connection) -> None:
     at, event_id = ago(days=3), uuid4()
     assert landed_ids(land(connection, [event(event_id, at)])) == {event_id}
     assert not land(connection, [event(event_id, at)])
@@ -35,7 +35,7 @@ def test_the_senders_time_is_kept_and_a_resend_is_no_new_event(connection: psyco
     assert count(connection, "event_claims") == 0
 
 
-def test_twice_in_one_flush_is_once(connection: psycopg.Connection) -> None:
+def test_copies_in_one_flush_are_stored_once(connection: psycopg.Connection) -> None:
     timed, untimed, mixed = uuid4(), uuid4(), uuid4()
     at = ago(minutes=1)
     flush = [event(timed, at), event(untimed), event(untimed), event(timed, at), event(mixed, at), event(mixed)]
@@ -47,7 +47,7 @@ def test_twice_in_one_flush_is_once(connection: psycopg.Connection) -> None:
 @pytest.mark.parametrize(
     "shift", [None, timedelta(days=-36), timedelta(days=-4000), timedelta(hours=26), timedelta(days=3000)]
 )
-def test_without_a_time_of_use_the_first_arrival_counts_for_every_resend(
+def test_without_a_usable_client_time_the_first_arrival_time_is_kept(
     connection: psycopg.Connection, shift: timedelta | None
 ) -> None:
     event_id, at = uuid4(), None if shift is None else now() + shift
@@ -58,13 +58,13 @@ def test_without_a_time_of_use_the_first_arrival_counts_for_every_resend(
     assert stored(connection) == [(event_id, first, at, first)]
 
 
-def test_another_created_at_is_another_row(connection: psycopg.Connection) -> None:
-    """The promise is for the pair of event_id and created_at; the models count one of the rows."""
+def test_another_created_at_makes_another_row(connection: psycopg.Connection) -> None:
+    """The key is the pair of event_id and created_at; the dbt models count only one of the rows."""
     event_id, first, second = uuid4(), ago(days=2), ago(days=1)
     assert land(connection, [event(event_id, first), event(event_id, second)]) == Counter({(SITE, event_id): 2})
     assert not land(connection, [event(event_id, second), event(event_id, first)])
     assert [row[1] for row in stored(connection)] == [first, second]
-    # without a time of its own, an event is known by its id alone
+    # without a client time, the event ID alone identifies an event
     untimed = uuid4()
     assert land(connection, [event(untimed)])
     assert not land(connection, [event(untimed, ago(days=400)), event(untimed)])
@@ -72,8 +72,8 @@ def test_another_created_at_is_another_row(connection: psycopg.Connection) -> No
 
 
 @pytest.mark.parametrize("at", [None, timedelta(minutes=-5), timedelta(days=-34.9), timedelta(days=-400)])
-def test_one_site_cannot_occupy_the_ids_of_another(connection: psycopg.Connection, at: timedelta | None) -> None:
-    """Whether an id is known by its time (in bounds) or by a claim (near the bounds, outside, absent)."""
+def test_event_ids_of_one_site_do_not_block_another_site(connection: psycopg.Connection, at: timedelta | None) -> None:
+    """Times within the bounds need no claim; times near or beyond the bounds, or absent, need one."""
     event_id, time = uuid4(), None if at is None else now() + at
     assert land(connection, [event(event_id, time, site_id="attacker")])
     assert land(connection, [event(event_id, time)]) == Counter({(SITE, event_id): 1})
@@ -83,7 +83,7 @@ def test_one_site_cannot_occupy_the_ids_of_another(connection: psycopg.Connectio
     assert count(connection, "event_claims") in {0, 2}
 
 
-def test_two_sites_with_one_id_in_one_flush(connection: psycopg.Connection) -> None:
+def test_one_flush_keeps_the_same_event_id_of_two_sites_apart(connection: psycopg.Connection) -> None:
     event_id, at = uuid4(), ago(minutes=1)
     land(connection, [event(event_id, at)])
     flush = [event(event_id, at, site_id=site) for site in (SITE, "blog", "blog")]
@@ -95,8 +95,8 @@ def test_two_sites_with_one_id_in_one_flush(connection: psycopg.Connection) -> N
 copies = st.lists(
     st.tuples(
         st.sampled_from(["shop", "blog"]),
-        st.integers(0, 2),  # the event
-        # seconds ago: in bounds; near a bound, so that it is claimed; out of bounds; absent
+        st.integers(0, 2),  # the event's number
+        # Age in seconds: within the bounds, near a bound (so that a claim is needed), out of bounds, absent.
         st.sampled_from([60.0, 61.0, -7200.0, 34.5 * 86_400, 400 * 86_400.0, None]),
         st.integers(0, 10**6),
     ),
@@ -105,7 +105,7 @@ copies = st.lists(
 )
 
 
-def test_of_rows_with_one_key_the_first_in_the_batch_is_stored(connection: psycopg.Connection) -> None:
+def test_the_first_of_rows_with_the_same_key_is_stored(connection: psycopg.Connection) -> None:
     base = now()
 
     @given(copies)
@@ -125,7 +125,7 @@ def test_of_rows_with_one_key_the_first_in_the_batch_is_stored(connection: psyco
             for place, (site, number, seconds, mark) in enumerate(drawn)
         ]
         land(connection, rows)
-        # The oracle. An event of which one copy needs a claim has one time: that of the first such copy.
+        # Oracle: if a copy of an event needs a claim, all copies get the time of the first such copy.
         claims: dict[tuple[str, UUID | None], datetime] = {}
         for row in rows:
             assert row.arrived_at is not None
@@ -146,29 +146,29 @@ def test_of_rows_with_one_key_the_first_in_the_batch_is_stored(connection: psyco
     land_copies()
 
 
-def test_a_resend_after_weeks_finds_the_event_by_its_own_time(connection: psycopg.Connection) -> None:
+def test_a_resend_after_30_days_is_a_duplicate(connection: psycopg.Connection) -> None:
     event_id, at = uuid4(), ago(days=50)
     assert landed_ids(land(connection, [event(event_id, at, arrived_at=ago(days=30))])) == {event_id}
     assert not land(connection, [event(event_id, at)])
     assert [row[1] for row in stored(connection)] == [at]
 
 
-def test_a_time_that_was_ahead_and_is_so_no_more_keeps_its_claim(connection: psycopg.Connection) -> None:
+def test_a_resend_is_a_duplicate_when_its_time_is_no_longer_ahead(connection: psycopg.Connection) -> None:
     event_id, at, first = uuid4(), now() + timedelta(hours=20), ago(hours=10)
     assert landed_ids(land(connection, [event(event_id, at, arrived_at=first)])) == {event_id}
     assert not land(connection, [event(event_id, at)])
     assert [row[1] for row in stored(connection)] == [first]
 
 
-def test_an_arrival_is_neither_in_the_future_nor_long_ago(connection: psycopg.Connection) -> None:
+def test_arrival_times_are_limited_to_the_last_35_days(connection: psycopg.Connection) -> None:
     land(connection, [event(arrived_at=now() + timedelta(days=400)), event(arrived_at=ago(days=400))])
     (old, new) = [row[1] for row in stored(connection)]
     assert ago(days=36) < old < ago(days=34)
     assert ago(minutes=1) < new <= now()
 
 
-def test_a_month_without_a_partition_takes_the_event_and_gives_it_up_uncounted(connection: psycopg.Connection) -> None:
-    """Across a month's end: landed in the default partition, drained into its month, sent again."""
+def test_draining_the_default_partition_counts_no_event_twice(connection: psycopg.Connection) -> None:
+    """An event of a month without a partition lands in the default partition, moves to its month and is resent."""
     last_month = now().replace(day=1, hour=0, minute=0, second=0, microsecond=0) - timedelta(microseconds=1)
     event_id, session_id = uuid4(), uuid4()
     rows = [
@@ -194,7 +194,7 @@ def test_a_month_without_a_partition_takes_the_event_and_gives_it_up_uncounted(c
     assert connection.execute("select event_count from users").fetchall() == [(2,)]
 
 
-def test_the_same_events_from_many_senders_at_once(database_url: str, connection: psycopg.Connection) -> None:
+def test_concurrent_senders_store_each_event_once(database_url: str, connection: psycopg.Connection) -> None:
     times: list[datetime | None] = [None, ago(minutes=1), ago(days=34.9), ago(days=400), now() + timedelta(hours=24.9)]
     ids = [(uuid4(), random.Random(number).choice(times)) for number in range(300)]
 
@@ -217,14 +217,14 @@ def test_the_same_events_from_many_senders_at_once(database_url: str, connection
 @pytest.mark.parametrize(
     ("at", "first_arrival", "second_arrival"),
     [
-        (timedelta(days=-35, hours=-1), timedelta(hours=-2), timedelta()),  # in bounds, then behind them
+        (timedelta(days=-35, hours=-1), timedelta(hours=-2), timedelta()),  # within the bounds, then too old
         (timedelta(days=-35, hours=-1), timedelta(), timedelta(hours=-2)),
-        (timedelta(hours=24.5), timedelta(hours=-2), timedelta()),  # ahead, then in bounds
+        (timedelta(hours=24.5), timedelta(hours=-2), timedelta()),  # too far ahead, then within the bounds
         (timedelta(hours=24.5), timedelta(), timedelta(hours=-2)),
         (timedelta(days=-400), timedelta(hours=-2), timedelta()),
     ],
 )
-def test_two_copies_on_either_side_of_a_bound_at_the_same_moment(
+def test_concurrent_copies_on_both_sides_of_a_bound_are_stored_once(
     database_url: str, at: timedelta, first_arrival: timedelta, second_arrival: timedelta
 ) -> None:
     base, event_id = now(), uuid4()
@@ -247,7 +247,7 @@ def test_two_copies_on_either_side_of_a_bound_at_the_same_moment(
         assert count(second, "events") == 1
 
 
-def test_a_flush_that_is_refused_keeps_all_but_the_rows_at_fault(connection: psycopg.Connection) -> None:
+def test_a_flush_stores_all_rows_but_the_invalid_ones(connection: psycopg.Connection) -> None:
     rows = [event() for _ in range(100)]
     bad = {7: "events_event_type_is_named", 8: None, 63: "events_click_has_position"}
     rows[7].event_type = "e" * 65
@@ -266,7 +266,7 @@ def test_a_flush_that_is_refused_keeps_all_but_the_rows_at_fault(connection: psy
     ]
 
 
-def test_refusals_are_kept_beside_the_events_of_their_flush(connection: psycopg.Connection) -> None:
+def test_rejected_events_are_stored_with_their_flush(connection: psycopg.Connection) -> None:
     refusal = Row(
         "shop", "api", reject_code="invalid_event", reject_detail="No id.", reject_body="{}", arrived_at=ago(days=1)
     )

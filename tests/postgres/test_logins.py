@@ -1,4 +1,4 @@
-"""Passwords of the login roles: set once, changed only on request, whoever starts next."""
+"""Passwords of the login roles are set once and change only on request, even if another machine starts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from warehouse.kit.errors import UserError
 from warehouse.kit.secret_store import Secrets
 from warehouse.kit.settings import Settings
 
-# the owner of a managed database: no superuser, so it cannot see whether a role has a password
+# The owner of a managed database is not a superuser, so it cannot see whether a role has a password.
 OWNER = """
 create role managed_owner login createrole createdb bypassrls password 'x';
 create database managed owner managed_owner;
@@ -27,7 +27,7 @@ create database managed owner managed_owner;
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """A server of its own: roles belong to all of it."""
+    """Start a separate server, because roles belong to the whole server."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("logins") / "data", password="x", options=NOT_DURABLE)
     server.start(55480)
     try:
@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 
 @pytest.fixture
 def owner_url(server: EmbeddedPostgres) -> Iterator[str]:
-    """A server that has seen nothing of ours, as its owner on a managed Postgres."""
+    """Yield the owner's URL of an empty database on a managed Postgres."""
     with connect(server.url("postgres")) as admin:
         for statement in filter(str.strip, OWNER.split(";")):
             admin.execute(statement.encode())
@@ -51,18 +51,18 @@ def owner_url(server: EmbeddedPostgres) -> Iterator[str]:
 
 
 def machine(folder: Path, url: str, **more: str) -> Settings:
-    """The settings of a machine with a DATA_DIR of its own."""
+    """Return the settings of a machine with its own DATA_DIR."""
     return Settings(_env_file=None, data_dir=folder, database_url=url, **more)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def start(settings: Settings) -> None:
-    """What `tilda up` does with the logins."""
+    """Create and check the logins as `tilda up` does."""
     assert settings.database_url is not None
     logins.create_missing_logins(settings.database_url, settings.secrets)
     logins.require_logins(settings.database_url, settings)
 
 
-def test_a_second_machine_does_not_lock_the_first_one_out(owner_url: str, tmp_path: Path) -> None:
+def test_a_second_machine_does_not_change_the_passwords(owner_url: str, tmp_path: Path) -> None:
     first, second = machine(tmp_path / "first", owner_url), machine(tmp_path / "second", owner_url)
     start(first)
     with pytest.raises(UserError, match="Another machine made the logins") as refused:
@@ -73,14 +73,14 @@ def test_a_second_machine_does_not_lock_the_first_one_out(owner_url: str, tmp_pa
     start(first)
     connect(ingest_url(first)).close()
 
-    # given the first one's passwords, both work
+    # a machine that is given the first machine's passwords works
     known = {name: getattr(first.secrets, name) for name in logins.PASSWORDS.values()}
     third = machine(tmp_path / "third", owner_url, **known)
     start(third)
     connect(ingest_url(third)).close()
 
 
-def test_passwords_change_for_whoever_asks_for_it(owner_url: str, tmp_path: Path) -> None:
+def test_rotation_changes_the_passwords(owner_url: str, tmp_path: Path) -> None:
     first, second = machine(tmp_path / "first", owner_url), machine(tmp_path / "second", owner_url)
     start(first)
     logins.rotate_passwords(owner_url, second)
@@ -92,7 +92,9 @@ def test_passwords_change_for_whoever_asks_for_it(owner_url: str, tmp_path: Path
         connect(ingest_url(first))
 
 
-def test_a_refused_change_leaves_the_file_as_it_was(owner_url: str, tmp_path: Path, server: EmbeddedPostgres) -> None:
+def test_a_failed_rotation_leaves_the_secrets_file_unchanged(
+    owner_url: str, tmp_path: Path, server: EmbeddedPostgres
+) -> None:
     settings = machine(tmp_path, owner_url)
     start(settings)
     before = (tmp_path / "secrets.json").read_bytes()
@@ -104,17 +106,17 @@ def test_a_refused_change_leaves_the_file_as_it_was(owner_url: str, tmp_path: Pa
     connect(ingest_url(settings)).close()
 
 
-def test_roles_that_an_administrator_made_without_passwords_get_them(
+def test_roles_created_without_passwords_get_passwords(
     owner_url: str, server: EmbeddedPostgres, tmp_path: Path
 ) -> None:
     with connect(owner_url) as connection:
-        connection.execute(logins.ROLES_FILE.read_bytes())  # as `tilda migrate --sql` prints it
+        connection.execute(logins.ROLES_FILE.read_bytes())  # `tilda migrate --sql` prints this file
     superuser = machine(tmp_path, server.url("managed"))
     start(superuser)
     connect(ingest_url(superuser)).close()
 
 
-def test_the_server_hears_no_password_in_the_clear(owner_url: str, server: EmbeddedPostgres, tmp_path: Path) -> None:
+def test_passwords_are_stored_as_scram_hashes(owner_url: str, server: EmbeddedPostgres, tmp_path: Path) -> None:
     settings = machine(tmp_path, owner_url)
     start(settings)
     with connect(server.url("postgres")) as admin:
@@ -123,7 +125,7 @@ def test_the_server_hears_no_password_in_the_clear(owner_url: str, server: Embed
     assert stored[0].startswith("SCRAM-SHA-256$")
 
 
-def test_an_embedded_server_outlives_the_loss_of_its_secrets(tmp_path: Path) -> None:
+def test_the_password_of_an_embedded_server_can_be_reset(tmp_path: Path) -> None:
     lost, found = (Secrets.load_or_create(tmp_path / name).postgres_password for name in ("lost", "found"))
     server = EmbeddedPostgres(tmp_path / "data", password=lost, options=NOT_DURABLE)
     server.start(55490)
@@ -145,7 +147,7 @@ def test_an_embedded_server_outlives_the_loss_of_its_secrets(tmp_path: Path) -> 
         again.remove()
 
 
-def test_both_machines_land_events_after_the_second_ones_failed_start(owner_url: str, tmp_path: Path) -> None:
+def test_the_first_machine_lands_events_after_the_second_failed_to_start(owner_url: str, tmp_path: Path) -> None:
     first = machine(tmp_path / "first", owner_url)
     start(first)
     migrations.migrate(owner_url)
@@ -156,7 +158,7 @@ def test_both_machines_land_events_after_the_second_ones_failed_start(owner_url:
         assert api.send(page_view()).json()["accepted"] == 1
         with pytest.raises(UserError):
             start(machine(tmp_path / "second", owner_url))
-        # new connections are what a changed password would refuse
+        # End the API's connections: only a new connection would fail after a password change.
         with connect(owner_url) as owner:
             owner.execute("grant tilda_ingest to current_user")
             owner.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tilda_ingest'")

@@ -1,4 +1,4 @@
-"""Migrations: recorded, once each, on every supported server, and without keeping writers waiting."""
+"""Migrations are applied once and recorded, on every supported server, without blocking writers."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from warehouse.partitions.months import ensure, ensure_months
 from warehouse.privacy.erase import erase
 from warehouse.sites.registry import add_site
 
-# What a project on Supabase has before anything of ours: roles, auth, and everything new in public granted to all. Its
-# owner is no superuser.
+# The state of a new Supabase project: roles, the schema `auth`, and default grants on everything new in `public`. The
+# owner is not a superuser.
 SUPABASE = """
 create role anon nologin;
 create role authenticated nologin;
@@ -67,7 +67,7 @@ def test_a_second_run_applies_nothing(database_url: str) -> None:
     assert pending_script(database_url) == ""
 
 
-def test_two_at_once_apply_each_file_once(database_url: str) -> None:
+def test_concurrent_migrations_apply_each_file_once(database_url: str) -> None:
     with connect(database_url) as admin:
         admin.execute("create database twice")
     url = replace_in_url(database_url, database="twice")
@@ -79,7 +79,7 @@ def test_two_at_once_apply_each_file_once(database_url: str) -> None:
 
 @pytest.fixture(params=sorted(VERSIONS))
 def older_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server of an older version that has seen nothing of ours."""
+    """Start an empty server of an older Postgres version."""
     version: int = request.param
     server = EmbeddedPostgres(
         tmp_path / "data", password="x", version=version, options=NOT_DURABLE, bin_folder=VERSIONS[version]
@@ -91,8 +91,10 @@ def older_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Emb
         server.remove()
 
 
-def test_older_servers_and_supabase(older_server: EmbeddedPostgres, secrets: Secrets, tmp_path: Path) -> None:
-    """As the owner of a Supabase project: what it grants to everybody opens nothing, and the whole way works."""
+def test_migrate_erase_backup_and_restore_work_on_supabase_and_older_postgres(
+    older_server: EmbeddedPostgres, secrets: Secrets, tmp_path: Path
+) -> None:
+    """Supabase's default grants open no table to `anon` or to users who signed up themselves."""
     with connect(older_server.url("postgres")) as admin:
         for statement in filter(str.strip, SUPABASE.split(";")):
             admin.execute(statement.encode())
@@ -103,7 +105,7 @@ def test_older_servers_and_supabase(older_server: EmbeddedPostgres, secrets: Sec
         assert migrations.migrate(url) == sorted(file.stem for file in migrations.SQL_DIR.glob("*.sql"))
         assert {login.state for login in logins.list_logins(url, secrets)} == {"ok"}
         assert logins.create_missing_logins(url, secrets) == []
-        # the grants stand again, as after a reset in the dashboard
+        # a reset in Supabase's dashboard restores the default grants
         admin.execute(IN_ITS_DATABASE[IN_ITS_DATABASE.index("alter default") :].encode())
         add_site(url, "shop", ["shop.example"], "UTC")
         with connect(url) as owner:
@@ -114,7 +116,7 @@ def test_older_servers_and_supabase(older_server: EmbeddedPostgres, secrets: Sec
             moves.move(owner, now().date().replace(year=2015, day=1), "archive")
 
         names = security_table.tables(admin)
-        assert security_table.real(admin, names) == security_table.decided(names)
+        assert security_table.actual_rights(admin, names) == security_table.expected_rights(names)
         assert security_table.functions(admin) == security_table.FUNCTIONS
         admin.execute("set role authenticated")
         for claims, rows in (
@@ -132,7 +134,7 @@ def test_older_servers_and_supabase(older_server: EmbeddedPostgres, secrets: Sec
     done = erase(url, settings, "shop", "anna")
     assert (done.left, done.removed["public.events"], done.removed["archive.events"]) == (0, 1, 1)
 
-    # after the loss of the whole server nothing is there, not even the roles
+    # restore on a server that lost everything, including the roles
     taken = backups.backup(url, settings, lambda *_: None)
     with connect(older_server.url("postgres")) as admin:
         admin.execute("drop database supabase with (force)")
@@ -145,12 +147,12 @@ def test_older_servers_and_supabase(older_server: EmbeddedPostgres, secrets: Sec
     with connect(older_server.url("supabase")) as admin:
         assert count(admin, "events") == 1
         names = security_table.tables(admin)
-        assert security_table.real(admin, names) == security_table.decided(names)
+        assert security_table.actual_rights(admin, names) == security_table.expected_rights(names)
 
 
 @pytest.fixture
 def new_migrations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder with the files of today, for more to be added."""
+    """Return a copy of the migrations folder to which a test can add files."""
     folder = tmp_path / "sql"
     folder.mkdir()
     for file in migrations.SQL_DIR.glob("*.sql"):
@@ -159,17 +161,17 @@ def new_migrations(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
-def test_adding_to_tables_in_use_keeps_no_writer_waiting(
+def test_a_migration_that_waits_for_a_lock_does_not_block_writers(
     database_url: str, new_migrations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A column and an index, while a report runs on for seconds: a migration that waits must not make others wait."""
+    """The migration adds a column and an index while a report holds a lock for 1.5 s."""
     (new_migrations / "9001_campaign.sql").write_text(
         "alter table public.events add column campaign_id text;\n"
         "create index events_campaign on only public.events (site_id, campaign_id);\n"
     )
     with connect(database_url) as owner, connect(database_url) as report, connect(database_url) as writer:
         land(owner, [event(at=ago(minutes=n)) for n in range(300)])
-        # a lock that is asked for without a bound would be waited for to the end; no write here may wait so long
+        # Writes would time out behind a migration that waits for its lock without a timeout.
         writer.execute("set lock_timeout = '1s'")
         reading = report.transaction()
         reading.__enter__()
@@ -192,11 +194,11 @@ def test_adding_to_tables_in_use_keeps_no_writer_waiting(
         ).fetchone()
         parts = count(owner, "pg_inherits where inhparent = 'public.events'::regclass")
         assert indexes == (True, parts + 1)
-        # a month that is made later has the index as well
+        # a month that is created later has the index too
         ensure(database_url, months_ahead=4)
         assert count(owner, "pg_indexes where indexname ~ 'campaign' or indexdef ~ 'campaign_id'") == parts + 2
 
-    # one that never gets its lock says so, and leaves nothing behind
+    # a migration that never gets its lock fails and leaves nothing behind
     (new_migrations / "9002_never.sql").write_text("alter table public.events add column never text;\n")
     monkeypatch.setattr(locks.retried, "__defaults__", (0.1,))
     with connect(database_url, autocommit=False) as report:
@@ -207,14 +209,14 @@ def test_adding_to_tables_in_use_keeps_no_writer_waiting(
         owner.execute("select never from public.events")
 
 
-def test_a_migration_finds_its_lock_between_transactions_longer_than_its_first_wait(database_url: str) -> None:
-    """Three writers whose transactions take 150 ms, so that one of them always holds the table."""
-    told_to_stop = threading.Event()
+def test_a_migration_gets_its_lock_between_150_ms_transactions(database_url: str) -> None:
+    """Three writers take turns so that one of them always holds the table."""
+    stop = threading.Event()
 
     def write(delay: float) -> None:
         time.sleep(delay)
         with connect(database_url) as connection:
-            while not told_to_stop.is_set():
+            while not stop.is_set():
                 with connection.transaction():
                     connection.execute("lock table events in row exclusive mode")
                     connection.execute("select pg_sleep(0.15)")
@@ -228,19 +230,19 @@ def test_a_migration_finds_its_lock_between_transactions_longer_than_its_first_w
             owner.execute("select ops.lock_within(array['public.events']::regclass[], longest_ms => 1000)")
             assert time.monotonic() - started < 20
     finally:
-        told_to_stop.set()
+        stop.set()
         for writer in writers:
             writer.join()
 
 
-def test_an_index_half_built_is_built_anew(database_url: str, new_migrations: Path) -> None:
+def test_an_invalid_index_is_rebuilt(database_url: str, new_migrations: Path) -> None:
     (new_migrations / "9001_index.sql").write_text("create index events_title on only public.events (page_title);\n")
     with connect(database_url) as owner:
         month = f"events_{now():%Y_%m}"
         migrations.migrate(database_url)
         owner.execute("drop index events_title")
         owner.execute("create index events_title on only public.events (page_title)")
-        # as a kill in the middle of CREATE INDEX CONCURRENTLY leaves it
+        # a killed CREATE INDEX CONCURRENTLY leaves an invalid index
         owner.execute(f"create index {month}_events_title on {month} (page_title)".encode())
         owner.execute(
             "update pg_index set indisvalid = false where indexrelid = %s::regclass", [f"{month}_events_title"]
@@ -249,7 +251,7 @@ def test_an_index_half_built_is_built_anew(database_url: str, new_migrations: Pa
         assert count(owner, "pg_index where not indisvalid") == 0
 
 
-def test_a_migration_that_fails_names_itself_and_leaves_nothing(database_url: str, new_migrations: Path) -> None:
+def test_a_failed_migration_is_named_and_rolled_back(database_url: str, new_migrations: Path) -> None:
     (new_migrations / "9001_wrong.sql").write_text("create table public.half ();\nselect 1 / 0;\n")
     with pytest.raises(UserError, match="9001_wrong failed: division by zero"):
         migrations.migrate(database_url)
@@ -258,15 +260,15 @@ def test_a_migration_that_fails_names_itself_and_leaves_nothing(database_url: st
     assert "create table public.half" in pending_script(database_url)
 
 
-def test_a_migration_that_is_cut_short_before_its_record_leaves_nothing(
+def test_a_migration_interrupted_before_it_is_recorded_is_rolled_back(
     database_url: str, new_migrations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (new_migrations / "9001_table.sql").write_text("create table public.once ();\n")
 
-    def cut_short(*_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(DatabaseBackend, "log_migration", cut_short)
+    monkeypatch.setattr(DatabaseBackend, "log_migration", interrupt)
     with pytest.raises(KeyboardInterrupt):
         migrations.migrate(database_url)
     monkeypatch.undo()
@@ -280,7 +282,7 @@ STOP = "--set=ON_ERROR_STOP=1"
 
 @pytest.fixture
 def empty_url(database_url: str) -> Iterator[str]:
-    """The owner's address of a database that has seen nothing of ours."""
+    """Yield the owner's URL of an empty database."""
     with connect(database_url) as admin:
         admin.execute("create database bare")
         yield replace_in_url(database_url, database="bare")
@@ -288,7 +290,7 @@ def empty_url(database_url: str) -> Iterator[str]:
 
 
 def ledger(url: str) -> list[tuple[str, str, str]]:
-    """What yoyo has recorded: the rows of `_yoyo_migration` that `_yoyo_log` tells of, and the version."""
+    """Return the migrations that yoyo recorded in both `_yoyo_migration` and `_yoyo_log`, and yoyo's version."""
     with connect(url) as connection:
         return connection.execute(
             """
@@ -306,25 +308,25 @@ def ledger(url: str) -> list[tuple[str, str, str]]:
         ).fetchall()
 
 
-def without_chance(text: str) -> list[str]:
-    """A dump without the ledger's times and the key that each database makes for itself."""
+def without_random_rows(text: str) -> list[str]:
+    """Return a dump without yoyo's tables and the database's own random erasure key."""
     return [line for line in text.splitlines() if not line.startswith(("INSERTINTOops._yoyo", "INSERTINTOops.erasure"))]
 
 
-def test_the_script_run_by_psql_leaves_what_migrate_leaves(
+def test_the_script_run_by_psql_gives_the_same_database_as_migrate(
     database_url: str, empty_url: str, new_migrations: Path
 ) -> None:
     done = psql(empty_url, pending_script(empty_url), STOP)
     assert done.returncode == 0, done.stderr
     assert ledger(empty_url) == ledger(database_url)
-    assert without_chance(dump(empty_url)) == without_chance(dump(database_url))
+    assert without_random_rows(dump(empty_url)) == without_random_rows(dump(database_url))
     assert pending_script(empty_url) == ""
     assert migrations.migrate(empty_url) == []
     (new_migrations / "9001_later.sql").write_text("create table ops.later ();\n")
     assert migrations.migrate(empty_url) == ["9001_later"]
 
 
-def test_the_script_brings_an_older_database_up_to_date(
+def test_the_script_upgrades_an_older_database(
     empty_url: str, new_migrations: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     older = tmp_path / "older"
@@ -352,7 +354,7 @@ def test_the_script_brings_an_older_database_up_to_date(
     assert pending_script(empty_url) == ""
     assert migrations.migrate(empty_url) == []
 
-    # an index that a migration of before left unbuilt
+    # an earlier migration left this index without its partitions
     with connect(empty_url) as owner:
         owner.execute("create index events_title on only public.events (page_title)")
     assert psql(empty_url, pending_script(empty_url), STOP).returncode == 0
@@ -362,7 +364,7 @@ def test_the_script_brings_an_older_database_up_to_date(
 def test_a_script_that_fails_applies_nothing_after_the_failure(database_url: str, new_migrations: Path) -> None:
     (new_migrations / "9001_wrong.sql").write_text("create table public.half ();\nselect 1 / 0;\n")
     (new_migrations / "9002_next.sql").write_text("create table public.next ();\n")
-    done = psql(database_url, pending_script(database_url))  # goes on after an error, as many clients do
+    done = psql(database_url, pending_script(database_url))  # without ON_ERROR_STOP, psql continues after an error
     assert "division by zero" in done.stderr
     assert "Apply the migration 9001_wrong first." in done.stderr
     with connect(database_url) as owner:

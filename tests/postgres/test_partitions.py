@@ -15,7 +15,7 @@ MAY = date(2015, 5, 1)
 
 
 def archive(connection: psycopg.Connection, month: date) -> None:
-    """Move a month as archiving does."""
+    """Move a month to the archive."""
     following = date(month.year + month.month // 12, month.month % 12 + 1, 1)
     name = f"events_{month:%Y_%m}"
     with connection.transaction():
@@ -28,7 +28,7 @@ def archive(connection: psycopg.Connection, month: date) -> None:
 
 
 def make_cold(connection: psycopg.Connection, month: date) -> None:
-    """Drop an archived month as if it were kept in a file."""
+    """Drop an archived month and record a cold file for it."""
     connection.execute(f"drop table archive.events_{month:%Y_%m}")
     connection.execute(
         "insert into archive.cold_files (month, url, row_count, byte_count, checksum, verified_at, dropped_at) "
@@ -37,9 +37,9 @@ def make_cold(connection: psycopg.Connection, month: date) -> None:
     )
 
 
-def test_months_are_made_once(database_url: str) -> None:
+def test_months_are_created_once(database_url: str) -> None:
     this_month = now().date().replace(day=1)
-    assert ensure(database_url) == []  # the migration made them
+    assert ensure(database_url) == []  # the migration created the months
     (made,) = ensure(database_url, months_ahead=4)
     assert made > this_month
     assert ensure(database_url, months_ahead=4) == []
@@ -51,7 +51,7 @@ def test_months_are_made_once(database_url: str) -> None:
         assert ensure_months(connection, [date(2015, 5, 2)]) == []
 
 
-def test_an_archived_or_cold_month_is_refused_with_the_remedy(database_url: str) -> None:
+def test_creating_an_archived_or_cold_month_is_rejected_with_the_remedy(database_url: str) -> None:
     with connect(database_url) as connection:
         ensure_months(connection, [MAY])
         archive(connection, MAY)
@@ -65,7 +65,7 @@ def test_an_archived_or_cold_month_is_refused_with_the_remedy(database_url: str)
                 make_cold(connection, MAY)
 
 
-def test_the_list_shows_where_each_month_is(database_url: str) -> None:
+def test_the_list_shows_the_storage_tier_of_each_month(database_url: str) -> None:
     june, july = date(2015, 6, 1), date(2015, 7, 1)
     first, last = datetime(2015, 6, 2, tzinfo=UTC), datetime(2015, 6, 30, 23, 59, 59, tzinfo=UTC)
     with connect(database_url) as connection:
@@ -91,7 +91,7 @@ def test_the_list_shows_where_each_month_is(database_url: str) -> None:
     assert (rest.month, rest.place, rest.rows) == (None, "default", 1)
 
 
-def test_a_stray_event_of_an_archived_month_keeps_no_other_month_from_being_made(database_url: str) -> None:
+def test_a_late_event_of_an_archived_month_does_not_block_new_months(database_url: str) -> None:
     with connect(database_url) as connection:
         connection.execute(
             "insert into archive.cold_files (month, url, row_count, byte_count, checksum, dropped_at)"

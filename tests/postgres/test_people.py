@@ -1,4 +1,4 @@
-"""A person is found, shown and forgotten by what they can name: an e-mail address, an order, an id, a number."""
+"""A person is found, exported and erased by e-mail address, phone number, order number, external ID or visitor ID."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def shop(database_url: str) -> Iterator[psycopg.Connection]:
-    """Boris, who left an address and ordered, and a namesake of Anna on another site."""
+    """Return a connection to a database with Boris's events, and with a visitor `anna` of another site."""
     for site in ("shop", "other"):
         add_site(database_url, site, [f"{site}.example"], "UTC")
     with connect(database_url) as connection:
@@ -73,7 +73,7 @@ def shop(database_url: str) -> Iterator[psycopg.Connection]:
 
 @pytest.fixture
 def command(database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs `tilda user` on the database."""
+    """Return a function that runs `tilda user` on the database."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("DATA_DIR", str(settings.data_dir))
 
@@ -90,8 +90,8 @@ def purchase(user_id: str | None, at: datetime | None = None, more: dict[str, An
     return event(at=at or ago(hours=1), user_id=user_id, session_id=None, event_type="purchase", payload=payload)
 
 
-def put_into(month: date, connection: psycopg.Connection, settings: Settings, *rows: Row) -> None:
-    """A month of the past with these events: archived, and written to a file if it is the older one."""
+def archive_events(month: date, connection: psycopg.Connection, settings: Settings, *rows: Row) -> None:
+    """Import events into a past month and archive the month. The month COLD is also written to a file."""
     ensure_months(connection, [month])
     land(connection, rows, IMPORT)
     moves.move(connection, month, "archive")
@@ -109,10 +109,10 @@ def at(month: date) -> datetime:
     return datetime(month.year, month.month, 3, tzinfo=UTC)
 
 
-def anna_everywhere(shop: psycopg.Connection, settings: Settings) -> None:
-    """Anna in every place, under three visitor ids and without any."""
+def store_anna_in_every_place(shop: psycopg.Connection, settings: Settings) -> None:
+    """Store events of Anna in every place, with three visitor IDs and without a visitor ID."""
     hashed = {"identity": {"email_sha256": EMAIL}}
-    put_into(
+    archive_events(
         COLD,
         shop,
         settings,
@@ -120,14 +120,14 @@ def anna_everywhere(shop: psycopg.Connection, settings: Settings) -> None:
         purchase(None, at=at(COLD), more=hashed, id="A-1"),
         identified("boris", at=at(COLD), email_sha256="b" * 64),
     )
-    put_into(ARCHIVED, shop, settings, purchase("anna-laptop", at=at(ARCHIVED), more=hashed, id="A-2"))
+    archive_events(ARCHIVED, shop, settings, purchase("anna-laptop", at=at(ARCHIVED), more=hashed, id="A-2"))
     land(
         shop,
         [
             identified("anna-phone", email_sha256=EMAIL, phone_sha256=PHONE, external_id=42),
             event(at=ago(hours=1), user_id="anna-phone", session_id=UUID(int=1)),
             purchase("anna-phone", id=17),
-            purchase(None, more=hashed, id="17"),  # the webhook's word of the same order
+            purchase(None, more=hashed, id="17"),  # the webhook reports the same order
             Row(
                 site_id="shop",
                 source="webhook",
@@ -139,8 +139,8 @@ def anna_everywhere(shop: psycopg.Connection, settings: Settings) -> None:
     put_on_spool(settings, purchase(None, more=hashed, id="A-3"), purchase(None, id="B-2"))
 
 
-def everything(url: str, settings: Settings) -> str:
-    """The whole database as text, the rows of cold files, and the bytes of every other file."""
+def dump_database_and_files(url: str, settings: Settings) -> str:
+    """Return the database as text, the rows of cold files, and the bytes of every other file."""
     dump = [programs(18) / "pg_dump", "--data-only", "--inserts", f"--dbname={url}"]
     text = subprocess.run(dump, check=True, capture_output=True).stdout.decode()
     with connect(url) as connection:
@@ -149,19 +149,24 @@ def everything(url: str, settings: Settings) -> str:
     return text + b"".join(path.read_bytes() for path in files).decode(errors="replace")
 
 
-def test_an_address_leads_to_the_visitor_from_each_place_alone(
+def test_an_email_address_in_any_single_place_finds_the_visitor(
     shop: psycopg.Connection, settings: Settings, command: Callable[..., Result]
 ) -> None:
-    def told(place: str, moment: datetime | None = None, *, upper: bool = False) -> Row:
+    def identified_in(place: str, moment: datetime | None = None, *, upper: bool = False) -> Row:
         hash_ = hashlib.sha256(f"{place}@example.com".encode()).hexdigest()
         return identified(f"of {place} [x]", at=moment, email_sha256=hash_.upper() if upper else hash_)
 
     land(
-        shop, [told("live"), identified("of payload [x]", email="payload@example.com"), event(user_id="of models [x]")]
+        shop,
+        [
+            identified_in("live"),
+            identified("of payload [x]", email="payload@example.com"),
+            event(user_id="of models [x]"),
+        ],
     )
-    put_into(ARCHIVED, shop, settings, told("archive", at(ARCHIVED), upper=True))
-    put_into(COLD, shop, settings, told("cold", at(COLD)))
-    put_on_spool(settings, told("spool"))
+    archive_events(ARCHIVED, shop, settings, identified_in("archive", at(ARCHIVED), upper=True))
+    archive_events(COLD, shop, settings, identified_in("cold", at(COLD)))
+    put_on_spool(settings, identified_in("spool"))
     shop.execute(LINKS)
     link = f"email:{hashlib.sha256(b'models@example.com').hexdigest()}"
     shop.execute("insert into intermediate.int_visitor_links values ('shop', 'of models [x]', %s)", [link])
@@ -175,7 +180,7 @@ def test_an_address_leads_to_the_visitor_from_each_place_alone(
 def test_each_identifier_finds_the_person(
     shop: psycopg.Connection, settings: Settings, command: Callable[..., Result]
 ) -> None:
-    anna_everywhere(shop, settings)
+    store_anna_in_every_place(shop, settings)
     found: dict[str, Any] = {}
     for option, value in (
         BY_EMAIL,
@@ -190,13 +195,13 @@ def test_each_identifier_finds_the_person(
         assert ids == ({"anna-laptop", "anna-old", "anna-phone"} if option == "--email" else {"anna-phone"})
         assert found[option]["held"]["public.events"] == 4
     (anna,) = found["--email"]["persons"]
-    # the order that the browser and the webhook told of is one
+    # the browser's and the webhook's events of an order count as one order
     assert (anna["events"], anna["orders"]) == (8, 4)
     assert anna["first_seen_at"].startswith("2014-05-03")
     assert [word for word in (ADDRESS, EMAIL, PHONE) if word in json.dumps(found)] == []
 
 
-def test_nobody_is_an_error(shop: psycopg.Connection, command: Callable[..., Result]) -> None:
+def test_an_unknown_identifier_is_an_error(shop: psycopg.Connection, command: Callable[..., Result]) -> None:
     for what, name in (
         (BY_EMAIL, "e-mail address"),
         (("--phone", "+7 900 000 00 00"), "telephone number"),
@@ -211,7 +216,7 @@ def test_nobody_is_an_error(shop: psycopg.Connection, command: Callable[..., Res
     assert count(shop, "ops.erasures") == count(shop, "ops.erased_visitors") == 0
 
 
-def test_exactly_one_identifier_is_asked_for(shop: psycopg.Connection, command: Callable[..., Result]) -> None:
+def test_exactly_one_identifier_is_required(shop: psycopg.Connection, command: Callable[..., Result]) -> None:
     for wrong in ((), ("--email", ADDRESS, "--order", "1"), ("boris", "--visitor", "boris")):
         said = command("find", *wrong)
         assert said.exit_code == 2
@@ -221,11 +226,11 @@ def test_exactly_one_identifier_is_asked_for(shop: psycopg.Connection, command: 
     assert json.loads(former.stdout)["persons"][0]["visitor_ids"] == ["boris"]
 
 
-def test_whoever_gave_an_address_is_forgotten_everywhere_and_nobody_else(
+def test_erasing_by_email_removes_the_person_everywhere_and_nobody_else(
     shop: psycopg.Connection, database_url: str, settings: Settings, command: Callable[..., Result], secrets: Secrets
 ) -> None:
-    anna_everywhere(shop, settings)
-    # the login of the privacy calls may search as well
+    store_anna_in_every_place(shop, settings)
+    # the login of the privacy endpoints may search too
     url = replace_in_url(database_url, user=PRIVACY_LOGIN, password=secrets.privacy_password)
     held = search(url, settings, "shop", Identifier.parse("email", ADDRESS)).held
     before = count(shop, "archive.all_events")
@@ -240,43 +245,43 @@ def test_whoever_gave_an_address_is_forgotten_everywhere_and_nobody_else(
     done = json.loads(command("erase", *BY_EMAIL, "--yes", "--json").stdout)
     assert done["left"] == 0
     assert {place: done["removed"][place] for place in held} == held
-    shop.execute("delete from public.events where site_id = 'other'")  # where Anna is somebody else
+    shop.execute("delete from public.events where site_id = 'other'")  # the same visitor ID is another person there
     shop.execute("delete from public.users where site_id = 'other'")
-    text = everything(database_url, settings)
+    text = dump_database_and_files(database_url, settings)
     left = ["anna-phone", "anna-laptop", "anna-old", EMAIL, EMAIL.upper(), PHONE, "A-1", "A-2", "A-3"]
     assert [word for word in left if word in text] == []
     assert all(word in text for word in ("B-1", "B-2", "boris"))
     assert command("erase", *BY_EMAIL, "--yes").exit_code == 1
 
 
-def test_an_erasure_by_address_that_was_cut_short_goes_on(
+def test_an_interrupted_erasure_by_email_is_completed(
     shop: psycopg.Connection, database_url: str, settings: Settings, command: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """The events that carried the address are gone by then: the erasure itself leads to the person."""
-    put_into(COLD, shop, settings, event(at=at(COLD), user_id="anna-phone"))
+    """The interruption comes after the events with the address are deleted; the record still identifies the person."""
+    archive_events(COLD, shop, settings, event(at=at(COLD), user_id="anna-phone"))
     land(
         shop, [identified("anna-phone", email_sha256=EMAIL), purchase(None, more={"identity": {"email_sha256": EMAIL}})]
     )
     note, places = erasing._note, iter(range(99))  # pyright: ignore[reportPrivateUsage]
 
-    def note_two(*arguments: Any) -> None:
+    def interrupt_at_the_third_note(*arguments: Any) -> None:
         if next(places) == 2:
             raise KeyboardInterrupt
         note(*arguments)
 
     with monkeypatch.context() as cut_short:
-        cut_short.setattr(erasing, "_note", note_two)
+        cut_short.setattr(erasing, "_note", interrupt_at_the_third_note)
         assert command("erase", *BY_EMAIL, "--yes").exit_code == 1
     assert count(shop, "events where user_id = 'anna-phone' or user_id is null") == 0
     assert cold.list_files(shop)[0].row_count == 1
-    # with a visitor who came meanwhile
+    # a visitor with the same address arrived in the meantime
     land(shop, [identified("anna-tablet", email_sha256=EMAIL)])
     assert json.loads(command("erase", *BY_EMAIL, "--yes", "--json").stdout)["left"] == 0
     assert cold.list_files(shop)[0].row_count == 0
     assert count(shop, "events where user_id = 'anna-tablet'") == 0
 
-    # of a person without a visitor id, the address alone leads on
+    # a person without a visitor ID is identified by the address alone
     land(shop, [purchase(None, more={"identity": {"email_sha256": EMAIL}})])
     with monkeypatch.context() as cut_short:
         cut_short.setattr(erasing, "_finish", None)
@@ -286,8 +291,8 @@ def test_an_erasure_by_address_that_was_cut_short_goes_on(
     assert count(shop, "ops.erasures where finished_at is null") == 0
 
 
-def in_terminal(answer: str, *arguments: str, **environment: str) -> tuple[int, str]:
-    """Exit code and output of `tilda`, asked on a terminal."""
+def run_in_terminal(answer: str, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run `tilda` on a terminal, type the answer, and return the exit code and the output."""
     master, terminal = pty.openpty()
     with subprocess.Popen(
         [Path(sys.executable).parent / "tilda", *arguments],
@@ -305,11 +310,11 @@ def in_terminal(answer: str, *arguments: str, **environment: str) -> tuple[int, 
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65_536)
-    except OSError:  # Linux: the other end is closed
+    except OSError:  # Linux raises EIO when the other end is closed
         return b""
 
 
-def test_erasing_asks_first(
+def test_erasing_asks_for_confirmation(
     shop: psycopg.Connection, database_url: str, settings: Settings, command: Callable[..., Result]
 ) -> None:
     land(shop, [identified("anna", email_sha256=EMAIL), event(user_id="anna")])
@@ -320,20 +325,18 @@ def test_erasing_asks_first(
     )
     call = ("user", "erase", "--site", "shop", *BY_EMAIL)
     environment = {"DATABASE_URL": database_url, "DATA_DIR": str(settings.data_dir)}
-    code, shown = in_terminal("n\n", *call, **environment)
+    code, shown = run_in_terminal("n\n", *call, **environment)
     assert code == 1
     assert re.search(r"Remove these \d+ rows of this person from shop for good\? \[y/N\]", shown)
     assert re.search(r"public\.events +2", shown)
     assert "Nothing was erased." in shown
     assert count(shop, "events where user_id = 'anna' and site_id = 'shop'") == 2
-    code, shown = in_terminal("y\n", *call, **environment)
+    code, shown = run_in_terminal("y\n", *call, **environment)
     assert (code, "Left anywhere: 0." in shown) == (0, True)
     assert count(shop, "events where user_id = 'anna' and site_id = 'shop'") == 0
 
 
-def test_several_persons_are_listed_and_erased_only_on_demand(
-    shop: psycopg.Connection, command: Callable[..., Result]
-) -> None:
+def test_several_persons_are_erased_only_with_all(shop: psycopg.Connection, command: Callable[..., Result]) -> None:
     shop.execute(VISITORS)
     persons = {"anna-1": "anna-1", "anna-2": "anna-1", "vera": "vera"}
     for visitor, person in persons.items():
@@ -341,7 +344,7 @@ def test_several_persons_are_listed_and_erased_only_on_demand(
     shared = [identified(one, email_sha256=EMAIL) for one in ("anna-1", "vera")]
     land(shop, [*shared, event(user_id="anna-2"), purchase(None, more={"identity": {"email_sha256": EMAIL}})])
     found = json.loads(command("find", *BY_EMAIL, "--json").stdout)
-    # the order without a visitor id may be either's
+    # the order without a visitor ID may belong to either person
     assert [len(one["visitor_ids"]) for one in found["persons"]] == [2, 1, 1]
     assert [one["visitor_ids"] for one in found["persons"]][0::2] == [["anna-1", "anna-2"], ["vera"]]
     for verb in (["export"], ["erase", "--yes"], ["erase", "--dry-run"]):
@@ -355,18 +358,16 @@ def test_several_persons_are_listed_and_erased_only_on_demand(
     assert count(shop, "events where site_id = 'shop' and user_id is distinct from 'boris'") == 0
 
 
-def test_an_order_number_that_was_used_again_names_several_persons(
-    shop: psycopg.Connection, command: Callable[..., Result]
-) -> None:
+def test_a_reused_order_number_finds_several_persons(shop: psycopg.Connection, command: Callable[..., Result]) -> None:
     land(shop, [purchase("anna", id="7"), purchase("vera", id="7")])
     found = json.loads(command("find", "--order", "7", "--json").stdout)
     assert [one["visitor_ids"] for one in found["persons"]] == [["anna"], ["vera"]]
 
 
-def test_an_address_of_too_many_leads_to_nobody_elses_orders(
+def test_an_email_address_shared_by_many_visitors_identifies_nobody(
     shop: psycopg.Connection, command: Callable[..., Result]
 ) -> None:
-    """A shop may enter one address for all who gave none."""
+    """A shop may enter one placeholder address for all customers without an address."""
     placeholder: dict[str, Any] = {"email_sha256": EMAIL}
     land(shop, [identified(f"visitor {number}", **placeholder) for number in range(MANY_VISITORS + 2)])
     land(shop, [purchase(None, more={"identity": placeholder})])
@@ -380,7 +381,7 @@ def test_an_address_of_too_many_leads_to_nobody_elses_orders(
     assert count(shop, "events where site_id = 'shop' and user_id like 'visitor%'") == MANY_VISITORS + 101
 
 
-def test_an_order_without_a_visitor_id_leads_to_the_others_of_the_same_address(
+def test_erasing_an_order_erases_other_orders_with_the_same_email_address(
     shop: psycopg.Connection, command: Callable[..., Result]
 ) -> None:
     mine, placeholder = {"identity": {"email_sha256": EMAIL}}, {"identity": {"email_sha256": "0" * 64}}
@@ -392,10 +393,10 @@ def test_an_order_without_a_visitor_id_leads_to_the_others_of_the_same_address(
     assert removed["public.events"] == 1
 
 
-def test_an_id_that_is_a_number_leads_to_what_else_carries_it(
+def test_a_numeric_external_id_finds_all_events_that_contain_it(
     shop: psycopg.Connection, settings: Settings, command: Callable[..., Result]
 ) -> None:
-    put_into(
+    archive_events(
         COLD,
         shop,
         settings,
@@ -409,19 +410,19 @@ def test_an_id_that_is_a_number_leads_to_what_else_carries_it(
     assert (removed["public.events"], removed["cold files"]) == (2, 2)
 
 
-def test_what_has_no_visitor_id_is_known_when_a_backup_brings_it_back(
+def test_an_erased_event_without_a_visitor_id_is_recognised_after_a_restore(
     shop: psycopg.Connection, database_url: str, settings: Settings, command: Callable[..., Result]
 ) -> None:
     order = purchase(None, more={"identity": {"email_sha256": EMAIL}}, id="A-1")
     land(shop, [order, purchase(None, id="B-2")])
     assert command("erase", *BY_EMAIL, "--yes").exit_code == 0
     assert returned(shop) == []
-    land(shop, [order])  # as a restored backup has it
+    land(shop, [order])  # as after the restore of a backup
     assert returned(shop) == [("shop", f"anonymous:{order.event_id}")]
     assert erase(database_url, settings, *returned(shop)[0]).removed["public.events"] == 1
 
 
-def test_no_live_month_is_read_as_a_whole(shop: psycopg.Connection) -> None:
+def test_searching_live_months_uses_indexes(shop: psycopg.Connection) -> None:
     values = {"site": "shop", "ids": ["anna"], "sessions": [], "anonymous": [], "many": MANY_VISITORS}
     values["fragments"] = [json.dumps(one) for one in Identifier.parse("email", ADDRESS).fragments]
     for name in ("live_visitors", "identities"):

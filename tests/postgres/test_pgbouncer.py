@@ -1,6 +1,6 @@
-"""The public API behind PgBouncer in transaction mode, as hosted databases offer it. `make servers` installs it.
+"""Both APIs work behind PgBouncer in transaction mode, which hosted databases use. `make servers` installs PgBouncer.
 
-Where it cannot be installed, this file is left out and the report's head says so (conftest.py).
+Without PgBouncer, conftest.py skips this file and says so in the report header.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ START_SECONDS = 30
 
 @pytest.fixture
 def pooler_url(database_url: str, secrets: Secrets, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The database's address through a PgBouncer that has fewer connections than it has clients."""
+    """Yield the database's URL through a PgBouncer with fewer server connections than clients."""
     assert PGBOUNCER is not None
     folder = tmp_path_factory.mktemp("pgbouncer")
     server, port = conninfo_to_dict(database_url), free_port(56432)
@@ -44,7 +44,7 @@ def pooler_url(database_url: str, secrets: Secrets, tmp_path_factory: pytest.Tem
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\n"
         f"auth_file = {folder / 'users.txt'}\npool_mode = transaction\ndefault_pool_size = {CONNECTIONS}\n"
     )
-    user = pwd.getpwnam(SYSTEM_USER) if os.geteuid() == 0 else None  # it refuses to run as root
+    user = pwd.getpwnam(SYSTEM_USER) if os.geteuid() == 0 else None  # PgBouncer refuses to run as root
     if user is not None:
         for path in (folder, *folder.iterdir()):
             os.chown(path, user.pw_uid, user.pw_gid)
@@ -63,16 +63,14 @@ def pooler_url(database_url: str, secrets: Secrets, tmp_path_factory: pytest.Tem
         )
     url = f"postgresql://127.0.0.1:{port}/{server['dbname']}"
     try:
-        _wait_until_it_answers(
-            replace_in_url(url, user=READER_LOGIN, password=secrets.reader_password), process, folder
-        )
+        _wait_until_ready(replace_in_url(url, user=READER_LOGIN, password=secrets.reader_password), process, folder)
         yield url
     finally:
         process.kill()
         process.wait()
 
 
-def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
@@ -102,7 +100,7 @@ def test_events_land_and_scores_are_read_through_a_transaction_pooler(
             with httpx.Client(timeout=60) as client:
                 for _ in range(5):
                     batch = [{"event_id": str(uuid4()), "event_type": "page_view", "user_id": "u"} for _ in range(10)]
-                    for _ in range(2):  # a resend finds what the first one stored, on whichever connection
+                    for _ in range(2):  # the second request is a resend, perhaps on another connection
                         answer = client.post(ingest.events_url, content=json.dumps(batch))
                         assert answer.status_code == 202, answer.text
                         answers.append(answer.json())

@@ -1,4 +1,4 @@
-"""A person is shown and forgotten: in every table, month, file and queue, whichever of their ids is named."""
+"""A person is exported and erased from every table, month, file and spool by any of their visitor IDs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EMAIL = "a1b2c3d4e5f60718293a4b5c6d7e8f90" * 2
 SESSION, SHARED, THEIR_SESSION, OTHER = (UUID(int=number) for number in (101, 102, 103, 104))
 ARCHIVED, COLD = date(2015, 5, 1), date(2014, 5, 1)
 
-# As dbt makes them, with the columns by which the models tell whose a row is.
+# The dbt models, reduced to the columns that identify a row's visitor.
 MODELS = """
 create table marts.visitors (site_id text, user_id text, person_id text);
 create table marts.sessions (site_id text, session_id uuid, client_session_id uuid, user_id text);
@@ -61,7 +61,7 @@ insert into intermediate.int_events_sessionised values
 insert into ml.propensity_scores (site_id, user_id, as_of, score, decile, band, model_version)
 select 'shop', u, now(), 0.5, 1, 'hot', 'v1' from unnest('{visitor-of-anna-1,visitor-of-boris}'::text[]) as u;
 """
-# Rows of Anna by place, however they are found.
+# Anna's rows by place.
 HELD = {
     "public.events": 7,
     "archive.events": 2,
@@ -80,8 +80,8 @@ HELD = {
 }
 
 
-def month_of(day: date, url: str, settings: Settings) -> None:
-    """A month with two events of Anna and one of Boris, archived; written to a file if it is the older one."""
+def archive_month_with_events(day: date, url: str, settings: Settings) -> None:
+    """Archive a month with two events of Anna and one of Boris. The month COLD is also written to a file."""
     at = datetime(day.year, day.month, 3, tzinfo=UTC)
     with connect(url) as connection:
         ensure_months(connection, [day])
@@ -95,7 +95,7 @@ def month_of(day: date, url: str, settings: Settings) -> None:
 
 @pytest.fixture(scope="module")
 def template(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Settings]:
-    """Anna, who has two visitor ids and was seen everywhere, and Boris, who shares sessions with her."""
+    """Create a database where Anna has two visitor IDs and rows in every place, and Boris shares sessions with her."""
     settings = settings_in(tmp_path_factory.mktemp("world"))
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute("create database privacy_template template tilda_template")
@@ -103,7 +103,7 @@ def template(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPat
     add_site(url, "shop", ["shop.example"], "Europe/Moscow")
     add_site(url, "other", ["other.example"], "UTC")
     for month in (COLD, ARCHIVED):
-        month_of(month, url, settings)
+        archive_month_with_events(month, url, settings)
     identity = {"identity": {"email_sha256": EMAIL}}
     with connect(url) as connection:
         land(connection, [event(at=ago(hours=3), user_id=THEIRS, session_id=SHARED)])
@@ -114,10 +114,10 @@ def template(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPat
                 event(at=ago(hours=2), user_id=None, session_id=SESSION),
                 event(at=ago(hours=1), user_id=MINE, session_id=None),
                 event(at=ago(hours=1), user_id=ALSO_MINE, session_id=OTHER, event_type="identify", payload=identity),
-                event(at=ago(hours=1), user_id=MINE, session_id=SHARED),  # began as a session of Boris
-                event(at=ago(hours=1), user_id=THEIRS, session_id=SESSION),  # began as one of Anna
+                event(at=ago(hours=1), user_id=MINE, session_id=SHARED),  # Boris began this session
+                event(at=ago(hours=1), user_id=THEIRS, session_id=SESSION),  # Anna began this session
                 event(user_id=None, event_type="form_submit", source="webhook", payload=identity | {"form": {}}),
-                event(at=ago(days=40), user_id=ALSO_MINE, session_id=OTHER),  # its time is kept as a claim
+                event(at=ago(days=40), user_id=ALSO_MINE, session_id=OTHER),  # too old, so it needs a claim
                 event(at=ago(hours=1), user_id=THEIRS, session_id=THEIR_SESSION),
                 event(at=ago(hours=1), user_id=MINE, session_id=UUID(int=105), site_id="other"),
                 refusal(MINE),
@@ -141,7 +141,7 @@ def settings(template: tuple[str, Settings], tmp_path: Path) -> Settings:
 def database_url(
     postgres_server: EmbeddedPostgres, template: tuple[str, Settings], settings: Settings
 ) -> Iterator[str]:
-    """A database of this test's own, in which Anna is everywhere."""
+    """Yield the URL of a copy of the template database."""
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute("drop database if exists privacy_world with (force)")
         admin.execute("create database privacy_world template privacy_template")
@@ -169,8 +169,8 @@ def refusal(user_id: str) -> Row:
     return Row(site_id="shop", source="api", reject_code="invalid_event", reject_body=body)
 
 
-def everything(url: str, settings: Settings) -> str:
-    """The whole database as text, and every file beside it: where a person may hide from our own queries."""
+def dump_database_and_files(url: str, settings: Settings) -> str:
+    """Return the database and all files as text, to find rows of a person that our queries miss."""
     dump = subprocess.run(
         [programs(18) / "pg_dump", "--data-only", "--inserts", f"--dbname={url}"], check=True, capture_output=True
     )
@@ -180,34 +180,34 @@ def everything(url: str, settings: Settings) -> str:
     return dump.stdout.decode() + repr(cold_rows) + files.decode(errors="replace")
 
 
-def remove_namesake(world: psycopg.Connection) -> None:
-    """The visitor of the other site who happens to have the same id."""
+def delete_rows_of_other_site(world: psycopg.Connection) -> None:
+    """Delete the rows of another site's visitor with the same ID."""
     for table in ("public.events", "public.users", "public.sessions", "marts.visitors"):
         assert world.execute(f"delete from {table} where site_id = 'other'").rowcount == 1
 
 
-def found(done: Erasure) -> dict[str, int]:
+def removed_rows(done: Erasure) -> dict[str, int]:
     return {place: number for place, number in done.removed.items() if number and place != "public.event_claims"}
 
 
-def test_a_person_is_forgotten_everywhere_and_nobody_else(
+def test_a_person_is_erased_everywhere_and_nobody_else(
     world: psycopg.Connection, database_url: str, settings: Settings, secrets: Secrets
 ) -> None:
-    """With the login of the privacy calls, which may do no more than that."""
+    """Use the login of the privacy endpoints, which has only the privileges for them."""
     url = replace_in_url(database_url, user=PRIVACY_LOGIN, password=secrets.privacy_password)
     old_files = set((settings.data_dir / "cold").iterdir())
-    assert found(erase(url, settings, "shop", MINE, dry_run=True)) == HELD
-    assert EMAIL in everything(database_url, settings)
+    assert removed_rows(erase(url, settings, "shop", MINE, dry_run=True)) == HELD
+    assert EMAIL in dump_database_and_files(database_url, settings)
 
     done = erase(url, settings, "shop", ALSO_MINE)
-    assert (done.left, found(done), done.visitor_ids) == (0, HELD, [MINE, ALSO_MINE])
+    assert (done.left, removed_rows(done), done.visitor_ids) == (0, HELD, [MINE, ALSO_MINE])
     assert done.removed["public.event_claims"] == 2
-    remove_namesake(world)
-    text = everything(database_url, settings)
+    delete_rows_of_other_site(world)
+    text = dump_database_and_files(database_url, settings)
     assert [word for word in (MINE, ALSO_MINE, EMAIL, str(OTHER)) if word in text] == []
     assert not old_files & set((settings.data_dir / "cold").iterdir())
 
-    # Boris lost nothing; the session that Anna began is his now
+    # Boris lost nothing; the session that Anna began belongs to him now
     assert count(world, f"archive.all_events where user_id = '{THEIRS}'") == 4
     (file,) = cold.list_files(world)
     assert [row["user_id"] for batch in cold.read(file) for row in batch.to_pylist()] == [THEIRS]
@@ -216,17 +216,17 @@ def test_a_person_is_forgotten_everywhere_and_nobody_else(
     assert count(world, "marts.visitors") == count(world, "marts.sessions") == count(world, "marts.attribution") == 1
     assert count(world, "rejected_events") == count(world, "ml.propensity_scores") == 1
 
-    # the models build her days again, as Moscow counts them
+    # the models rebuild the days of her events, in the site's time zone
     days = {day for (day,) in world.execute("select event_date from ops.rebuild_days where site_id = 'shop'")}
     assert {date(2014, 5, 3), date(2015, 5, 3), (ago(hours=2) + timedelta(hours=3)).date()} <= days
 
-    # the account names nobody, and a second time finds nothing
+    # the record of the erasure names nobody, and a second erasure finds nothing
     account = world.execute("select site_id, removed, person, finished_at is not null from ops.erasures").fetchone()
     assert account == ("shop", done.removed, None, True)
     assert sum(erase(url, settings, "shop", ALSO_MINE).removed.values()) == 0
 
 
-def test_what_comes_late_from_an_erased_person_is_dropped(
+def test_late_events_of_an_erased_person_are_dropped(
     world: psycopg.Connection, database_url: str, settings: Settings
 ) -> None:
     erase(database_url, settings, "shop", MINE)
@@ -239,8 +239,8 @@ def test_what_comes_late_from_an_erased_person_is_dropped(
     for kind, profile in profiles:
         world.execute("select land_profiles(%s, 'shop', %s)", [kind, json.dumps([profile])])
     assert (count(world, "users"), count(world, "sessions"), count(world, "rejected_events")) == before
-    assert len(land(world, [event(user_id="visitor-of-anna-3")])) == 1  # consent brings a new id
-    assert len(land(world, [event(site_id="other", user_id=MINE)])) == 1  # there, the same id is somebody else
+    assert len(land(world, [event(user_id="visitor-of-anna-3")])) == 1  # after a new consent, the visitor has a new ID
+    assert len(land(world, [event(site_id="other", user_id=MINE)])) == 1  # another person on that site
 
     with connect(database_url) as direct:
         direct.execute("set role anon")
@@ -250,7 +250,7 @@ def test_what_comes_late_from_an_erased_person_is_dropped(
                 direct.execute(f"insert into {table} values {values}")
             direct.execute(f"insert into {table} values {values.replace(MINE, 'somebody')}")
 
-    # a scoring that had read its features before the erasure
+    # scores computed from features that were read before the erasure
     world.execute(
         "insert into ml.propensity_scores (site_id, user_id, as_of, score, decile, band, model_version)"
         " select 'shop', u, '2026-01-01', 0.5, 1, 'hot', 'v1' from unnest(%s::text[]) as u",
@@ -260,10 +260,10 @@ def test_what_comes_late_from_an_erased_person_is_dropped(
     assert count(world, f"ml.propensity_scores where user_id = '{THEIRS}'") == 2
 
 
-def test_events_that_are_being_written_are_waited_for(
+def test_an_erasure_waits_for_uncommitted_events(
     world: psycopg.Connection, database_url: str, settings: Settings
 ) -> None:
-    """A flush that began before the erasure and is committed after it began must not survive it."""
+    """A flush that began before the erasure and commits during the erasure is erased too."""
     with connect(database_url) as writer:
         flush = writer.transaction()
         flush.__enter__()
@@ -281,10 +281,10 @@ def test_events_that_are_being_written_are_waited_for(
     assert count(world, f"events where site_id = 'shop' and user_id = '{MINE}'") == 0
 
 
-def test_an_erasure_that_is_cut_short_again_and_again_ends(
+def test_an_erasure_interrupted_after_each_place_can_be_completed(
     world: psycopg.Connection, database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut short after each place in turn: the rows that say which ids belong together go, and are not needed again."""
+    """The erasure deletes the rows that link the visitor IDs, and must not need them after an interruption."""
     steps = iter(range(1000))
     note, stop_at = erasing._note, 0
 
@@ -302,15 +302,17 @@ def test_an_erasure_that_is_cut_short_again_and_again_ends(
     monkeypatch.setattr(erasing, "_note", note)
     (done,) = resume(database_url, settings)
     assert done.left == 0
-    # what went from a file or the spool just before the kill is gone, but was not noted
+    # rows removed from a file or the spool just before an interruption are not counted
     noted = HELD.keys() - {"cold files", "spool"}
     assert {place: done.removed.get(place) for place in noted} == {place: HELD[place] for place in noted}
     assert world.execute("select person from ops.erasures").fetchall() == [(None,)]
-    remove_namesake(world)
-    assert MINE not in everything(database_url, settings)
+    delete_rows_of_other_site(world)
+    assert MINE not in dump_database_and_files(database_url, settings)
 
 
-def test_everything_that_is_held_can_be_read(database_url: str, settings: Settings, world: psycopg.Connection) -> None:
+def test_the_export_contains_every_row_of_the_person(
+    database_url: str, settings: Settings, world: psycopg.Connection
+) -> None:
     document = json.loads(json.dumps(export(database_url, settings, "shop", MINE)))
     assert document["visitor_ids"] == [MINE, ALSO_MINE]
     assert {held["place"]: held["count"] for held in document["held"]} == HELD
@@ -322,8 +324,8 @@ def test_everything_that_is_held_can_be_read(database_url: str, settings: Settin
     assert all(held["what"] for held in document["held"])
 
 
-def test_no_live_month_is_read_as_a_whole(world: psycopg.Connection) -> None:
-    """Erasing stays fast however much is stored: every branch of the search goes through an index."""
+def test_searching_live_months_uses_indexes(world: psycopg.Connection) -> None:
+    """Every branch of the query uses an index, so erasing stays fast with many events."""
     person = find_person(world, Person("shop", frozenset({MINE, f"anonymous:{uuid4()}"})))
     with world.transaction():
         world.execute("set local enable_seqscan = off")
@@ -331,6 +333,6 @@ def test_no_live_month_is_read_as_a_whole(world: psycopg.Connection) -> None:
     assert not [line for (line,) in plan if "Seq Scan on events" in line]
 
 
-def test_an_unknown_site_is_refused(database_url: str, settings: Settings) -> None:
+def test_an_unknown_site_is_rejected(database_url: str, settings: Settings) -> None:
     with pytest.raises(UserError, match="no site 'shpo'"):
         erase(database_url, settings, "shpo", MINE)

@@ -1,4 +1,4 @@
-"""What the daily run does with a site's features: counts, trains, decides, watches, describes, scores."""
+"""The steps of the daily run: count examples, train, decide, monitor, report and score."""
 
 import io
 import json
@@ -38,8 +38,8 @@ def store(connection: psycopg.Connection, frame: pd.DataFrame) -> None:
         copy.write(text.getvalue())
 
 
-def world(seed: int = 5, **change: float) -> pd.DataFrame:
-    """Twelve weeks with known outcomes, and today's visitors; `change` alters today's features."""
+def features(seed: int = 5, **change: float) -> pd.DataFrame:
+    """Return twelve weeks with known outcomes, and today's visitors with the features in `change` multiplied."""
     known = visitors(5_000, seed=seed, base=-4)
     today = visitors(600, seed=seed + 1).assign(as_of=TODAY, converted_7d=None)
     changed = today.assign(**{name: today[name] * factor for name, factor in change.items()})
@@ -55,8 +55,8 @@ def train(connection: psycopg.Connection, target: Target, folder: Path, least: i
     return steps.train(connection, "shop", target, min_positives=least, pages=folder)
 
 
-def test_a_model_is_trained_described_and_scores_today(connection: psycopg.Connection, tmp_path: Path) -> None:
-    store(connection, world())
+def test_a_model_is_trained_reported_and_scores_today(connection: psycopg.Connection, tmp_path: Path) -> None:
+    store(connection, features())
     counts = steps.count_examples(connection, CONVERSION)
     assert len(counts) == 12
     trained = train(connection, CONVERSION, tmp_path)
@@ -72,23 +72,23 @@ def test_a_model_is_trained_described_and_scores_today(connection: psycopg.Conne
     assert scored.as_of == TODAY.to_pydatetime()
     assert scored.visitors == connection.execute("select count(*) from ml.propensity_scores").fetchone()[0]  # type: ignore[index]
 
-    calm = train(connection, CONVERSION, tmp_path).decided
-    assert (calm.decision, calm.drifted) == ("kept", False)
-    store(connection, world(page_views_28d=4.0))
+    unchanged = train(connection, CONVERSION, tmp_path).decided
+    assert (unchanged.decision, unchanged.drifted) == ("kept", False)
+    store(connection, features(page_views_28d=4.0))
     changed = train(connection, CONVERSION, tmp_path).decided
     assert changed.drifted
-    told = connection.execute("select metrics -> 'drift' from ml.model_versions order by created_at desc").fetchone()
-    assert told is not None
-    assert [one["column"] for one in told[0]][:2] == ["score", "page_views_28d"]
+    drift = connection.execute("select metrics -> 'drift' from ml.model_versions order by created_at desc").fetchone()
+    assert drift is not None
+    assert [one["column"] for one in drift[0]][:2] == ["score", "page_views_28d"]
 
 
-def test_a_model_that_was_rolled_back_stays_out_until_another_is_learned(
+def test_a_rolled_back_model_is_not_promoted_again(
     connection: psycopg.Connection, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     ensure_site(database_url, "shop", ["shop.example"], "UTC")
-    frame = world()
+    frame = features()
     newest = frame.loc[frame["as_of"] < TODAY, "as_of"].max()
     store(connection, frame[frame["as_of"] < newest - timedelta(days=14)])
     first = train(connection, CONVERSION, tmp_path, least=200).decided
@@ -105,15 +105,15 @@ def test_a_model_that_was_rolled_back_stays_out_until_another_is_learned(
     scored = steps.score(connection, "shop", CONVERSION)
     assert scored is not None
     assert scored.model_version == first.version
-    told = CliRunner().invoke(cli, ["models", "list", "--site", "shop"]).stdout
-    assert re.search(rf"{second.version} +rolled_back +complaints", told)
-    assert re.search(rf"{first.version} +in use +promoted", told)
+    listed = CliRunner().invoke(cli, ["models", "list", "--site", "shop"]).stdout
+    assert re.search(rf"{second.version} +rolled_back +complaints", listed)
+    assert re.search(rf"{first.version} +in use +promoted", listed)
 
 
-def test_scores_that_do_not_come_true_are_noticed_before_their_outcomes_are_final(
+def test_wrong_scores_are_detected_before_their_outcomes_are_final(
     connection: psycopg.Connection, database_url: str, tmp_path: Path
 ) -> None:
-    frame = world()
+    frame = features()
     store(connection, frame)
     version = train(connection, CONVERSION, tmp_path, least=200).decided.version
     today = frame[frame["as_of"] == TODAY]
@@ -135,23 +135,23 @@ def test_scores_that_do_not_come_true_are_noticed_before_their_outcomes_are_fina
             connection, site_id="shop", target=CONVERSION.name, version=f"times {factor}", decision="kept",
             reason="test", metrics=found.as_metrics(),
         )  # fmt: skip
-        told = visitors_behave_as_the_model_learned(Warehouse(database_url=database_url))
-        assert told.passed != alarm
-        assert (f"expected, {came} observed" in str(told.metadata)) == alarm
+        result = visitors_behave_as_the_model_learned(Warehouse(database_url=database_url))
+        assert result.passed != alarm
+        assert (f"expected, {came} observed" in str(result.metadata)) == alarm
 
 
-def test_too_few_examples_are_an_answer_in_words(connection: psycopg.Connection, tmp_path: Path) -> None:
-    store(connection, world())
+def test_too_few_examples_are_reported_and_give_no_scores(connection: psycopg.Connection, tmp_path: Path) -> None:
+    store(connection, features())
     decided = train(connection, CONVERSION, tmp_path, least=100_000).decided
     assert decided.decision == "refused"
     assert "100,000 are needed" in decided.reason
     assert steps.score(connection, "shop", CONVERSION) is None
 
 
-def test_a_goal_of_ones_own_is_learned_from_what_was_reached_in_time(
+def test_a_custom_goal_is_learned_from_conversions_within_its_horizon(
     connection: psycopg.Connection, tmp_path: Path
 ) -> None:
-    frame = world()
+    frame = features()
     store(connection, frame)
     connection.execute(
         """

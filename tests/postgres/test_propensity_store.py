@@ -1,4 +1,4 @@
-"""Model versions and scores as they are kept."""
+"""Storage of model versions and scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scores(**users: float) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def test_scores_are_put_in_place_of_the_old_ones(database_url: str) -> None:
+def test_new_scores_replace_old_scores(database_url: str) -> None:
     with connect(database_url) as connection:
         assert store.write_scores(connection, scores(a=0.1, b=0.2)) == 2
         store.write_scores(connection, scores(b=0.3))
@@ -73,7 +73,7 @@ def decide(connection: psycopg.Connection, version: str, decision: Decision, rea
     )
 
 
-def test_every_decision_is_kept_with_its_reason(database_url: str) -> None:
+def test_decisions_are_kept_with_their_reasons(database_url: str) -> None:
     with connect(database_url) as connection:
         for decision, reason in (("promoted", "first"), ("kept", "no newer week"), ("kept", "no newer week")):
             decide(connection, "v1", decision, reason)
@@ -86,7 +86,7 @@ def test_every_decision_is_kept_with_its_reason(database_url: str) -> None:
     ]
 
 
-def test_a_former_model_comes_back_and_the_record_says_why(database_url: str) -> None:
+def test_a_rollback_restores_a_former_model_and_records_the_reason(database_url: str) -> None:
     with connect(database_url) as connection:
         for version, decision in (("v1", "promoted"), ("v2", "promoted"), ("v3", "kept"), ("v4", "promoted")):
             decide(connection, version, decision)
@@ -107,7 +107,7 @@ def test_a_former_model_comes_back_and_the_record_says_why(database_url: str) ->
                 versions.version_to_go_back_to(connection, "s", "t", version)
 
 
-def test_without_a_former_model_there_is_no_way_back(database_url: str) -> None:
+def test_a_rollback_without_a_former_model_is_rejected(database_url: str) -> None:
     with connect(database_url) as connection:
         with pytest.raises(UserError, match="no model of t in use"):
             versions.version_to_go_back_to(connection, "s", "t", None)
@@ -141,7 +141,7 @@ def test_frames_keep_types_nulls_and_order(database_url: str) -> None:
     assert list(frame["converted_7d"]) == [True, False, True, False]
 
 
-def test_a_figure_that_is_not_a_number_is_null(database_url: str) -> None:
+def test_nan_and_infinite_metrics_are_stored_as_null(database_url: str) -> None:
     with connect(database_url) as connection:
         store.record_version(
             connection, site_id="s", target="t", version="v", decision="refused", reason="r",

@@ -1,4 +1,4 @@
-"""Pages whose origin was refused: counted by the API, listed for the operator with the command that allows each."""
+"""Rejected origins are counted by the API and listed with the command that allows each origin."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def counted(connection: psycopg.Connection, site: str = "shop") -> dict[str, int
     return dict(connection.execute(query, [site]).fetchall())
 
 
-def test_requests_add_up_by_site_origin_and_day(owner: psycopg.Connection) -> None:
+def test_requests_are_summed_by_site_origin_and_day(owner: psycopg.Connection) -> None:
     land(owner, ("shop", "https://Copy.example", 2), ("shop", "https://copy.example", 1), ("blog", "null", 4))
     land(owner, ("shop", "https://copy.example", 10), ("shop", "https://copy.example:8443", 1))
     assert counted(owner) == {"https://copy.example": 13, "https://copy.example:8443": 1}
@@ -55,7 +55,7 @@ def test_requests_add_up_by_site_origin_and_day(owner: psycopg.Connection) -> No
     assert count(owner, "ops.refused_origins where origin = 'https://copy.example'") == 2
 
 
-def test_what_names_no_site_or_nothing_is_ignored(owner: psycopg.Connection) -> None:
+def test_entries_without_a_known_site_origin_or_count_are_ignored(owner: psycopg.Connection) -> None:
     land(owner, ("nobody", "https://a.example", 1), ("shop", "", 1), ("shop", "https://a.example", 0))
     land(owner, ("shop", "https://a.example", -1))
     owner.execute(LAND, ['[{"site_id": "shop"}, {"origin": "https://a.example", "requests": 1}, {}]'])
@@ -63,13 +63,13 @@ def test_what_names_no_site_or_nothing_is_ignored(owner: psycopg.Connection) -> 
     assert count(owner, "ops.refused_origins") == 0
 
 
-def test_a_day_names_a_hundred_origins_and_counts_the_rest_together(owner: psycopg.Connection) -> None:
-    """An attacker chooses origins: the table must not grow with them."""
+def test_at_most_100_origins_per_site_and_day_are_named(owner: psycopg.Connection) -> None:
+    """An attacker can invent origins, so the table must not grow with their number."""
     land(owner, *(("shop", f"https://{number}.example", 1) for number in range(90)))
     land(owner, *(("shop", f"https://{number}.example", 200 - number) for number in range(80, 120)))
     found = counted(owner)
     assert len(found) == 101
-    # the most frequent of the new ones got the ten places that were left
+    # the most frequent new origins take the ten remaining rows
     assert found["https://99.example"] == 101
     assert "https://100.example" not in found
     assert found["https://85.example"] == 1 + 115
@@ -79,16 +79,14 @@ def test_a_day_names_a_hundred_origins_and_counts_the_rest_together(owner: psyco
     assert counted(owner, "blog") == {"https://new.example": 5}
 
 
-def test_an_endless_origin_is_cut(owner: psycopg.Connection) -> None:
+def test_long_origins_and_large_counts_are_limited(owner: psycopg.Connection) -> None:
     land(owner, ("shop", "https://" + "a" * 5000, 10**15))
     ((origin, requests),) = counted(owner).items()
     assert len(origin) == 255
     assert requests == 10**9
 
 
-def test_workers_that_land_at_once_neither_deadlock_nor_pass_the_bound(
-    database_url: str, owner: psycopg.Connection
-) -> None:
+def test_concurrent_workers_do_not_deadlock_or_exceed_the_limit(database_url: str, owner: psycopg.Connection) -> None:
     def work(first: int, step: int) -> None:
         with connect(database_url) as connection:
             numbers = range(first, first + 70)[::step]
@@ -101,7 +99,9 @@ def test_workers_that_land_at_once_neither_deadlock_nor_pass_the_bound(
     assert sum(found.values()) == 4 * 5 * 70
 
 
-def test_the_apis_login_may_count_and_not_read(database_url: str, owner: psycopg.Connection, secrets: Secrets) -> None:
+def test_the_ingest_login_can_add_origins_but_not_read_them(
+    database_url: str, owner: psycopg.Connection, secrets: Secrets
+) -> None:
     with connect(replace_in_url(database_url, user=INGEST_LOGIN, password=secrets.ingest_password)) as ingest:
         land(ingest, ("shop", "https://a.example", 1))
         with pytest.raises(errors.InsufficientPrivilege):
@@ -109,7 +109,7 @@ def test_the_apis_login_may_count_and_not_read(database_url: str, owner: psycopg
     assert counted(owner) == {"https://a.example": 1}
 
 
-def test_each_origin_comes_with_the_command_that_allows_it(database_url: str, owner: psycopg.Connection) -> None:
+def test_each_origin_is_listed_with_the_command_that_allows_it(database_url: str, owner: psycopg.Connection) -> None:
     land(
         owner,
         ("shop", "https://project1.tilda.ws", 3),
@@ -131,7 +131,7 @@ def test_each_origin_comes_with_the_command_that_allows_it(database_url: str, ow
     assert {one.site_id for one in list_refused_origins(owner, found[0].last_at, "blog")} == {"blog"}
 
 
-def test_days_are_summed_since_a_moment(owner: psycopg.Connection) -> None:
+def test_the_list_sums_requests_since_a_given_time(owner: psycopg.Connection) -> None:
     land(owner, ("shop", "https://a.example", 3), ("shop", "https://b.example", 1))
     owner.execute("update ops.refused_origins set day = day - 5, last_at = last_at - interval '5 days'")
     land(owner, ("shop", "https://a.example", 4))
@@ -156,7 +156,7 @@ def test_rejected_list_shows_the_origins_of_the_last_week(
     assert "old.example" not in tilda()
     assert "old.example" in tilda("--since", f"{now() - timedelta(days=9):%Y-%m-%d}")
     assert "new.example" not in tilda("--site", "blog")
-    # what scripts read today stays as it is: a list of events
+    # without --origins, the JSON output is a list of events only
     assert json.loads(tilda("--json")) == []
     (listed,) = json.loads(tilda("--origins", "--json"))
     assert (listed["origin"], listed["requests"]) == ("https://new.example", 2)

@@ -1,4 +1,4 @@
-"""A restore that is killed, refused or hindered leaves the present database in use."""
+"""A restore that is killed, rejected or blocked leaves the current database in use."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def silent(_done: float, _total: float | None) -> None: ...
 @pytest.fixture
 def settings(tmp_path: Path, secrets: Secrets) -> Settings:
     settings = Settings(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
-    settings.__dict__["secrets"] = secrets  # the logins of the run's server keep their passwords
+    settings.__dict__["secrets"] = secrets  # the shared server's logins have these passwords
     return settings
 
 
-def killed_at(step: str, url: str, settings: Settings, name: str) -> None:
-    """Restore in a process of its own that is killed when it begins a step, or while the backup is loaded."""
+def restore_killed_at(step: str, url: str, settings: Settings, name: str) -> None:
+    """Restore in a child process that is killed when it begins `step`, or during the load for `in progress`."""
 
     def kill_at(text: str) -> None:
         if text == step:
@@ -58,14 +58,14 @@ def killed_at(step: str, url: str, settings: Settings, name: str) -> None:
     assert run.exitcode == -signal.SIGKILL, step
 
 
-def databases_beside(admin: psycopg.Connection) -> list[str]:
+def leftover_databases(admin: psycopg.Connection) -> list[str]:
     rows = admin.execute(
         r"select datname from pg_database where datname ~ '_(restoring|restored|replaced)$' order by 1"
     )
     return [name for (name,) in rows]
 
 
-def test_killed_at_any_step_a_restore_leaves_the_database_in_use(database_url: str, settings: Settings) -> None:
+def test_a_restore_killed_at_any_step_leaves_the_database_in_use(database_url: str, settings: Settings) -> None:
     add_site(database_url, "shop", ["shop.example"], "UTC")
     with connect(database_url) as connection:
         land(connection, [event(at=ago(minutes=n)) for n in range(500)])
@@ -76,27 +76,27 @@ def test_killed_at_any_step_a_restore_leaves_the_database_in_use(database_url: s
     for number, step in enumerate([*steps[:3], "in progress", *steps[3:]], start=1):
         with connect(database_url) as connection:
             land(connection, [event(user_id=f"before {step}")])
-        killed_at(step, database_url, settings, done.name)
+        restore_killed_at(step, database_url, settings, done.name)
         with connect(database_url) as connection:
             left = count(connection, "public.users where user_id ~ '^before '")
             assert left == (0 if step == steps[-1] else number), step
             assert len(land(connection, [event()])) == 1
 
     with connect(replace_in_url(database_url, database="postgres")) as admin:
-        assert databases_beside(admin) == [f"{conninfo_to_dict(database_url)['dbname']}_replaced"]
+        assert leftover_databases(admin) == [f"{conninfo_to_dict(database_url)['dbname']}_replaced"]
         restores.restore(database_url, settings, done.name, silent, replace=True)
-        assert databases_beside(admin) == []
+        assert leftover_databases(admin) == []
     with connect(database_url) as connection:
         assert count(connection, "events") == 500
 
 
 @dataclass(frozen=True)
 class Managed:
-    """A server as providers run it: the owner of the database is no superuser.
+    """A server like that of a hosting provider: the owner of the database is not a superuser.
 
     Attributes:
         admin: A superuser's connection to another database.
-        url: The owner's address of the database `shop`, which has 20 events.
+        url: The owner's URL of the database `shop`, whose backup has 20 events.
         backup: The name of its backup.
     """
 
@@ -113,7 +113,7 @@ class Managed:
         return restores.restore(self.url, self.settings, self.backup, silent, replace=True, **options)
 
     def assert_in_use(self) -> None:
-        """The present database works as before, and no copy is left of a restore that was refused at once."""
+        """Assert that the current database still accepts events and kept the event after the backup."""
         with connect(self.url) as owner:
             assert len(land(owner, [event(user_id="still works")])) == 1
             assert count(owner, "public.users where user_id = 'after the backup'") == 1
@@ -151,13 +151,13 @@ def managed_server(
 
 @pytest.fixture
 def managed(managed_server: EmbeddedPostgres, settings: Settings) -> Iterator[Managed]:
-    """The database anew, with a backup and an event that came after it."""
+    """Recreate the database `shop` with a backup and one event after the backup."""
     url = replace_in_url(managed_server.url("shop"), user="shop_owner", password="x")
     with connect(managed_server.url("postgres")) as admin:
         admin.execute("drop database shop with (force)")
         admin.execute("create database shop owner shop_owner")
         with connect(managed_server.url("shop")) as inside:
-            # as on a server that was upgraded from Postgres 14
+            # On a server upgraded from Postgres 14, the database owner does not own the schema `public`.
             inside.execute("alter schema public owner to postgres")
             inside.execute("grant all on schema public to shop_owner with grant option")
         migrations.migrate(url)
@@ -170,50 +170,50 @@ def managed(managed_server: EmbeddedPostgres, settings: Settings) -> Iterator[Ma
         yield Managed(managed_server, admin, url, settings, done.name)
         admin.execute("alter role shop_owner createdb")
         admin.execute("revoke pg_signal_backend from shop_owner")
-        for name in databases_beside(admin):
+        for name in leftover_databases(admin):
             admin.execute(f"drop database {name} with (force)".encode())
 
 
-def right_to_create_databases_taken(managed: Managed) -> None:
+def revoke_createdb(managed: Managed) -> None:
     managed.admin.execute("alter role shop_owner nocreatedb")
 
 
-def other_owner(managed: Managed) -> None:
+def change_database_owner(managed: Managed) -> None:
     managed.admin.execute("alter database shop owner to postgres")
     managed.admin.execute("grant all on database shop to shop_owner")
 
 
-def schema_of_somebody_else(managed: Managed) -> None:
+def create_foreign_schema(managed: Managed) -> None:
     with managed.superuser_session() as inside:
         inside.execute("create schema auth")
 
 
 @pytest.mark.parametrize(
-    ("hinder", "reason"),
+    ("block", "reason"),
     [
-        (right_to_create_databases_taken, "shop_owner may not create databases"),
-        (other_owner, "does not own the database shop"),
-        (schema_of_somebody_else, "holds what the backup does not: the schema auth"),
+        (revoke_createdb, "shop_owner may not create databases"),
+        (change_database_owner, "does not own the database shop"),
+        (create_foreign_schema, "holds what the backup does not: the schema auth"),
         (Managed.superuser_session, r"is used by postgres \(process \d+, psql\), whose session the login shop_own"),
     ],
 )  # fmt: skip
-def test_a_restore_that_could_not_be_finished_is_refused_before_anything_is_loaded(
-    managed: Managed, hinder: Callable[[Managed], object], reason: str
+def test_a_restore_that_cannot_succeed_is_rejected_before_loading(
+    managed: Managed, block: Callable[[Managed], object], reason: str
 ) -> None:
-    kept = hinder(managed)
+    kept = block(managed)
     steps: list[str] = []
     with pytest.raises(UserError, match=reason) as refusal:
         managed.restore(say=steps.append)
     assert refusal.value.remedy
     assert steps == ["Checking what the login may do"]
-    assert databases_beside(managed.admin) == []
+    assert leftover_databases(managed.admin) == []
     managed.assert_in_use()
     if isinstance(kept, psycopg.Connection):
         kept.close()
 
 
-def test_a_login_of_the_stack_whose_session_the_owner_may_not_end(managed: Managed) -> None:
-    """A role with CREATEROLE may make logins, and may not end their sessions unless it is told so."""
+def test_a_restore_needs_the_privilege_to_end_sessions_of_the_logins(managed: Managed) -> None:
+    """A role with CREATEROLE can create logins, but needs pg_signal_backend to end their sessions."""
     ingest_url = replace_in_url(managed.url, user=INGEST_LOGIN, password=managed.settings.secrets.ingest_password)
     with connect(ingest_url):
         with pytest.raises(UserError, match=INGEST_LOGIN) as refusal:
@@ -227,20 +227,20 @@ def test_a_login_of_the_stack_whose_session_the_owner_may_not_end(managed: Manag
 
 
 @pytest.mark.parametrize("moment", ["Carrying over erasures", "while it waits"])
-def test_a_session_that_cannot_be_ended_keeps_the_old_database_and_the_copy(
+def test_a_session_that_cannot_be_ended_leaves_the_database_and_keeps_the_copy(
     managed: Managed, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sessions: list[psycopg.Connection] = []
 
-    def come(text: str) -> None:
+    def open_session(text: str) -> None:
         if text == "Carrying over erasures":
             sessions.append(managed.superuser_session())
 
     if moment == "while it waits":
-        # as if the session had begun a moment after it was looked for
+        # simulates a session that begins just after the check
         monkeypatch.setattr(database_swap, "foreign_sessions", lambda *_: [])
     with pytest.raises(UserError, match="The database shop is in use") as refusal:
-        managed.restore(say=come)
+        managed.restore(say=open_session)
     assert "the verified copy shop_restored is kept" in refusal.value.remedy
     managed.assert_in_use()
     sessions[0].close()
@@ -250,11 +250,11 @@ def test_a_session_that_cannot_be_ended_keeps_the_old_database_and_the_copy(
     assert "Loading the backup" not in steps
     with connect(managed.url) as owner:
         assert count(owner, "events") == 20
-    assert databases_beside(managed.admin) == []
+    assert leftover_databases(managed.admin) == []
 
 
-def test_a_database_that_cannot_be_renamed_is_restored_beside_itself(managed: Managed) -> None:
-    """On Supabase the one database is called `postgres`, and other services use it."""
+def test_a_database_that_cannot_be_renamed_is_restored_under_another_name(managed: Managed) -> None:
+    """Supabase's only database is `postgres`, which other services use too."""
     of_postgres = replace(managed, url=replace_in_url(managed.url, database="postgres"))
     with pytest.raises(UserError, match="postgres belongs to the server's own services") as refusal:
         of_postgres.restore()
@@ -267,7 +267,7 @@ def test_a_database_that_cannot_be_renamed_is_restored_beside_itself(managed: Ma
     managed.assert_in_use()
 
 
-def test_a_copy_of_another_backup_is_not_put_in_place(managed: Managed) -> None:
+def test_a_leftover_copy_of_another_backup_is_not_used(managed: Managed) -> None:
     with pytest.raises(ZeroDivisionError):
         managed.restore(say=lambda text: 1 / 0 if text == "Exchanging the databases" else None)  # pyright: ignore
     managed.assert_in_use()

@@ -1,4 +1,4 @@
-"""Rows that are kept for a limited time go in batches; what still counts an event in Postgres stays."""
+"""Expired rows are deleted in batches; users and sessions with events in Postgres are kept."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def owner(database_url: str) -> psycopg.Connection:
 
 @pytest.fixture(autouse=True)
 def _refused_origins(owner: psycopg.Connection) -> None:  # pyright: ignore[reportUnusedFunction]
-    """The table of a later migration; a database without it is served, too."""
+    """Create ops.refused_origins if no migration created it."""
     owner.execute(
         """
         create table if not exists ops.refused_origins (
@@ -61,7 +61,7 @@ def insert(owner: psycopg.Connection, table: str, **values: Any) -> None:
 
 
 def add_visitor(owner: psycopg.Connection, user_id: str, seen: datetime, updated: datetime | None = None) -> None:
-    """A visitor with a session of the same name, as if counted long ago."""
+    """Insert a visitor and a session with old times; the session ID is made from the visitor ID."""
     updated = updated or seen
     insert(owner, "users", site_id="shop", user_id=user_id, first_seen_at=seen, last_seen_at=seen, updated_at=updated)
     session = UUID(bytes=user_id.encode().ljust(16)[:16])
@@ -78,7 +78,7 @@ def deleted(expired: list[retention.Expired]) -> dict[str, int]:
     return {one.table: one.rows for one in expired}
 
 
-def test_rows_go_when_their_time_is_over(owner: psycopg.Connection, database_url: str, settings: Settings) -> None:
+def test_expired_rows_are_deleted(owner: psycopg.Connection, database_url: str, settings: Settings) -> None:
     refusal = {"site_id": "shop", "code": "invalid_event", "detail": "", "body": "{}", "source": "api"}
     for days in (89, 91, 92):
         insert(owner, "rejected_events", received_at=ago(days=days), **refusal)
@@ -113,10 +113,10 @@ def test_rows_go_when_their_time_is_over(owner: psycopg.Connection, database_url
     assert sum(deleted(retention.run(database_url, settings)).values()) == 0
 
 
-def test_a_visitor_stays_while_an_event_is_in_postgres(
+def test_visitors_with_events_in_postgres_are_kept(
     owner: psycopg.Connection, database_url: str, settings: Settings
 ) -> None:
-    """Whatever the settings say: counters stay right, and erasing finds live events through sessions."""
+    """Shorter settings do not matter: counters must stay correct, and erasing finds live events through sessions."""
     impatient = settings.model_copy(update={"users_keep_months": 1, "sessions_keep_months": 1})
     month = months_after(now(), -30).date().replace(day=1)
     seen = datetime(month.year, month.month, 20, tzinfo=now().tzinfo)
@@ -125,7 +125,7 @@ def test_a_visitor_stays_while_an_event_is_in_postgres(
     land(owner, [event(at=seen, **row), event(at=later, user_id="boris", session_id=SESSION)], IMPORT)
     add_visitor(owner, "before", seen - timedelta(days=35))
     for table in ("users", "sessions"):
-        # as if the import had been long ago
+        # backdate the import
         owner.execute(f"alter table {table} disable trigger {table}_updated_at".encode())
         owner.execute(f"update {table} set updated_at = %s where user_id <> 'before'".encode(), [seen])
         owner.execute(f"alter table {table} enable trigger {table}_updated_at".encode())
@@ -143,7 +143,7 @@ def test_a_visitor_stays_while_an_event_is_in_postgres(
     retention.run(database_url, impatient)
     assert names(owner, "users") == names(owner, "sessions") == names(owner, "ops.shared_sessions") == []
 
-    # a month that comes back brings its visitors and sessions, so that each can be forgotten
+    # restoring a month restores its visitors and sessions, so that they can be erased
     runs.restore(database_url, month)
     after = owner.execute("table sessions").fetchall(), owner.execute("table users").fetchall()
     assert [[row[:-1] for row in table] for table in after] == [[row[:-1] for row in table] for table in before]
@@ -151,7 +151,7 @@ def test_a_visitor_stays_while_an_event_is_in_postgres(
     assert (done.left, done.removed["public.events"], names(owner, "events")) == (0, 1, ["anna"])
 
 
-def test_a_month_that_comes_back_changes_no_counter_that_is_there(
+def test_restoring_a_month_does_not_change_existing_counters(
     owner: psycopg.Connection, database_url: str, settings: Settings
 ) -> None:
     month = months_after(now(), -30).date().replace(day=1)
@@ -167,7 +167,7 @@ def test_a_month_that_comes_back_changes_no_counter_that_is_there(
     assert (owner.execute("table sessions").fetchall(), owner.execute("table users").fetchall()) == before
 
 
-def test_events_without_an_id_in_cold_files_are_found_after_their_session_expired(
+def test_cold_events_without_a_visitor_id_are_erased_after_their_session_expired(
     owner: psycopg.Connection, database_url: str, settings: Settings
 ) -> None:
     month = months_after(now(), -30).date().replace(day=1)
@@ -196,10 +196,10 @@ def test_events_without_an_id_in_cold_files_are_found_after_their_session_expire
     assert left == [("boris", None), ("boris", None), (None, "of boris")]
 
 
-def test_a_visitor_who_returns_while_rows_are_deleted_keeps_the_counters(
+def test_a_visitor_who_returns_during_deletion_keeps_the_counters(
     owner: psycopg.Connection, database_url: str, settings: Settings
 ) -> None:
-    """Landing is not waited for while it holds locks: no deadlock, and nothing of an active visitor goes."""
+    """Deletion skips rows that landing has locked, so there is no deadlock and active visitors are kept."""
     for number in range(200):
         add_visitor(owner, f"visitor-{number:03}", months_after(now(), -26))
     with connect(database_url) as landing:
@@ -216,7 +216,7 @@ def test_a_visitor_who_returns_while_rows_are_deleted_keeps_the_counters(
     assert owner.execute("select min(first_seen_at) < now() - interval '2 years' from users").fetchone() == (True,)
 
 
-def test_landing_and_deleting_at_once_never_deadlock(
+def test_concurrent_landing_and_deleting_do_not_deadlock(
     owner: psycopg.Connection, database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PAGES_A_BATCH", 1)
@@ -244,30 +244,30 @@ def test_landing_and_deleting_at_once_never_deadlock(
     assert row == (landed, len(visitors[::-7]))
 
 
-def test_deleting_goes_on_after_a_kill(
+def test_an_interrupted_deletion_can_be_continued(
     owner: psycopg.Connection, database_url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "PAGES_A_BATCH", 2)
     for number in range(1000):
         add_visitor(owner, f"visitor-{number:04}", months_after(now(), -26))
-    told: list[tuple[float, float | None]] = []
+    progress: list[tuple[float, float | None]] = []
 
     def stop(done: float, total: float | None) -> None:
-        told.append((done, total))
-        if len(told) == 4:
+        progress.append((done, total))
+        if len(progress) == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         retention.run(database_url, settings, stop)
     assert 0 < count(owner, "users") < 1000
-    told.clear()
-    retention.run(database_url, settings, lambda *step: told.append(step))
+    progress.clear()
+    retention.run(database_url, settings, lambda *step: progress.append(step))
     assert count(owner, "users") == count(owner, "sessions") == count(owner, "ops.shared_sessions") == 0
-    assert told == sorted(told)
-    assert told[-1][0] == told[-1][1]
+    assert progress == sorted(progress)
+    assert progress[-1][0] == progress[-1][1]
 
 
-def test_on_the_command_line_and_on_a_schedule(
+def test_the_command_and_the_scheduled_asset_delete_expired_rows(
     owner: psycopg.Connection, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner.execute("drop table ops.refused_origins")

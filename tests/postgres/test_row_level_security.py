@@ -1,4 +1,4 @@
-"""Who may do what to the tables that hold events, asked of the catalogue and tried."""
+"""Privileges and row-level security, checked in the catalogue and by running statements as each role."""
 
 from __future__ import annotations
 
@@ -27,32 +27,34 @@ def owner(database_url: str) -> psycopg.Connection:
     return connection
 
 
-def test_rights_are_those_that_were_decided(owner: psycopg.Connection) -> None:
-    """The whole table, partitions by their own names, and models as dbt makes them."""
+def test_privileges_are_as_decided(owner: psycopg.Connection) -> None:
+    """This covers all tables, partitions by their own names, and new dbt models."""
     owner.execute("create table marts.new_mart (a int, b int); create table intermediate.new_step (a int, b int)")
     owner.execute(
         "create view staging.new_source as select 1 as a, 2 as b; create view marts.new_view as select 1 as a"
     )
     names = security_table.tables(owner)
-    decided = security_table.decided(names)
-    assert [name for name in names if name not in decided] == [], "decide who may use these: security_table.DECISIONS"
-    assert sorted(security_table.DECISIONS.keys() - set(names)) == [], "these are no more"
-    assert security_table.real(owner, names) == decided
+    decided = security_table.expected_rights(names)
+    assert [name for name in names if name not in decided] == [], "add these tables to security_table.DECISIONS"
+    assert sorted(security_table.DECISIONS.keys() - set(names)) == [], (
+        "remove these tables, which no longer exist, from security_table.DECISIONS"
+    )
+    assert security_table.actual_rights(owner, names) == decided
 
 
-def test_a_table_without_a_decision_is_found(owner: psycopg.Connection) -> None:
+def test_a_table_without_a_decision_is_detected(owner: psycopg.Connection) -> None:
     owner.execute("create table public.new_table (a int, b int)")
     owner.execute("create table ml.new_table (a int, b int)")
     names = security_table.tables(owner)
-    assert set(names) - security_table.decided(names).keys() == {"public.new_table", "ml.new_table"}
+    assert set(names) - security_table.expected_rights(names).keys() == {"public.new_table", "ml.new_table"}
 
 
-def test_functions_are_called_by_whom_they_are_for(owner: psycopg.Connection) -> None:
+def test_function_privileges_are_as_decided(owner: psycopg.Connection) -> None:
     assert security_table.functions(owner) == security_table.FUNCTIONS
 
 
-def test_dagsters_database_is_closed(postgres_server: EmbeddedPostgres, secrets: Secrets) -> None:
-    """The logins may connect, as to any database of the server, and find nothing that is theirs to read."""
+def test_the_logins_cannot_read_dagsters_database(postgres_server: EmbeddedPostgres, secrets: Secrets) -> None:
+    """The logins may connect to every database of the server, but may not read Dagster's tables."""
     logins = {
         INGEST_LOGIN: secrets.ingest_password,
         READER_LOGIN: secrets.reader_password,
@@ -69,7 +71,7 @@ def test_dagsters_database_is_closed(postgres_server: EmbeddedPostgres, secrets:
                 assert refused(stranger, statement), (login, statement)
 
 
-def test_every_table_is_under_row_level_security(owner: psycopg.Connection) -> None:
+def test_every_table_has_row_level_security(owner: psycopg.Connection) -> None:
     open_tables = owner.execute(
         """
         select c.oid::regclass::text from pg_class as c
@@ -81,8 +83,8 @@ def test_every_table_is_under_row_level_security(owner: psycopg.Connection) -> N
     assert open_tables == []
 
 
-def test_grants_by_default_do_not_open_a_new_partition(owner: psycopg.Connection) -> None:
-    """As on Supabase, where every new table of public is granted to anon."""
+def test_default_grants_do_not_open_a_new_partition(owner: psycopg.Connection) -> None:
+    """Supabase grants privileges on every new table of `public` to `anon` by default."""
     owner.execute("alter default privileges in schema public grant all on tables to anon, authenticated, service_role")
     ensure_months(owner, [now().date().replace(year=2016)])
     month = f"public.events_2016_{now():%m}"
@@ -103,7 +105,7 @@ def refused(connection: psycopg.Connection, statement: str, *arguments: object) 
     return False
 
 
-def test_anon_inserts_and_reads_nothing(owner: psycopg.Connection) -> None:
+def test_anon_can_insert_but_not_read(owner: psycopg.Connection) -> None:
     month = f"events_{now():%Y_%m}"
     owner.execute("set role anon")
     insert = "insert into {} (site_id, event_type, created_at) values (%s, %s, %s)"
@@ -123,8 +125,8 @@ def test_anon_inserts_and_reads_nothing(owner: psycopg.Connection) -> None:
             assert refused(owner, statement.format(table)), statement.format(table)
 
 
-def is_kept_out(connection: psycopg.Connection, table: str, **values: str) -> bool:
-    """Whether a row of these SQL expressions is refused, by a right, a policy or a CHECK."""
+def is_rejected(connection: psycopg.Connection, table: str, **values: str) -> bool:
+    """Return whether a privilege, a policy or a CHECK rejects a row of these SQL expressions."""
     statement = f"insert into {table} ({', '.join(values)}) values ({', '.join(values.values())})"
     try:
         with connection.transaction(force_rollback=True):
@@ -134,7 +136,7 @@ def is_kept_out(connection: psycopg.Connection, table: str, **values: str) -> bo
     return False
 
 
-def test_anon_inserts_what_a_sender_knows_within_bounds(owner: psycopg.Connection) -> None:
+def test_anon_can_insert_only_sender_columns_within_bounds(owner: psycopg.Connection) -> None:
     owner.execute("set role anon")
     base = {"site_id": "'shop'", "event_type": "'page_view'"}
     for column, good, bad in (
@@ -160,36 +162,36 @@ def test_anon_inserts_what_a_sender_knows_within_bounds(owner: psycopg.Connectio
             )
         ),
     ):  # fmt: skip
-        assert not is_kept_out(owner, "events", **base | {column: good}), (column, good)
-        assert is_kept_out(owner, "events", **base | {column: bad}), (column, bad)
+        assert not is_rejected(owner, "events", **base | {column: good}), (column, good)
+        assert is_rejected(owner, "events", **base | {column: bad}), (column, bad)
     for column, value in (
         ("received_at", "now()"), ("loaded_at", "now()"), ("id", "1"), ("is_bot", "true"),
     ):  # fmt: skip
-        assert is_kept_out(owner, "events", **base | {column: value}), column
+        assert is_rejected(owner, "events", **base | {column: value}), column
 
 
-def test_anon_sets_no_counter_and_no_time_out_of_bounds(owner: psycopg.Connection) -> None:
+def test_anon_cannot_set_counters_or_times_out_of_bounds(owner: psycopg.Connection) -> None:
     owner.execute("set role anon")
     for table, base, times in (
         ("users", {"site_id": "'shop'", "user_id": "'u-2'"}, ("first_seen_at", "last_seen_at")),
         ("sessions", {"site_id": "'shop'", "session_id": "gen_random_uuid()"}, ("started_at", "last_seen_at")),
     ):
-        assert not is_kept_out(owner, table, **base)
-        assert is_kept_out(owner, table, **base | {"event_count": "9223372036854775807"})
-        assert is_kept_out(owner, table, **base | {"event_count": "0"})
-        assert is_kept_out(owner, table, **base | {"updated_at": "now()"})
+        assert not is_rejected(owner, table, **base)
+        assert is_rejected(owner, table, **base | {"event_count": "9223372036854775807"})
+        assert is_rejected(owner, table, **base | {"event_count": "0"})
+        assert is_rejected(owner, table, **base | {"updated_at": "now()"})
         for column in times:
-            assert not is_kept_out(owner, table, **base | {column: "now() - interval '34 days'"})
+            assert not is_rejected(owner, table, **base | {column: "now() - interval '34 days'"})
             for far in ("now() - interval '36 days'", "now() + interval '26 hours'", "'infinity'", "'-infinity'"):
-                assert is_kept_out(owner, table, **base | {column: far}), (table, column, far)
-    assert is_kept_out(owner, "sessions", site_id="'shop'", session_id="gen_random_uuid()", is_bot="true")
-    assert is_kept_out(
+                assert is_rejected(owner, table, **base | {column: far}), (table, column, far)
+    assert is_rejected(owner, "sessions", site_id="'shop'", session_id="gen_random_uuid()", is_bot="true")
+    assert is_rejected(
         owner, "sessions", site_id="'shop'", session_id="gen_random_uuid()", landing_page="repeat('x', 4097)"
     )
 
 
-def test_a_counter_at_its_end_refuses_no_flush(owner: psycopg.Connection) -> None:
-    """Somebody set it so before counters were closed to direct clients."""
+def test_a_counter_at_its_maximum_does_not_reject_a_flush(owner: psycopg.Connection) -> None:
+    """Direct clients could set counters in earlier releases."""
     session_id = uuid4()
     owner.execute(
         "insert into users (site_id, user_id, event_count) values ('shop', 'full', 9223372036854775807)",
@@ -202,7 +204,7 @@ def test_a_counter_at_its_end_refuses_no_flush(owner: psycopg.Connection) -> Non
     assert [row.reject_code for row in rows] == [None, None]
 
 
-def test_a_stolen_login_of_the_api_can_land_events_and_nothing_else(
+def test_a_stolen_ingest_login_can_only_land_events(
     database_url: str, secrets: Secrets, owner: psycopg.Connection
 ) -> None:
     key = owner.execute("select public_key from sites").fetchone()
@@ -256,7 +258,7 @@ def test_a_stolen_login_of_the_api_can_land_events_and_nothing_else(
 @pytest.mark.parametrize(
     ("claims", "is_member"),
     [
-        (None, True),  # not on Supabase: the database role is the proof
+        (None, True),  # without Supabase, the database role decides
         ("", False),
         ("{}", False),
         ('{"app_metadata":{"role":"visitor"}}', False),
@@ -265,10 +267,10 @@ def test_a_stolen_login_of_the_api_can_land_events_and_nothing_else(
         ('{"app_metadata":{"role":"owner"}}', True),
     ],
 )
-def test_authenticated_reads_and_writes_all_rows_or_none(
+def test_authenticated_users_have_access_only_with_a_team_role(
     owner: psycopg.Connection, claims: str | None, *, is_member: bool
 ) -> None:
-    """On Supabase anyone may sign up: only a role in app_metadata tells the team from them."""
+    """On Supabase anyone may sign up; only team members have a role in app_metadata."""
     if claims is not None:
         owner.execute("create schema auth")
         owner.execute("select set_config('request.jwt.claims', %s, false)", [claims])

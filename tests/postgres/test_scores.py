@@ -1,4 +1,4 @@
-"""Scores as files: what people read, and what leaves for an advertising network."""
+"""Score files for people, and audience files for advertising networks."""
 
 import csv
 import hashlib
@@ -57,7 +57,7 @@ def order(connection: psycopg.Connection, user: str, revenue: float, currency: s
     )
 
 
-def test_the_newest_scores_come_with_what_an_order_may_be_worth(connection: psycopg.Connection) -> None:
+def test_the_newest_scores_include_the_expected_order_value(connection: psycopg.Connection) -> None:
     give_scores(connection, new=0.6, loyal=0.2)
     give_scores(connection, "purchase_7d", new=0.1, loyal=0.05)
     for _ in range(3):
@@ -65,7 +65,7 @@ def test_the_newest_scores_come_with_what_an_order_may_be_worth(connection: psyc
     for user in "abc":
         order(connection, user, 1_000)
     order(connection, "loyal", 9, currency="EUR")
-    order(connection, "loyal", 900_000, days=-1)  # not known yet at the scoring
+    order(connection, "loyal", 900_000, days=-1)  # after the scoring
     new, loyal = scores.newest_scores(connection, ALL)
     assert (new.user_id, loyal.user_id, new.as_of) == ("new", "loyal", AS_OF)
     assert new.currency == "RUB"
@@ -75,7 +75,7 @@ def test_the_newest_scores_come_with_what_an_order_may_be_worth(connection: psyc
     assert loyal.expected_value == pytest.approx(0.05 * 2_500)
 
 
-def test_without_orders_there_is_no_value_and_no_failure(connection: psycopg.Connection) -> None:
+def test_without_orders_the_expected_value_is_null(connection: psycopg.Connection) -> None:
     give_scores(connection, a=0.6, b=0.2)
     assert [one.expected_value for one in scores.newest_scores(connection, ALL)] == [None, None]
     hot = scores.newest_scores(connection, Wanted("shop", "conversion_7d", band="hot"))
@@ -84,7 +84,7 @@ def test_without_orders_there_is_no_value_and_no_failure(connection: psycopg.Con
     assert [one.user_id for one in likely] == ["a"]
 
 
-def test_no_scores_are_said_to_be_none_with_the_reason(connection: psycopg.Connection) -> None:
+def test_missing_scores_are_reported_with_the_reason(connection: psycopg.Connection) -> None:
     with pytest.raises(UserError, match="There are no scores of conversion_7d for shop"):
         scores.newest_scores(connection, ALL)
     store.record_version(
@@ -94,7 +94,7 @@ def test_no_scores_are_said_to_be_none_with_the_reason(connection: psycopg.Conne
         scores.audience(connection, ALL, consent="ads")
 
 
-def test_a_table_that_no_spreadsheet_would_run(connection: psycopg.Connection) -> None:
+def test_exported_values_are_not_spreadsheet_formulas(connection: psycopg.Connection) -> None:
     give_scores(connection, **{"=cmd()": 0.3})
     text = io.StringIO()
     assert score_files.write_scores(text, scores.newest_scores(connection, ALL)) == 1
@@ -105,22 +105,22 @@ def test_a_table_that_no_spreadsheet_would_run(connection: psycopg.Connection) -
     assert found["as_of"] == AS_OF.isoformat()
 
 
-def said(connection: psycopg.Connection, user: str, payload: dict[str, object]) -> None:
+def send_identify(connection: psycopg.Connection, user: str, payload: dict[str, object]) -> None:
     land(connection, [event(user_id=user, event_type="identify", payload=payload)])
 
 
-def test_an_audience_holds_only_hashes_of_people_who_agreed(connection: psycopg.Connection) -> None:
+def test_an_audience_contains_only_hashes_of_visitors_who_consented(connection: psycopg.Connection) -> None:
     people = ("agreed", "withdrew", "silent", "raw", "phone", "form", "unscored")
     give_scores(connection, **dict.fromkeys(people[:-1], 0.4))
     for user in people:
-        said(connection, user, {"identity": {"email_sha256": sha(f"old-{user}").upper(), "ads": True}})
-        said(connection, user, {"identity": {"email_sha256": sha(user)}})
-    said(connection, "withdrew", {"identity": {"ads": False}})
-    said(connection, "raw", {"identity": {"email_sha256": "raw@shop.example"}})
-    said(connection, "phone", {"identity": {"phone_sha256": sha("79991112233")}})
+        send_identify(connection, user, {"identity": {"email_sha256": sha(f"old-{user}").upper(), "ads": True}})
+        send_identify(connection, user, {"identity": {"email_sha256": sha(user)}})
+    send_identify(connection, "withdrew", {"identity": {"ads": False}})
+    send_identify(connection, "raw", {"identity": {"email_sha256": "raw@shop.example"}})
+    send_identify(connection, "phone", {"identity": {"phone_sha256": sha("79991112233")}})
     connection.execute("delete from public.events where user_id in ('silent', 'form')")
-    said(connection, "silent", {"identity": {"email_sha256": sha("silent")}})
-    said(connection, "form", {"identity": {"email_sha256": sha("form")}, "form": {"fields": {"ads": "yes"}}})
+    send_identify(connection, "silent", {"identity": {"email_sha256": sha("silent")}})
+    send_identify(connection, "form", {"identity": {"email_sha256": sha("form")}, "form": {"fields": {"ads": "yes"}}})
     found = scores.audience(connection, ALL, consent="ads")
     assert {one.email_sha256 for one in found} == {sha(user) for user in ("agreed", "raw", "phone", "form")}
     assert {one.phone_sha256 for one in found} == {None, sha("79991112233")}
@@ -134,18 +134,18 @@ def test_an_audience_holds_only_hashes_of_people_who_agreed(connection: psycopg.
         assert (sha("79991112233") in text.getvalue()) == (name in {"yandex", "meta"})
 
 
-def test_a_consent_that_nobody_answered_is_refused_with_those_that_exist(connection: psycopg.Connection) -> None:
+def test_an_unknown_consent_is_rejected_with_the_existing_ones(connection: psycopg.Connection) -> None:
     give_scores(connection, a=0.6, b=0.4)
     with pytest.raises(UserError, match="no form field listed in data-form-fields holds a yes or no"):
         scores.audience(connection, ALL, consent="ads")
-    said(connection, "a", {"identity": {"email_sha256": sha("a"), "ads": True, "visits": 1}})
-    said(connection, "b", {"identity": {"external_id": "7", "ads": "no", "visits": 12}})
-    said(connection, "b", {"identity": {}, "form": {"fields": {"news": "on", "city": "Tula"}}})
+    send_identify(connection, "a", {"identity": {"email_sha256": sha("a"), "ads": True, "visits": 1}})
+    send_identify(connection, "b", {"identity": {"external_id": "7", "ads": "no", "visits": 12}})
+    send_identify(connection, "b", {"identity": {}, "form": {"fields": {"news": "on", "city": "Tula"}}})
     land(connection, [event(user_id="a", event_type="form_submit", payload={"form": {"fields": ["Email", "news"]}})])
-    said(connection, "unscored", {"identity": {"sms": True}})
+    send_identify(connection, "unscored", {"identity": {"sms": True}})
     with pytest.raises(UserError) as refused:
         scores.audience(connection, ALL, consent="adverts")
     assert refused.value.message == "No scored visitor of shop has answered 'adverts' with yes or no."
     assert refused.value.remedy == "Visitors who answered yes or no, by name: ads 2, news 1."
-    # somebody was asked, and nobody who agreed left an address: an empty list, and no mistake
+    # Visitors consented, but none of them left an address: the audience is empty and there is no error.
     assert scores.audience(connection, ALL, consent="news") == []

@@ -1,4 +1,4 @@
-"""The trigger on public.events: visitors and sessions, whatever the order and company in which events come."""
+"""The trigger on public.events keeps users and sessions, independent of the order and batches of events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from warehouse.kit.database import connect
 
 
 def some_events() -> list[Row]:
-    """Events of few visitors and sessions, of all kinds; the same at each call."""
+    """Return 400 varied events of few visitors and sessions. The IDs are the same at each call."""
     chance = random.Random(5)
     base = ago(hours=5)
     types = ["page_view", "page_view", "add_to_cart", "page_leave", "web_vitals"]
@@ -26,7 +26,7 @@ def some_events() -> list[Row]:
         rows.append(
             event(
                 UUID(int=number),
-                base + timedelta(seconds=number),  # no two alike: the earliest is one
+                base + timedelta(seconds=number),  # distinct times, so that one event is the earliest
                 event_type=(event_type := chance.choice(types)),
                 session_id=UUID(int=1000 + session) if session else None,
                 user_id=f"user-{session % 7}" if session % 5 else None,
@@ -52,7 +52,7 @@ def test_counters_do_not_depend_on_order_or_batches(database_url: str) -> None:
             shuffled = random.Random(seed).sample(rows, len(rows))
             for start in range(0, len(rows), size):
                 land(connection, shuffled[start : start + size])
-            land(connection, shuffled[:50])  # resent: not counted
+            land(connection, shuffled[:50])  # resends are not counted
             seen.append(counters(connection))
         assert all(result == seen[0] for result in seen[1:])
 
@@ -78,7 +78,7 @@ def test_counters_do_not_depend_on_order_or_batches(database_url: str) -> None:
         assert sessions == first
 
 
-def test_events_of_one_moment_describe_a_session_alike_in_any_order(database_url: str) -> None:
+def test_events_with_equal_times_give_the_same_session_in_any_order(database_url: str) -> None:
     base = ago(hours=1)
     rows = [
         event(
@@ -95,7 +95,7 @@ def test_events_of_one_moment_describe_a_session_alike_in_any_order(database_url
     assert seen == {("https://a.example/0", "u0")}
 
 
-def test_what_happens_on_leaving_does_not_extend_a_session(database_url: str) -> None:
+def test_page_leave_events_do_not_extend_a_session(database_url: str) -> None:
     session_id, base = UUID(int=1), ago(hours=1)
     leave = {"event_type": "page_leave", "payload": {"timing": {"timeOnPage": 60}}, "session_id": session_id}
     with connect(database_url) as connection:
@@ -108,7 +108,7 @@ def test_what_happens_on_leaving_does_not_extend_a_session(database_url: str) ->
         ]
 
 
-def test_what_a_client_said_of_a_session_is_filled_not_replaced(database_url: str) -> None:
+def test_values_set_by_a_client_are_completed_not_replaced(database_url: str) -> None:
     session_id = UUID(int=1)
     with connect(database_url) as connection:
         connection.execute(
@@ -130,7 +130,7 @@ def test_what_a_client_said_of_a_session_is_filled_not_replaced(database_url: st
     ids=["same sessions", "same events", "same claims"],
 )
 def test_writers_do_not_deadlock(database_url: str, *, in_step: bool, timed: bool) -> None:
-    """Four writers share sessions; each sends every flush with its events in another order, at once or on its own."""
+    """Four writers send the same flushes with shuffled events, in step or each in its own order."""
     base, chance = ago(hours=1), random.Random(1)
     flushes = [
         [

@@ -1,4 +1,4 @@
-"""`tilda site`, `tilda snippet`, and what every command says of a site that does not exist."""
+"""`tilda site`, `tilda snippet`, and the error of every command for an unknown site."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_site_is_added_once_and_shown() -> None:
     assert f"key: {before['public_key']}" in printed("site", "show", "shop")
 
 
-def test_changes_are_printed_as_a_difference() -> None:
+def test_changes_are_printed_as_old_and_new_values() -> None:
     printed("site", "add", "shop", "--domain", "shop.example")
     said = printed("site", "set", "shop", "--timezone", "Europe/Moscow", "--name", "Boots")
     assert "timezone: UTC → Europe/Moscow" in said
@@ -68,7 +68,7 @@ def test_changes_are_printed_as_a_difference() -> None:
     assert tilda("site", "set", "shop").exit_code != 0
 
 
-def test_tildas_preview_addresses_are_allowed_with_one_flag() -> None:
+def test_one_flag_allows_tildas_preview_domain() -> None:
     printed("site", "add", "shop", "--domain", "shop.example", "--allow-tilda-preview")
     assert "shop.example, tilda.ws" in printed("site", "show", "shop")
     printed("site", "add", "blog", "--domain", "blog.example")
@@ -76,7 +76,7 @@ def test_tildas_preview_addresses_are_allowed_with_one_flag() -> None:
     assert "needs a domain" in refused("site", "add", "other")
 
 
-def test_removing_asks_and_never_deletes_data(url: str) -> None:
+def test_removing_a_site_needs_confirmation_and_keeps_data(url: str) -> None:
     printed("site", "add", "shop", "--domain", "shop.example")
     printed("site", "add", "typo", "--domain", "shop.example")
     assert "Add --yes." in refused("site", "remove", "typo")
@@ -96,9 +96,9 @@ def test_removing_asks_and_never_deletes_data(url: str) -> None:
     assert "state: closed → open" in printed("site", "set", "shop", "--reopen")
 
 
-def test_the_snippet_names_the_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_snippet_uses_the_public_url(monkeypatch: pytest.MonkeyPatch) -> None:
     printed("site", "add", "shop", "--domain", "shop.example")
-    assert "PUBLIC_URL=https://" in refused("snippet", "shop")  # no address is known, and none is made up
+    assert "PUBLIC_URL=https://" in refused("snippet", "shop")  # there is no default URL
     assert "no scheme; write https://stats.example.com" in refused(
         "snippet", "shop", "--ingest-url", "stats.example.com"
     )
@@ -115,8 +115,8 @@ def test_the_snippet_names_the_public_address(monkeypatch: pytest.MonkeyPatch) -
     assert 'src="https://b.example/assets/c.js"' in printed("snippet", "shop", "--ingest-url", "https://b.example")
 
 
-def test_every_command_names_the_site_that_was_meant(tmp_path: Path) -> None:
-    """`--site` with a typing error used to print an empty table."""
+def test_every_command_suggests_the_site_for_a_typo(tmp_path: Path) -> None:
+    """Earlier, a typo in `--site` printed an empty table."""
     printed("site", "add", "shop", "--domain", "shop.example")
     file = tmp_path / "events.jsonl"
     file.write_text("")
@@ -141,7 +141,7 @@ def test_every_command_names_the_site_that_was_meant(tmp_path: Path) -> None:
         assert "There is no site 'shpo'. Did you mean shop?" in refused(*command), command
 
 
-def test_the_demo_adds_its_sites_once_and_leaves_a_real_shop_alone(url: str) -> None:
+def test_the_demo_adds_its_sites_once_and_does_not_change_a_real_site(url: str) -> None:
     first = demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC")
     assert demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC") == first
     printed("site", "add", "shop", "--domain", "real-shop.example")

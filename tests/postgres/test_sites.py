@@ -24,7 +24,7 @@ from warehouse.sites.registry import (
 )
 
 
-def test_a_site_is_added_with_domains_as_browsers_send_them(database_url: str) -> None:
+def test_domains_are_stored_as_browsers_send_them(database_url: str) -> None:
     blog = add_site(database_url, "blog", ["Example.com.", "example.com", "пример.рф", "127.0.0.1"], "UTC")
     assert (blog.name, blog.domains) == ("blog", ["example.com", "xn--e1afmkfd.xn--p1ai", "127.0.0.1"])
     assert blog.public_key.startswith("pk_")
@@ -36,8 +36,8 @@ def test_a_site_is_added_with_domains_as_browsers_send_them(database_url: str) -
     assert get_site(database_url, "blog") == blog
 
 
-def test_adding_a_site_that_exists_is_refused_and_changes_nothing(database_url: str) -> None:
-    """The second `add` used to replace the domains and reset the time zone."""
+def test_adding_an_existing_site_is_rejected_and_changes_nothing(database_url: str) -> None:
+    """Earlier, a second `add` replaced the domains and reset the time zone."""
     before = add_site(database_url, "blog", ["a.example", "b.example"], "Europe/Moscow", name="My blog")
     with pytest.raises(UserError, match="exists already") as caught:
         add_site(database_url, "blog", ["c.example"], "UTC")
@@ -46,13 +46,13 @@ def test_adding_a_site_that_exists_is_refused_and_changes_nothing(database_url: 
     assert list_sites(database_url) == [before]
 
 
-def test_a_site_is_ensured_without_changing_one_that_exists(database_url: str) -> None:
+def test_ensure_site_does_not_change_an_existing_site(database_url: str) -> None:
     before = ensure_site(database_url, "blog", ["a.example"], "Europe/Moscow")
     assert ensure_site(database_url, "blog", ["b.example"], "UTC") == before
     assert list_sites(database_url) == [before]
 
 
-def test_a_change_tells_old_and_new_and_leaves_the_rest(database_url: str) -> None:
+def test_a_change_returns_old_and_new_values_and_keeps_other_fields(database_url: str) -> None:
     before = add_site(database_url, "blog", ["a.example"], "UTC")
     change = set_site(database_url, "blog", timezone="Europe/Moscow")
     assert change.changes == {"timezone": Difference("UTC", "Europe/Moscow")}
@@ -67,7 +67,7 @@ def test_a_change_tells_old_and_new_and_leaves_the_rest(database_url: str) -> No
     assert after == replace(before, name="Diary", timezone="Europe/Moscow", domains=["b.example"])
 
 
-def test_a_change_that_cannot_be_made_is_refused_and_changes_nothing(database_url: str) -> None:
+def test_an_invalid_change_is_rejected_and_changes_nothing(database_url: str) -> None:
     before = add_site(database_url, "blog", ["a.example"], "UTC")
     attempts: tuple[tuple[Callable[[], object], str], ...] = (
         (lambda: set_site(database_url, "blog", timezone="europe/moscow"), "Europe/Moscow"),
@@ -75,7 +75,7 @@ def test_a_change_that_cannot_be_made_is_refused_and_changes_nothing(database_ur
         (lambda: set_site(database_url, "blgo", name="x"), "tilda site list"),
         (lambda: add_domains(database_url, "blog", ["b.example", "https://c.example/"]), "c.example"),
         (lambda: remove_domains(database_url, "blog", ["b.example"]), "a.example"),
-        # a site without domains takes events from every website
+        # a site without domains would accept events from every website
         (lambda: remove_domains(database_url, "blog", ["a.example"]), "tilda site domain add blog"),
     )
     for attempt, remedy in attempts:
@@ -94,7 +94,7 @@ def test_a_site_without_data_is_removed(database_url: str) -> None:
     assert list_sites(database_url) == [kept]
 
 
-def test_a_site_with_data_is_closed_only_when_asked_and_opens_with_its_old_key(database_url: str) -> None:
+def test_a_site_with_data_is_closed_only_with_keep_data_and_reopens_with_its_key(database_url: str) -> None:
     before = add_site(database_url, "shop", ["a.example"], "UTC")
     with connect(database_url) as connection:
         land(connection, [event(user_id="anna", session_id=uuid4()), event()])
@@ -121,7 +121,7 @@ def test_a_site_with_data_is_closed_only_when_asked_and_opens_with_its_old_key(d
         assert connection.execute("select ops.site_exists('shop')").fetchone() == (True,)
 
 
-def test_what_cannot_be_a_site_is_refused_with_the_remedy(database_url: str) -> None:
+def test_invalid_sites_are_rejected_with_the_remedy(database_url: str) -> None:
     for site_id, domains, timezone, remedy in (
         ("Blog", ["a.example"], "UTC", "lower-case"),
         ("", ["a.example"], "UTC", "lower-case"),
@@ -146,7 +146,7 @@ def test_what_cannot_be_a_site_is_refused_with_the_remedy(database_url: str) -> 
     assert list_sites(database_url) == []
 
 
-def test_an_unknown_site_names_the_command_and_the_one_that_was_meant(database_url: str) -> None:
+def test_an_unknown_site_is_reported_with_a_suggestion(database_url: str) -> None:
     add_site(database_url, "blog", ["a.example"], "UTC")
     with pytest.raises(UserError) as caught:
         get_site(database_url, "blgo")

@@ -1,8 +1,8 @@
-"""Feature tables with a known true probability, for judging models.
+"""Generate feature tables whose true conversion probability is known, to measure models against.
 
-The chance to convert is a written-down function of what the row shows, and the outcome is one draw from it:
-no model can do better than the column ``truth``. The shapes (steps, a saturating cart effect, an interaction of
-campaign and device) are those a shop would show; none was chosen for what a model finds easy.
+The conversion probability is an explicit function of the row's columns, and the outcome is one random draw from it:
+no model can predict better than the column ``truth``. The effects (steps, a saturating cart effect, an interaction of
+channel and device) imitate those of a real shop; none was chosen because a model learns it easily.
 """
 
 from datetime import timedelta
@@ -36,10 +36,10 @@ def visitors(
     shift: float = 0.0,
     visitors_per_row: float = 0.5,
 ) -> pd.DataFrame:
-    """``rows`` rows spread over ``weeks`` Mondays, with ``truth`` and ``converted_7d``.
+    """Return ``rows`` rows spread over ``weeks`` Mondays, with the columns ``truth`` and ``converted_7d``.
 
-    ``signal`` 0 makes the outcome independent of everything. From week ``shift_from`` on the log-odds move by
-    ``shift`` and e-mail stops working: a change of behaviour.
+    With ``signal=0`` the outcome does not depend on any column. From week ``shift_from`` on, the log-odds change by
+    ``shift`` and the effect of the e-mail channel turns negative: this simulates a change of behaviour.
     """
     rng = np.random.default_rng(seed)
     people = max(int(rows * visitors_per_row), 1)
@@ -133,11 +133,11 @@ COLUMNS: dict[str, Any] = {
 
 @cache
 def table(rows: int = 12_000, seed: int = 11) -> pd.DataFrame:
-    """A table that several tests share; nobody may change it."""
+    """Return a cached table that several tests share. Tests must not modify it."""
     return visitors(rows, seed=seed)
 
 
 @cache
 def trained() -> Propensity:
-    """A model of ``table()``, shared for its cost."""
+    """Return a model trained on ``table()``, cached because training is slow."""
     return training.fit(table(), **COLUMNS, visitor="user_id", horizon=WEEK, target="conversion_7d")

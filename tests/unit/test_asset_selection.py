@@ -1,4 +1,4 @@
-"""A selection with a typo is refused at once, with the name that was probably meant."""
+"""An asset selection with a typo is rejected before anything loads, with the closest known name as the remedy."""
 
 import sys
 
@@ -23,10 +23,10 @@ from warehouse.kit.errors import UserError
         ("group:", "cannot be read", "'group:marts'"),
     ],
 )
-def test_a_typo_is_refused_before_the_definitions_are_loaded(
+def test_a_typo_is_rejected_before_the_definitions_are_loaded(
     selection: str, problem: str, remedy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "orchestration.definitions", None)  # importing it fails
+    monkeypatch.setitem(sys.modules, "orchestration.definitions", None)  # makes the import fail
     with pytest.raises(UserError) as refused:
         materialize(selection)
     assert problem in refused.value.message
@@ -47,9 +47,9 @@ def test_a_typo_is_refused_before_the_definitions_are_loaded(
         "sinks(group:staging)",
     ],
 )
-def test_what_dagster_takes_is_taken(selection: str) -> None:
+def test_every_valid_dagster_selection_is_accepted(selection: str) -> None:
     check_selection(selection)
 
 
-def test_every_group_has_assets() -> None:
+def test_known_assets_list_every_group() -> None:
     assert set(known_assets().values()) == {"default", "events", "intermediate", "marts", "ml", "staging"}

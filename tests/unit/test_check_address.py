@@ -1,4 +1,4 @@
-"""Whether the API sees visitors or its own reverse proxy, judged from one connection."""
+"""`tilda check` decides from one connection whether the API sees visitors' addresses or only its reverse proxy's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tilda.check import USER_AGENT, judge_address
 from warehouse.events.enrichment import parse_user_agent
 
-# public addresses of documentation count as private, so these are real ones
+# `ipaddress` treats the addresses reserved for documentation as private, so these are real public addresses.
 PROXY_ON_THE_SAME_MACHINE = ("127.0.0.0/24", "93.184.216.5", "93.184.216.5")
 PROXY_IN_A_CONTAINER = ("172.18.0.0/24", "10.0.0.5", "93.184.216.5")
 PROXY_IN_THE_LOCAL_NETWORK = ("127.0.0.0/24", "192.168.1.7", "192.168.1.5")
@@ -23,7 +23,7 @@ UNKNOWN_CONNECTION = ("93.184.217.0/24", None, None)
 @pytest.mark.parametrize(
     "connection", [PROXY_ON_THE_SAME_MACHINE, PROXY_IN_A_CONTAINER, PROXY_IN_THE_LOCAL_NETWORK, (None, None, None)]
 )
-def test_a_proxys_address_is_found_out(connection: tuple[str | None, str | None, str | None]) -> None:
+def test_the_address_of_a_proxy_fails_the_check(connection: tuple[str | None, str | None, str | None]) -> None:
     step = judge_address(*connection)
     assert step.status == "failed"
     assert "X-Forwarded-For" in (step.remedy or "")
@@ -41,9 +41,9 @@ def test_a_proxys_address_is_found_out(connection: tuple[str | None, str | None,
         UNKNOWN_CONNECTION,
     ],
 )
-def test_a_visitors_address_is_accepted(connection: tuple[str | None, str | None, str | None]) -> None:
+def test_the_address_of_a_visitor_passes_the_check(connection: tuple[str | None, str | None, str | None]) -> None:
     assert judge_address(*connection).status == "ok"
 
 
-def test_the_check_counts_as_a_bot() -> None:
+def test_the_user_agent_of_the_check_counts_as_a_bot() -> None:
     assert parse_user_agent(USER_AGENT).is_bot

@@ -1,4 +1,4 @@
-"""A command in a message works as typed in the shell where the message is read."""
+"""Commands quoted in messages can be pasted into the shell that shows the message."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ COMMANDS = Path(console.__file__).parent / "commands"
 
 
 @pytest.fixture(autouse=True)
-def asked_anew() -> Iterator[None]:
+def clear_name_cache() -> Iterator[None]:
     console.own_name.cache_clear()
     yield
     console.own_name.cache_clear()
 
 
-def test_the_bare_name_where_it_leads_to_this_installation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_commands_use_the_bare_name_when_path_finds_this_installation(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(TILDA.parent))
     assert console.as_typed("Start it with `tilda up`.") == "Start it with `tilda up`."
-    (tmp_path / "tilda").symlink_to(TILDA)  # as pipx does
+    (tmp_path / "tilda").symlink_to(TILDA)  # pipx installs such a symlink
     monkeypatch.setenv("PATH", str(tmp_path))
     console.own_name.cache_clear()
     assert console.own_name() == "tilda"
 
 
-def test_the_path_where_the_bare_name_leads_nowhere_or_elsewhere(
+def test_commands_use_the_path_when_the_bare_name_finds_nothing_or_another_program(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("MAKEFLAGS", raising=False)
@@ -52,7 +54,9 @@ def test_the_path_where_the_bare_name_leads_nowhere_or_elsewhere(
     assert console.own_name() == str(TILDA)
 
 
-def test_make_from_another_folder_gets_the_whole_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_commands_use_the_absolute_path_under_make_from_another_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("MAKEFLAGS", "w -- DETACH=1")
     monkeypatch.chdir(TILDA.parents[2])
@@ -63,13 +67,13 @@ def test_make_from_another_folder_gets_the_whole_path(monkeypatch: pytest.Monkey
     "text",
     ["mysql -u tilda -p mindsdb", "/usr/bin/tilda up", "dbname=tilda user=x", "Tilda sends forms", "tilda-analytics"],
 )
-def test_what_is_no_command_stays(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_text_that_is_not_a_command_is_unchanged(text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert console.as_typed(text) == text
 
 
-def test_errors_and_help_name_a_command_that_can_be_typed(tmp_path: Path) -> None:
-    def said(*arguments: str, path: str) -> str:
+def test_errors_and_help_quote_a_command_that_runs(tmp_path: Path) -> None:
+    def run_tilda(*arguments: str, path: str) -> str:
         done = subprocess.run(
             [str(TILDA), *arguments],
             cwd=tmp_path,
@@ -81,15 +85,15 @@ def test_errors_and_help_name_a_command_that_can_be_typed(tmp_path: Path) -> Non
         return done.stdout + done.stderr
 
     simulate = ("simulate", "--site", "x", "--visitors", "1", "--days", "1", "--seed", "1")
-    assert "Start it with `tilda up`." in said(*simulate, path=str(TILDA.parent))
-    assert f"Start it with `{TILDA} up`." in said(*simulate, path="/usr/bin:/bin")
-    help_text = said("--help", path="/usr/bin:/bin")
+    assert "Start it with `tilda up`." in run_tilda(*simulate, path=str(TILDA.parent))
+    assert f"Start it with `{TILDA} up`." in run_tilda(*simulate, path="/usr/bin:/bin")
+    help_text = run_tilda("--help", path="/usr/bin:/bin")
     assert f"Usage: {TILDA} [OPTIONS]" in help_text
     assert f"`{TILDA} up` starts everything" in " ".join(help_text.split())
 
 
-def test_every_line_that_names_a_command_is_printed_by_the_console() -> None:
-    """`click.echo` would print the bare name."""
+def test_commands_never_print_a_tilda_command_with_click_echo() -> None:
+    """`click.echo` would print the bare name; `console.echo` replaces it with the name that works."""
     for file in COMMANDS.glob("*.py"):
         for call in ast.walk(ast.parse(file.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "click.echo":

@@ -24,12 +24,12 @@ SOCKET = "postgresql:///main?host=/var/run/postgresql&user=owner&password=s3cret
 SEVERAL = "postgresql://owner:s3cretword@one:5432,two:5433/main?target_session_attrs=read-write"
 
 
-def test_a_shown_address_holds_no_password() -> None:
+def test_without_password_removes_the_password() -> None:
     assert without_password(URL) == "postgresql://owner.tenant@db.example:6543/main?sslmode=require"
 
 
 @pytest.mark.parametrize("url", [IN_QUERY, KEY_VALUE, SOCKET, SEVERAL])
-def test_another_login_replaces_the_owners_wherever_it_was_written(url: str) -> None:
+def test_replacing_the_login_works_in_every_form_of_url(url: str) -> None:
     ingest = conninfo_to_dict(replace_in_url(url, user="tilda_ingest", password="x/y"))
     assert (ingest["user"], ingest["password"]) == ("tilda_ingest", "x/y")
     assert "s3cretword" not in str(ingest)
@@ -39,7 +39,7 @@ def test_another_login_replaces_the_owners_wherever_it_was_written(url: str) -> 
     assert "s3cretword" not in without_password(url)
 
 
-def test_another_login_gets_none_of_the_owners_credentials() -> None:
+def test_replacing_the_login_drops_the_owners_credentials() -> None:
     owner = f"{URL}&sslcert=/owner.crt&sslkey=/owner.key&sslpassword=x&passfile=/owner.pgpass&sslrootcert=/ca.crt"
     assert conninfo_to_dict(replace_in_url(owner, user="tilda_ingest", password="x/y")) == {
         "user": "tilda_ingest.tenant", "password": "x/y", "host": "db.example", "port": "6543", "dbname": "main",
@@ -47,15 +47,15 @@ def test_another_login_gets_none_of_the_owners_credentials() -> None:
     }  # fmt: skip
 
 
-def test_another_database_on_the_same_server() -> None:
+def test_replacing_the_database_changes_only_the_database() -> None:
     assert conninfo_to_dict(replace_in_url(URL, database="dagster")) == conninfo_to_dict(URL) | {"dbname": "dagster"}
 
 
-def test_a_database_that_is_not_named_has_the_users_name() -> None:
+def test_the_database_defaults_to_the_user_name() -> None:
     assert parameters("postgresql://owner@db.example")["dbname"] == "owner"
 
 
-def test_a_service_is_read_from_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_service_is_read_from_the_service_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "pg_service.conf"
     file.write_text("[shop]\nhost=db.example\nport=6543\ndbname=main\nuser=owner\npassword=s3cretword\n")
     monkeypatch.setenv("PGSERVICEFILE", str(file))
@@ -88,7 +88,7 @@ def test_a_service_is_read_from_its_file(tmp_path: Path, monkeypatch: pytest.Mon
         "postgresql://owner:s3cretword@db.example/main?options=\udcff",
     ],
 )
-def test_what_is_no_address_is_one_sentence_without_the_password(address: str) -> None:
+def test_an_invalid_url_is_rejected_without_showing_the_password(address: str) -> None:
     with pytest.raises(UserError) as refused:
         connect(address)
     with pytest.raises(UserError) as by_settings:
@@ -102,10 +102,10 @@ def test_what_is_no_address_is_one_sentence_without_the_password(address: str) -
 @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=6, max_size=20))
 @example("12/3?user=secret")
 @example("p@ss:word#1")
-def test_a_password_that_was_pasted_as_it_is_works_or_is_refused_and_is_never_shown(password: str) -> None:
+def test_an_unescaped_password_works_or_is_rejected_and_is_never_shown(password: str) -> None:
     address = f"postgresql://owner:{password}@127.0.0.1:1/main"
     assume(password not in "postgresql://owner@127.0.0.1:1/main")
-    with pytest.raises(UserError) as failed:  # nothing listens on that port
+    with pytest.raises(UserError) as failed:  # no server listens on port 1
         connect(address)
     assert password not in str(failed.value)
     if isinstance(failed.value, ConnectionFailedError):
@@ -129,27 +129,27 @@ values = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_c
         },
     )
 )
-def test_a_url_says_the_same_to_libpq_and_to_sqlalchemy(given_parameters: dict[str, str]) -> None:
+def test_libpq_and_sqlalchemy_read_the_same_parameters_from_a_url(given_parameters: dict[str, str]) -> None:
     given_parameters.setdefault("dbname", given_parameters["user"])
     url = as_url(make_conninfo("", **given_parameters))
     _, options = PGDialect_psycopg2().create_connect_args(make_url(url))
     for found in (conninfo_to_dict(url), options):
         read: dict[str, Any] = {key: str(value) for key, value in found.items()}
-        ports = {port for port in read.pop("port", "").split(",") if port}  # one for each host, or one for all
+        ports = {port for port in read.pop("port", "").split(",") if port}  # SQLAlchemy lists one port per host
         assert ports == {given_parameters["port"]} if "port" in given_parameters else not ports
         assert read == {key: value for key, value in given_parameters.items() if key != "port"}
 
 
-def test_the_passfile_is_for_its_owner_and_libpq_can_read_it(tmp_path: Path) -> None:
+def test_the_passfile_is_private_and_follows_libpqs_format(tmp_path: Path) -> None:
     passfile = tmp_path / "some folder" / "pgpass"
     shown = url_with_passfile(URL, passfile)
     assert "word" not in shown
     assert stat.S_IMODE(passfile.stat().st_mode) == 0o600
-    # libpq's own parser reads the address; colons of a password are escaped in its file format
+    # psycopg parses with libpq. The passfile format requires colons in a password to be escaped.
     assert psycopg.conninfo.conninfo_to_dict(shown)["passfile"] == str(passfile)
     assert passfile.read_text() == "*:*:*:owner.tenant:p@ss\\:word\n"
 
 
-def test_an_address_without_a_password_is_shown_as_it_is(tmp_path: Path) -> None:
+def test_a_url_without_a_password_needs_no_passfile(tmp_path: Path) -> None:
     url = "postgresql://owner@db.example/main"
     assert url_with_passfile(url, tmp_path / "pgpass") == url

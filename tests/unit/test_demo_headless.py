@@ -1,4 +1,4 @@
-"""The demo visits its page with a headless browser, which counts as a person's in the demo's stack only."""
+"""The demo visits its page with a headless browser. Only the demo's stack counts that browser as a person."""
 
 import pytest
 
@@ -12,7 +12,9 @@ HEADLESS = (
 
 
 @pytest.mark.parametrize("own", [(), ("our-monitor",)])
-def test_the_demos_stack_lets_its_own_browser_through(monkeypatch: pytest.MonkeyPatch, own: tuple[str, ...]) -> None:
+def test_the_demo_stack_counts_its_headless_browser_as_a_person(
+    monkeypatch: pytest.MonkeyPatch, own: tuple[str, ...]
+) -> None:
     monkeypatch.setenv("BOT_EXCEPTIONS", ",".join(own))
     assert UserAgents(load_settings().bot_exceptions).parse(HEADLESS).is_bot
     allow_headless_visits(load_settings())

@@ -1,4 +1,4 @@
-"""Recent days of the simulated shop through the HTTP API, as browsers would send them."""
+"""The sender delivers the simulated shop's recent events through the HTTP API in batches like those of browsers."""
 
 import json
 from collections import defaultdict
@@ -36,23 +36,23 @@ def sender(answer: Answer) -> Sender:
     return Sender("http://api.example", "pk_shop", "sk_secret", clock=lambda: NOW, transport=transport)
 
 
-def occurred(created: datetime, sent: datetime, received: datetime) -> datetime:
-    """The rule of the models for a sender's clock."""
+def corrected_time(created: datetime, sent: datetime, received: datetime) -> datetime:
+    """Return the corrected time of an event, by the rule of the dbt models: a clock error over 60 s is removed."""
     skew = received - sent
     return min(received, created + (skew if abs(skew) > timedelta(seconds=60) else timedelta()))
 
 
-def test_every_event_arrives_once_in_a_batch_of_its_own_browser(recent: list[dict[str, Any]]) -> None:
+def test_every_event_is_sent_once_in_a_batch_of_one_browser(recent: list[dict[str, Any]]) -> None:
     requests: list[httpx.Request] = []
-    told: list[int] = []
+    progress: list[int] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         return accept(request)
 
-    delivery = sender(answer).send(recent, lambda so_far: told.append(so_far.events))
+    delivery = sender(answer).send(recent, lambda so_far: progress.append(so_far.events))
     assert delivery == Delivery(accepted=len(recent), requests=len(requests))
-    assert told[-1] == len(recent)
+    assert progress[-1] == len(recent)
     agent_of = {event["session_id"]: event["user_agent"] for event in recent}
     ids: list[str] = []
     for request in requests:
@@ -71,9 +71,9 @@ def test_every_event_arrives_once_in_a_batch_of_its_own_browser(recent: list[dic
     assert any(parse_user_agent(request.headers["user-agent"]).is_bot for request in requests)
 
 
-def test_the_corrected_time_is_that_of_the_simulation(recent: list[dict[str, Any]]) -> None:
+def test_the_corrected_time_equals_the_simulated_time(recent: list[dict[str, Any]]) -> None:
     simulated = {
-        event["event_id"]: occurred(
+        event["event_id"]: corrected_time(
             *(datetime.fromisoformat(event[n]) for n in ("created_at", "sent_at", "received_at"))
         )
         for event in recent
@@ -84,17 +84,17 @@ def test_the_corrected_time_is_that_of_the_simulation(recent: list[dict[str, Any
         body = json.loads(request.content)
         sent = datetime.fromisoformat(body["sent_at"])
         for event in body["events"]:
-            corrected = occurred(datetime.fromisoformat(event["created_at"]), sent, NOW)
+            corrected = corrected_time(datetime.fromisoformat(event["created_at"]), sent, NOW)
             errors[sent != NOW].append(abs(corrected - simulated[event["event_id"]]))
         return accept(request)
 
     sender(answer).send(recent)
-    assert len(errors[True]) > 50  # of phones whose clock is wrong
+    assert len(errors[True]) > 50  # events from phones with a wrong clock
     assert max(errors[True]) < timedelta(seconds=1)
     assert max(errors[False]) == timedelta()
 
 
-def test_rejected_events_are_counted_and_named(recent: list[dict[str, Any]]) -> None:
+def test_rejected_events_are_counted_and_reasons_are_kept(recent: list[dict[str, Any]]) -> None:
     broken = [{**event, "payload": {"click": "here"}} if event["event_type"] == "click" else event for event in recent]
     delivery = sender(accept).send(broken)
     clicks = sum(event["event_type"] == "click" for event in recent)
@@ -104,19 +104,19 @@ def test_rejected_events_are_counted_and_named(recent: list[dict[str, Any]]) -> 
     assert "invalid_payload" in delivery.reasons[0]
 
 
-def test_a_refusal_is_told_in_the_words_of_the_api(recent: list[dict[str, Any]]) -> None:
+def test_an_error_response_is_reported_with_the_apis_detail(recent: list[dict[str, Any]]) -> None:
     refuse = httpx.Response(401, json={"title": "Unauthorized", "detail": "No site has this key."})
     with pytest.raises(UserError, match=r"answered 401: No site has this key\..*public key"):
         sender(lambda _: refuse).send(recent)
 
 
-def test_a_moment_of_weakness_is_waited_out(recent: list[dict[str, Any]]) -> None:
+def test_responses_503_and_429_are_retried(recent: list[dict[str, Any]]) -> None:
     answers = iter([httpx.Response(503), httpx.Response(429, json={"title": "Too many events"})])
     delivery = sender(lambda request: next(answers, None) or accept(request)).send(recent[:40])
     assert delivery.accepted == 40
 
 
-def test_an_api_that_is_not_there_is_said_to_be_so(
+def test_an_unreachable_api_is_reported_with_the_remedy(
     recent: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(request: httpx.Request) -> httpx.Response:
@@ -127,7 +127,7 @@ def test_an_api_that_is_not_there_is_said_to_be_so(
         sender(gone).send(recent)
 
 
-def test_events_from_the_future_are_not_sent(recent: list[dict[str, Any]]) -> None:
+def test_events_in_the_future_are_not_sent(recent: list[dict[str, Any]]) -> None:
     early = Sender(
         "http://api.example",
         "pk_shop",

@@ -1,4 +1,4 @@
-"""The events of the simulated shop: the same each time, in order, valid, and with the troubles of real ones."""
+"""The simulated shop's events are reproducible, ordered and valid, and have the defects of real events."""
 
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,7 @@ def people(events: list[Event]) -> list[Event]:
     return [event for event in events if not parse_user_agent(event["user_agent"]).is_bot]
 
 
-def test_the_same_run_gives_the_same_events(events: list[Event]) -> None:
+def test_the_same_parameters_give_the_same_events(events: list[Event]) -> None:
     assert list(run().events()) == events
 
 
@@ -58,26 +58,26 @@ def test_the_same_run_gives_the_same_events(events: list[Event]) -> None:
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_another_run_shares_no_id_with_it(events: list[Event], change: dict[str, Any]) -> None:
+def test_runs_with_different_parameters_share_no_ids(events: list[Event], change: dict[str, Any]) -> None:
     other = list(islice(run(**change).events(), 2_000))
     for name in ("event_id", "session_id", "user_id"):
         assert {event[name] for event in events}.isdisjoint(event[name] for event in other)
 
 
-def test_events_come_in_the_order_of_their_arrival_and_none_after_the_end(events: list[Event]) -> None:
+def test_events_are_ordered_by_arrival_and_end_before_the_end_time(events: list[Event]) -> None:
     arrivals = [moment(event, "received_at") for event in events]
     assert all(earlier <= later for earlier, later in pairwise(arrivals))
     assert arrivals[0] >= datetime(2026, 10, 6, tzinfo=ZoneInfo("Europe/Berlin"))
     assert END - timedelta(hours=3) < arrivals[-1] < END
 
 
-def test_every_event_keeps_the_contract(events: list[Event]) -> None:
+def test_every_event_is_valid(events: list[Event]) -> None:
     for event in events:
         parsed = parse_event(msgspec.json.encode(event), Limits())
         assert parsed.session_id is not None
         for name in ("event_id", "session_id", "user_id"):
             assert UUID(event[name]).version == 4
-        # What the live API takes as the sender's own time.
+        # The live API keeps the sender's `created_at` only within these bounds.
         late = moment(event, "received_at") - moment(event, "created_at")
         assert timedelta(hours=-25) < late < timedelta(days=35)
     assert {event["event_type"] for event in events} == {
@@ -86,7 +86,7 @@ def test_every_event_keeps_the_contract(events: list[Event]) -> None:
     }
 
 
-def test_visitors_return_from_several_sources_and_devices(events: list[Event]) -> None:
+def test_visitors_return_and_come_from_several_campaigns_and_devices(events: list[Event]) -> None:
     sessions: defaultdict[str, set[str]] = defaultdict(set)
     devices: defaultdict[str, set[str]] = defaultdict(set)
     campaigns: Counter[str] = Counter()
@@ -104,7 +104,7 @@ def test_visitors_return_from_several_sources_and_devices(events: list[Event]) -
     assert min(campaigns.values()) > 20
 
 
-def test_a_session_is_one_visit(events: list[Event]) -> None:
+def test_a_session_has_one_visitor_one_landing_page_and_lasts_under_an_hour(events: list[Event]) -> None:
     sessions: defaultdict[str, list[Event]] = defaultdict(list)
     for event in people(events):
         sessions[event["session_id"]].append(event)
@@ -118,7 +118,7 @@ def test_a_session_is_one_visit(events: list[Event]) -> None:
         assert len(landings) == 1
 
 
-def test_people_keep_the_hours_of_the_site(events: list[Event]) -> None:
+def test_visits_follow_the_day_in_the_sites_time_zone(events: list[Event]) -> None:
     hours = Counter(
         moment(event, "received_at").astimezone(ZoneInfo("Europe/Berlin")).hour
         for event in people(events)
@@ -127,16 +127,16 @@ def test_people_keep_the_hours_of_the_site(events: list[Event]) -> None:
     assert sum(hours[hour] for hour in range(18, 23)) > 8 * sum(hours[hour] for hour in range(1, 6))
 
 
-def test_crawlers_come_and_say_who_they_are(events: list[Event]) -> None:
+def test_crawlers_visit_with_their_own_user_agents_and_ids(events: list[Event]) -> None:
     crawled = [event for event in events if parse_user_agent(event["user_agent"]).is_bot]
     assert 0.005 < len(crawled) / len(events) < 0.1
     assert {event["event_type"] for event in crawled} == {"page_view"}
     assert {event["user_id"] for event in crawled}.isdisjoint(event["user_id"] for event in people(events))
 
 
-def test_some_phones_are_late_and_the_others_are_not(events: list[Event]) -> None:
+def test_a_few_phones_send_their_sessions_late(events: list[Event]) -> None:
     journey: dict[str, timedelta] = {}
-    for event in people(events):  # the first arrival counts; some batches come twice
+    for event in people(events):  # some batches arrive twice: only the first arrival counts
         journey.setdefault(event["session_id"], moment(event, "sent_at") - moment(event, "created_at"))
     late = {session for session, took in journey.items() if took > timedelta(minutes=5)}
     assert 0.005 < len(late) / len(journey) < 0.04
@@ -151,7 +151,7 @@ def test_some_phones_are_late_and_the_others_are_not(events: list[Event]) -> Non
     assert all(len(sendings[session]) == 1 for session in late)
 
 
-def test_a_wrong_clock_can_be_told_from_the_moment_of_sending(events: list[Event]) -> None:
+def test_a_wrong_clock_shows_as_a_difference_between_sending_and_arrival(events: list[Event]) -> None:
     ahead = {event["user_id"]: moment(event, "sent_at") - moment(event, "received_at") for event in people(events)}
     wrong = {user: error for user, error in ahead.items() if abs(error) > timedelta(seconds=60)}
     assert 0.01 < len(wrong) / len(ahead) < 0.04
@@ -159,7 +159,7 @@ def test_a_wrong_clock_can_be_told_from_the_moment_of_sending(events: list[Event
     assert any(timedelta(minutes=1) < error < timedelta(hours=1) for error in wrong.values())
 
 
-def test_some_batches_come_twice(events: list[Event]) -> None:
+def test_some_batches_arrive_twice(events: list[Event]) -> None:
     copies = Counter(event["event_id"] for event in events)
     again = {event_id for event_id, count in copies.items() if count > 1}
     assert RESENT_SHARE / 2 < len(again) / len(copies) < RESENT_SHARE * 2
@@ -174,7 +174,7 @@ def test_some_batches_come_twice(events: list[Event]) -> None:
         assert all(first[name] == second[name] for name in first if name not in changing)
 
 
-def test_a_purchase_has_goods_in_a_cart_before_it(events: list[Event]) -> None:
+def test_a_purchase_follows_an_add_to_cart(events: list[Event]) -> None:
     carted: set[str] = set()
     for event in sorted(people(events), key=lambda event: moment(event, "created_at")):
         if event["event_type"] == "add_to_cart":
@@ -185,14 +185,14 @@ def test_a_purchase_has_goods_in_a_cart_before_it(events: list[Event]) -> None:
             assert order["amount"] == sum(item["price"] * item["quantity"] for item in order["items"]) > 0
 
 
-def test_progress_is_told_by_the_day() -> None:
-    told: list[tuple[int, int]] = []
-    for _ in run(visitors=20, days=3).events(lambda done, days: told.append((done, days))):
+def test_progress_is_reported_per_day() -> None:
+    progress: list[tuple[int, int]] = []
+    for _ in run(visitors=20, days=3).events(lambda done, days: progress.append((done, days))):
         pass
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
-def test_one_visitor_for_one_day_is_a_run() -> None:
+def test_the_smallest_run_is_one_visitor_for_one_day() -> None:
     for timezone in ("Asia/Kolkata", "America/Santiago", "Pacific/Apia"):
         simulation = run(visitors=1, days=1, timezone=timezone, end=datetime(2026, 9, 6, 15, tzinfo=UTC))
         assert len({event["user_id"] for event in people(list(simulation.events()))}) <= 1
@@ -209,6 +209,6 @@ def test_one_visitor_for_one_day_is_a_run() -> None:
         ({"timezone": "Mars/Base"}, "Mars/Base"),
     ],
 )
-def test_a_run_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:
+def test_invalid_parameters_are_rejected(changes: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, KeyError), match=message):
         run(**changes)

@@ -1,4 +1,4 @@
-"""The truth of the simulated shop is exact: against continuations, and against what the events then show."""
+"""The simulated shop's true probabilities match simulated continuations and the conversions in the events."""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -16,8 +16,8 @@ from demo.truth import chances
 USUALLY, AFTERWARDS = Behaviour.of(USUAL), Behaviour.of(CHANGED)
 
 
-def continued(states: State, grid: HourGrid, governs: list[Behaviour], copies: int) -> np.ndarray:
-    """How often each state reaches each goal in the 168 hours from the first midnight of day 1: shape (goal, state)."""
+def simulated_share(states: State, grid: HourGrid, governs: list[Behaviour], copies: int) -> np.ndarray:
+    """Return the share of each state's copies that reach each goal within 168 hours of day 1: shape (goal, state)."""
     many = State(*(np.repeat(a, copies) for a in (states.source, states.profile, states.absence)))
     population = Population(many, np.zeros(0, dtype=np.int64), grid)
     begin = int(grid.day_starts[1])
@@ -30,8 +30,8 @@ def continued(states: State, grid: HourGrid, governs: list[Behaviour], copies: i
     return reached.reshape(2, -1, copies).mean(axis=2)
 
 
-def lived_in(rng: np.random.Generator, count: int) -> State:
-    """Distinct states that visitors really get into, the rare ones as likely as the others."""
+def reachable_states(rng: np.random.Generator, count: int) -> State:
+    """Return `count` distinct states that occur after 25 simulated days; rare states are as likely as common ones."""
     grid = HourGrid.over(date(2026, 4, 1), 25, ZoneInfo("UTC"))
     device = rng.integers(0, 3, 3000)
     new = State(np.zeros_like(device), new_profile(device), np.zeros_like(device))
@@ -47,30 +47,32 @@ def lived_in(rng: np.random.Generator, count: int) -> State:
     ("first_day", "governs"),
     [
         (date(2026, 6, 3), [USUALLY] * 10),
-        (date(2026, 10, 21), [USUALLY] * 10),  # Berlin goes back an hour on the 25th
+        (date(2026, 10, 21), [USUALLY] * 10),  # Berlin's clocks go back one hour on 25 October
         (date(2026, 6, 3), [USUALLY] * 4 + [AFTERWARDS] * 6),
     ],
     ids=["an ordinary week", "a week of 169 hours", "a change within the week"],
 )
-def test_truth_is_what_continuations_come_to(first_day: date, governs: list[Behaviour]) -> None:
+def test_the_true_probability_equals_the_share_of_simulated_continuations(
+    first_day: date, governs: list[Behaviour]
+) -> None:
     copies = 2_500
-    states = lived_in(np.random.default_rng(11), 80)
+    states = reachable_states(np.random.default_rng(11), 80)
     grid = HourGrid.over(first_day, 10, ZoneInfo("Europe/Berlin"))
     table = chances(grid, int(grid.day_starts[1]), governs)
     at_midnight = State(states.source.copy(), states.profile.copy(), states.absence.copy())
     at_midnight.pass_midnight()
     exact = table.reshape(2, -1)[:, at_midnight.number]
-    seen = continued(states, grid, governs, copies)
+    seen = simulated_share(states, grid, governs, copies)
     error = (seen - exact) / np.sqrt(exact * (1 - exact) / copies)
     assert np.abs(error).max() < 4.0
-    assert (error**2).mean() == pytest.approx(1.0, abs=0.4)  # 160 squares of standard normals
+    assert (error**2).mean() == pytest.approx(1.0, abs=0.4)  # the mean of 160 squared standard normal values
     assert exact[0].min() < 0.01
     assert exact[0].max() > 0.15
     assert np.all(exact[1] < exact[0])
 
 
 def events_of(simulation: Simulation) -> pd.DataFrame:
-    """What the models work with: the corrected time, as staging makes it, and no crawlers."""
+    """Return the simulated events as the models see them: with the corrected time of staging and without crawlers."""
     columns = ["user_id", "event_type", "created_at", "sent_at", "received_at", "user_agent"]
     frame = pd.DataFrame(([event[name] for name in columns] for event in simulation.events()), columns=columns)
     for name in ("created_at", "sent_at", "received_at"):
@@ -83,7 +85,7 @@ def events_of(simulation: Simulation) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def shop() -> tuple[Simulation, pd.DataFrame, pd.DataFrame]:
-    end = datetime(2026, 11, 1, 11, tzinfo=UTC)  # the clocks of Berlin went back a week before
+    end = datetime(2026, 11, 1, 11, tzinfo=UTC)  # Berlin's clocks went back one week earlier
     simulation = Simulation(6_000, 50, 5, timezone="Europe/Berlin", domain="shop.example", end=end)
     cutoffs = [
         moment for moment in simulation.midnights() if moment.astimezone(ZoneInfo("Europe/Berlin")).weekday() == 0
@@ -96,7 +98,7 @@ def shop() -> tuple[Simulation, pd.DataFrame, pd.DataFrame]:
 
 
 def outcomes(truth: pd.DataFrame, events: pd.DataFrame, types: set[str]) -> pd.Series:
-    """Whether each row of truth converted within 7 days."""
+    """Return for each row of `truth` whether its visitor converted within 7 days."""
     found = (
         truth[["user_id", "as_of"]]
         .reset_index()
@@ -107,7 +109,7 @@ def outcomes(truth: pd.DataFrame, events: pd.DataFrame, types: set[str]) -> pd.S
     return pd.Series(truth.index.isin(within), index=truth.index)
 
 
-def test_truth_names_the_visitors_that_features_can_be_made_for(
+def test_truth_has_one_row_for_each_visitor_with_features(
     shop: tuple[Simulation, pd.DataFrame, pd.DataFrame],
 ) -> None:
     _, events, truth = shop
@@ -121,7 +123,7 @@ def test_truth_names_the_visitors_that_features_can_be_made_for(
     ("column", "types"),
     [("p_conversion_7d", {"form_submit", "signup", "purchase"}), ("p_purchase_7d", {"purchase"})],
 )
-def test_of_visitors_given_a_chance_that_share_converts(
+def test_conversions_match_the_true_probability_in_each_decile(
     shop: tuple[Simulation, pd.DataFrame, pd.DataFrame], column: str, types: set[str]
 ) -> None:
     _, events, truth = shop
@@ -132,7 +134,7 @@ def test_of_visitors_given_a_chance_that_share_converts(
         assert abs(converted[rows.index].sum() - chance.sum()) < 4 * np.sqrt((chance * (1 - chance)).sum())
 
 
-def test_the_signal_is_of_realistic_strength(shop: tuple[Simulation, pd.DataFrame, pd.DataFrame]) -> None:
+def test_conversion_rate_and_ranking_quality_are_realistic(shop: tuple[Simulation, pd.DataFrame, pd.DataFrame]) -> None:
     _, events, truth = shop
     converted = outcomes(truth, events, {"form_submit", "signup", "purchase"})
     assert 0.03 < converted.mean() < 0.08
@@ -142,7 +144,7 @@ def test_the_signal_is_of_realistic_strength(shop: tuple[Simulation, pd.DataFram
     assert 0.75 < auc < 0.85
 
 
-def test_without_signal_everyone_has_the_same_chance() -> None:
+def test_without_signal_every_visitor_has_the_same_probability() -> None:
     end = datetime(2026, 7, 1, tzinfo=UTC)
     simulation = Simulation(2_500, 36, 5, timezone="UTC", domain="shop.example", end=end, signal=False)
     truth = simulation.truth([end - timedelta(days=7), end - timedelta(days=14)])
@@ -154,7 +156,7 @@ def test_without_signal_everyone_has_the_same_chance() -> None:
     assert np.ptp(Behaviour.of(without_signal(CHANGED)).visit_rate) == 0
 
 
-def test_a_change_shows_in_conversions_and_in_the_truth() -> None:
+def test_a_change_of_behaviour_shows_in_conversions_and_in_the_truth() -> None:
     end = datetime(2026, 7, 1, tzinfo=UTC)
     change = end - timedelta(days=21)
     simulation = Simulation(5_000, 45, 5, timezone="UTC", domain="shop.example", end=end, change_at=change)
@@ -168,7 +170,7 @@ def test_a_change_shows_in_conversions_and_in_the_truth() -> None:
         assert abs(converted[rows.index].sum() - chance.sum()) < 4 * np.sqrt((chance * (1 - chance)).sum())
 
 
-def test_a_cutoff_that_is_no_midnight_of_the_site_is_refused() -> None:
+def test_a_cutoff_that_is_not_a_midnight_of_the_site_is_rejected() -> None:
     end = datetime(2026, 7, 1, 12, tzinfo=UTC)
     simulation = Simulation(50, 20, 5, timezone="Europe/Berlin", domain="shop.example", end=end)
     for moment in (datetime(2026, 6, 20, tzinfo=UTC), datetime(2026, 6, 20, 22, 30, tzinfo=UTC)):

@@ -1,4 +1,4 @@
-"""Files of a simulated run."""
+"""Files that a simulated run writes."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ def run() -> Simulation:
 
 
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
-def test_events_are_written_one_a_line_and_the_same_each_time(tmp_path: Path, name: str) -> None:
+def test_events_are_written_one_per_line_and_files_are_reproducible(tmp_path: Path, name: str) -> None:
     count = write_events(run().events(), tmp_path / name)
     data = (tmp_path / name).read_bytes()
     lines = (gzip.decompress(data) if name.endswith(".gz") else data).decode().splitlines()
@@ -30,17 +30,17 @@ def test_events_are_written_one_a_line_and_the_same_each_time(tmp_path: Path, na
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_file_that_could_not_be_finished_does_not_look_like_one(tmp_path: Path) -> None:
-    def breaking():
+def test_a_failed_write_leaves_no_file(tmp_path: Path) -> None:
+    def failing_events():
         yield {"event_id": "1"}
         raise RuntimeError("the disk is gone")
 
     with pytest.raises(RuntimeError):
-        write_events(breaking(), tmp_path / "events.jsonl")
+        write_events(failing_events(), tmp_path / "events.jsonl")
     assert not (tmp_path / "events.jsonl").exists()
 
 
-def test_truth_is_read_back_as_it_was(tmp_path: Path) -> None:
+def test_truth_survives_a_round_trip_through_csv(tmp_path: Path) -> None:
     truth = run().truth([END])
     write_truth(truth, "shop", tmp_path / "truth.csv.gz")
     read = pd.read_csv(tmp_path / "truth.csv.gz", parse_dates=["as_of"])

@@ -1,4 +1,4 @@
-"""What the processes of the stack are told: every setting that holds no secret, and nothing else of the machine."""
+"""The environment of the stack's processes: every non-secret setting, the secrets they need, and nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PORTS = {"ingest_port": 8700, "private_port": 8701, "dagster_port": 8702}
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The settings of an operator who set everything, some of it in `.env`."""
+    """Return settings with every secret and several other settings in `.env`, the rest in the environment."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     lines = [f"{name.upper()}={SECRET}" for name in Settings.secret_names()]
@@ -37,29 +37,29 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings(_env_file=tmp_path / ".env")  # pyright: ignore[reportCallIssue]
 
 
-def test_every_setting_that_is_no_secret_arrives(
+def test_every_non_secret_setting_is_passed_on(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = chosen_settings(settings)
-    assert "s3cret" not in str(told)
-    for name, value in told.items():
+    passed = chosen_settings(settings)
+    assert "s3cret" not in str(passed)
+    for name, value in passed.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.delenv("INGEST_PORT")  # each process is told its own
+    monkeypatch.delenv("INGEST_PORT")  # each process gets its own port
     read = Settings(_env_file=tmp_path / ".env")  # pyright: ignore[reportCallIssue]
     expected = settings.model_dump(exclude=set(Settings.secret_names()) | {"ingest_port"})
     assert read.model_dump(exclude={"ingest_port", *Settings.secret_names()}) == expected
-    # it does not read `.env`, where the secrets are
+    # `chosen_settings` stops the process from reading `.env`, which holds the secrets.
     assert {getattr(read, name) for name in Settings.secret_names()} == {None}
 
 
-def test_a_process_of_the_stack_opens_no_file_of_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_of_the_stack_opens_no_secret_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVICE_KEY", "given")
     monkeypatch.setenv("SERVICE_KEY_FILE", str(tmp_path / "nowhere"))
     monkeypatch.setenv(RESOLVED, "1")
     assert Settings(_env_file=None).service_key == "given"  # pyright: ignore[reportCallIssue]
 
 
-def test_only_named_variables_are_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_allowed_variables_are_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         monkeypatch.delenv(name)
     allowed = {"PATH": "/bin", "LC_TIME": "C", "PYTHONHASHSEED": "0", "SSL_CERT_FILE": "/ca", "OMP_NUM_THREADS": "1"}
@@ -71,7 +71,7 @@ def test_only_named_variables_are_inherited(monkeypatch: pytest.MonkeyPatch) -> 
     assert inherited((*SYSTEM, *STORAGE)) == allowed | storage
 
 
-def test_each_process_gets_the_secrets_that_it_needs(settings: Settings) -> None:
+def test_each_process_gets_only_the_secrets_that_it_needs(settings: Settings) -> None:
     found = {service.name: service.environment for service in services(settings, PORTS)}
     logins = {name: conninfo_to_dict(environment["DATABASE_URL"])["user"] for name, environment in found.items()}
     assert logins == {

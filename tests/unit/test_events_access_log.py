@@ -71,7 +71,7 @@ def test_a_page_request_becomes_a_page_view() -> None:
         (line("GET /index.html?file=a.png HTTP/1.1"), "https://example.com/index.html?file=a.png"),
     ],
 )
-def test_formats_and_odd_requests(text: str, page_url: str) -> None:
+def test_all_log_formats_and_unusual_requests_are_read(text: str, page_url: str) -> None:
     assert row_of(text).page_url == page_url
 
 
@@ -102,16 +102,16 @@ def test_formats_and_odd_requests(text: str, page_url: str) -> None:
         ("hello", "unreadable"),
     ],
 )
-def test_what_is_no_page_view_is_left_out_by_reason(text: str, reason: str) -> None:
+def test_lines_that_are_not_page_views_are_skipped_with_the_reason(text: str, reason: str) -> None:
     assert AccessLog(SITE, "key").row(text.encode()) == reason
 
 
-def test_times_are_read_with_their_zone() -> None:
+def test_times_are_read_with_their_utc_offset() -> None:
     assert row_of(line(at="01/Jan/2026:00:30:00 +0300")).client_created_at == datetime(2025, 12, 31, 21, 30, tzinfo=UTC)
     assert row_of(line(at="31/Dec/2025:23:59:60 -0030")).client_created_at == datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
 
 
-def test_who_names_no_agent_is_a_crawler_but_a_format_without_agents_says_nothing() -> None:
+def test_an_empty_agent_means_bot_but_a_format_without_agents_means_unknown() -> None:
     for agent in ("-", ""):
         silent = row_of(line(rest=f' "-" "{agent}"'))
         assert (silent.is_bot, silent.device_type, silent.user_agent) == (True, "bot", None)
@@ -119,17 +119,17 @@ def test_who_names_no_agent_is_a_crawler_but_a_format_without_agents_says_nothin
     assert (common.is_bot, common.device_type, common.user_agent) == (False, None, None)
 
 
-def test_a_torn_end_of_a_line_leaves_the_agent_readable() -> None:
+def test_the_agent_of_a_truncated_line_is_read() -> None:
     row = row_of(line(rest=' "-" "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html'))
     assert (row.is_bot, row.browser) == (True, "Googlebot")
 
 
-def test_a_dash_is_nothing() -> None:
+def test_a_dash_is_read_as_null() -> None:
     row = row_of(line(address="-"))
     assert (row.user_id, row.ip_address, row.referrer) == (None, None, None)
 
 
-def test_a_visitor_is_an_address_with_an_agent_under_a_key() -> None:
+def test_visitor_ids_depend_on_address_agent_and_hash_key() -> None:
     def visitor(text: str, key: str = "key") -> str | None:
         return row_of(text, AccessLog(SITE, key)).user_id
 
@@ -145,7 +145,7 @@ def test_a_visitor_is_an_address_with_an_agent_under_a_key() -> None:
     assert len(others | {base}) == 4
 
 
-def test_ids_follow_from_the_file() -> None:
+def test_event_ids_depend_on_the_file_and_the_site_only() -> None:
     texts = [line(), line("GET /b HTTP/1.1"), line(), line()]
 
     def ids(log: AccessLog) -> list[object]:
@@ -163,15 +163,15 @@ requests = st.text(max_size=100).map(lambda text: line(f"GET /{text} HTTP/1.1").
 
 @given(st.binary(max_size=300) | requests)
 @settings(max_examples=200, deadline=None)
-def test_no_line_is_fatal(text: bytes) -> None:
+def test_no_line_raises_an_exception(text: bytes) -> None:
     made = AccessLog(SITE, "key").row(text)
     if isinstance(made, Row):
         assert made.page_url is not None
         assert "\x00" not in made.page_url
 
 
-@pytest.mark.timeout(30)  # each takes milliseconds, or minutes if the pattern goes back and forth
+@pytest.mark.timeout(30)  # a line takes milliseconds, or minutes if the regular expression backtracks
 @pytest.mark.parametrize("piece", [" [", '\\"', "a:", "1.", "- ", '"" ', "[17/May/2015:10:05:03 +0000] "])
-def test_a_hostile_line_is_read_in_one_go(piece: str) -> None:
+def test_a_hostile_line_does_not_cause_backtracking(piece: str) -> None:
     assert parse_line("1.1.1.1 - " + piece * 100_000) is None
     assert parse_line('1.1.1.1 - - [17/May/2015:10:05:03 +0000] "' + piece * 100_000) is None

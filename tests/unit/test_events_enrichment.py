@@ -18,7 +18,7 @@ from warehouse.events.schema import Event
         (" 203.0.113.77 ", "203.0.113.0/24"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
         ("::ffff:203.0.113.77", "203.0.113.0/24"),
-        ("2002:cb00:714d::1", "203.0.113.0/24"),  # 6to4: its first 48 bits hold the whole address of version 4
+        ("2002:cb00:714d::1", "203.0.113.0/24"),  # 6to4: the first 48 bits contain the full IPv4 address
         ("fe80::1%eth0", "fe80::/48"),
         ("203.0.113.0/24", "203.0.113.0/24"),
         ("10.0.0.0/8", "10.0.0.0/8"),
@@ -32,7 +32,7 @@ from warehouse.events.schema import Event
         (None, None),
     ],
 )
-def test_of_an_address_only_its_network_is_kept(address: str | None, network: str | None) -> None:
+def test_addresses_are_truncated_to_their_network(address: str | None, network: str | None) -> None:
     assert truncate_address(address) == network
 
 
@@ -51,13 +51,13 @@ def test_of_an_address_only_its_network_is_kept(address: str | None, network: st
         (None, None, None),
     ],
 )
-def test_parts_of_a_url(url: str | None, host: str | None, path: str | None) -> None:
+def test_urls_are_split_into_host_and_path(url: str | None, host: str | None, path: str | None) -> None:
     assert parse_url(url)[:2] == (host, path)
 
 
 @given(urls, urls)
 @settings(max_examples=200, deadline=None)
-def test_hostile_urls_become_bounded_text(page_url: str, referrer: str) -> None:
+def test_hostile_urls_become_text_of_bounded_length(page_url: str, referrer: str) -> None:
     event = Event(event_id=uuid4(), event_type="page_view", page_url=page_url, referrer=referrer)
     row = make_row(event, site_id="s", source="api", address=None, user_agent=None)
     for text, most in (
@@ -70,7 +70,7 @@ def test_hostile_urls_become_bounded_text(page_url: str, referrer: str) -> None:
         assert text is None or (0 < len(text) <= most and "\x00" not in text and text.encode())
 
 
-def test_a_campaign_comes_whole_from_one_place() -> None:
+def test_utm_values_come_from_the_payload_or_the_url_never_both() -> None:
     url = "https://example.com/?utm_source=url&UTM_Medium=Email&utm_campaign=&utm_source=second"
 
     def campaign(payload: dict[str, object] | None) -> tuple[str | None, ...]:
@@ -94,7 +94,7 @@ def click_ids(page_url: str | None, payload: dict[str, object] | None = None) ->
 
 
 @pytest.mark.parametrize("name", ALL_CLICK_IDS)
-def test_each_click_id_is_read_from_the_address(name: str) -> None:
+def test_each_click_id_is_read_from_the_url(name: str) -> None:
     assert click_ids(f"https://example.com/a?x=1&{name}=Cj0-_Abc.9") == {name: "Cj0-_Abc.9"}
     assert click_ids(f"/a?{name.upper()}=%D0%96+1#{name}=no") == {name: "Ж 1"}
     assert click_ids(f"https://example.com/{name}=1?x{name}=1&{name}x=2&y={name}=3") is None
@@ -107,7 +107,7 @@ def test_click_ids_and_campaign_are_read_together() -> None:
     assert (row.utm_source, row.click_ids) == ("x", {"gclid": "1", "yclid": "9" * 512})
 
 
-def test_click_ids_of_the_session_go_before_those_of_the_address() -> None:
+def test_click_ids_of_the_payload_override_those_of_the_url() -> None:
     url = "https://example.com/?gclid=url&fbclid=url"
     section: dict[str, object] = {"gclid": "session", "yclid": "session", "fbclid": 5, "other": "x", "ttclid": " "}
     expected = {"gclid": "session", "fbclid": "url", "yclid": "session"}
@@ -120,6 +120,6 @@ def test_click_ids_of_the_session_go_before_those_of_the_address() -> None:
 
 @given(st.text(max_size=50))
 @settings(max_examples=100, deadline=None)
-def test_clean_text_is_bounded_and_can_be_stored(text: str) -> None:
+def test_clean_text_is_bounded_and_storable(text: str) -> None:
     kept = clean(text, 20)
     assert kept is None or (0 < len(kept) <= 20 and kept == kept.strip() and "\x00" not in kept and kept.encode())

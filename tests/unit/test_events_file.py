@@ -20,7 +20,7 @@ def row_of(site_id: str = "shop", **fields: Any) -> Row:
     )
 
 
-def test_a_line_is_the_contracts_event_with_what_its_collector_knew() -> None:
+def test_a_line_holds_an_event_and_its_collection_metadata() -> None:
     row = row_of(
         session_id=SESSION,
         user_id="u",
@@ -38,13 +38,13 @@ def test_a_line_is_the_contracts_event_with_what_its_collector_knew() -> None:
     assert (row.ip_address, row.is_bot, row.source, row.payload) == ("203.0.113.0/24", True, "import", {"a": 1})
 
 
-def test_the_times_stand_in_for_each_other() -> None:
+def test_a_missing_arrival_time_defaults_to_created_at() -> None:
     assert row_of().arrived_at == datetime(2024, 3, 1, 4, tzinfo=UTC)
     without = row_of(created_at=None, received_at=AT)
     assert (without.client_created_at, without.arrived_at) == (None, datetime(2024, 3, 1, 4, tzinfo=UTC))
 
 
-def test_ids_of_other_kinds_become_uuids_that_follow_from_them() -> None:
+def test_other_ids_become_deterministic_uuids() -> None:
     row = row_of(event_id="order-7", session_id=12345)
     again = row_of(event_id="order-7", session_id="12345")
     assert (row.event_id, row.session_id) == (again.event_id, again.session_id)
@@ -77,7 +77,7 @@ def test_ids_of_other_kinds_become_uuids_that_follow_from_them() -> None:
         ({"payload": {"a": "x" * 11_000}}, "payload_too_large"),
     ],
 )
-def test_bad_lines_are_refused_with_the_reason(fields: dict[str, Any], code: str) -> None:
+def test_bad_lines_are_rejected_with_the_reason(fields: dict[str, Any], code: str) -> None:
     row = row_of(**fields)
     assert (row.reject_code, row.event_id, row.site_id, row.source) == (code, None, "shop", "import")
     assert row.reject_body is not None
@@ -98,11 +98,11 @@ def test_bad_lines_are_refused_with_the_reason(fields: dict[str, Any], code: str
         ({"event_id": ""}, "The event_id is empty."),
     ],
 )
-def test_the_field_at_fault_is_named_though_the_id_is_no_uuid(fields: dict[str, Any], detail: str) -> None:
+def test_the_invalid_field_is_named_when_the_id_is_not_a_uuid(fields: dict[str, Any], detail: str) -> None:
     assert row_of(**{"event_id": "order-7"} | fields).reject_detail == detail
 
 
-def test_text_that_is_no_json_is_named_though_the_id_is_no_uuid() -> None:
+def test_invalid_text_is_reported_when_the_id_is_not_a_uuid() -> None:
     row = EventFile("shop", Limits()).row(b'{"event_id": "order-7", "event_type": "click", "page_title": "\\ud800"}')
     assert (row.reject_code, row.reject_detail) == ("invalid_text", "Half a surrogate pair cannot be stored.")
 
@@ -110,7 +110,7 @@ def test_text_that_is_no_json_is_named_though_the_id_is_no_uuid() -> None:
 @pytest.mark.parametrize(
     "line", [b"{", b"[]", b"null", b"\xff", b"event_id,event_type", b'{"a":"\\ud800"}', b"[" * 9000]
 )
-def test_what_is_no_event_at_all_is_refused_too(line: bytes) -> None:
+def test_lines_that_are_not_events_are_rejected(line: bytes) -> None:
     row = EventFile("shop", Limits()).row(line)
     assert row.reject_code is not None
     assert row.reject_body

@@ -30,7 +30,7 @@ def code_of(raw: bytes) -> str:
 
 
 def check_batch(body: bytes) -> None:
-    """Whatever the body holds: it is refused whole, or each element is taken or refused by name, fit to be kept."""
+    """Assert that the body is rejected, or that each element is accepted or rejected as a storable row."""
     try:
         batch = read_batch(body, LIMITS)
     except BatchError:
@@ -41,7 +41,7 @@ def check_batch(body: bytes) -> None:
     rows = [make_row(e, site_id="s", source="api", address="1.2.3.4", user_agent="x") for e in batch.events]
     rows += [make_refusal(rejection, site_id="s", source="api") for rejection in batch.rejected]
     text = msgspec.json.encode(rows).decode()
-    # JSON's \u0000 is what Postgres cannot take; an even number of backslashes before it is a text that shows one.
+    # Postgres cannot store NUL, which JSON writes as \u0000.
     assert "\x00" not in "".join(str(field) for row in rows for field in msgspec.structs.astuple(row))
     assert len(json.loads(text)) == len(rows)
     assert all(len(row.reject_body or "") <= 16_384 and len(row.reject_detail or "") <= 500 for row in rows)
@@ -49,23 +49,23 @@ def check_batch(body: bytes) -> None:
 
 @given(st.one_of(st.lists(st.one_of(events(), values), max_size=5), values).map(as_json))
 @settings(max_examples=250, deadline=None)
-def test_any_json_is_read_or_refused(body: bytes) -> None:
+def test_any_json_is_accepted_or_rejected(body: bytes) -> None:
     check_batch(body)
 
 
 @given(st.lists(events(), max_size=3).flatmap(lambda batch: broken(as_json({"events": batch, "sent_at": None}))))
 @settings(max_examples=250, deadline=None)
-def test_any_damage_is_read_or_refused(body: bytes) -> None:
+def test_any_damaged_body_is_accepted_or_rejected(body: bytes) -> None:
     check_batch(body)
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=100, deadline=None)
-def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+def test_any_bytes_are_accepted_or_rejected(body: bytes) -> None:
     check_batch(body)
 
 
-def test_a_bad_event_never_spoils_its_batch() -> None:
+def test_an_invalid_event_does_not_reject_its_batch() -> None:
     body = b"[" + b",".join([event(), event(event_type=""), b'{"a":1}', b"7", event(user_id="u")]) + b"]"
     batch = read_batch(body, LIMITS)
     assert batch.indexes == [0, 4]
@@ -88,19 +88,19 @@ def test_a_bad_event_never_spoils_its_batch() -> None:
         b'{"events":[],"sent_at":"1200-01-01T00:00:00Z"}',
     ],
 )
-def test_what_is_no_batch_is_refused_whole(body: bytes) -> None:
+def test_a_body_that_is_not_a_batch_is_rejected(body: bytes) -> None:
     with pytest.raises(BatchError):
         read_batch(body, LIMITS)
 
 
-def test_a_batch_holds_a_bounded_number_of_events() -> None:
+def test_a_batch_with_too_many_events_is_rejected() -> None:
     assert len(read_batch(as_json([{}] * LIMITS.max_events), LIMITS).rejected) == LIMITS.max_events
     with pytest.raises(BatchError) as caught:
         read_batch(as_json([{}] * (LIMITS.max_events + 1)), LIMITS)
     assert caught.value.code == "too_many_events"
 
 
-def test_the_time_of_sending_is_read_with_its_offset() -> None:
+def test_sent_at_is_read_with_its_utc_offset() -> None:
     opened = open_envelope(b'{"sent_at":"2026-11-22T10:00:00+23:59","events":[]}', LIMITS)
     assert opened.sent_at is not None
     assert opened.sent_at.isoformat() == "2026-11-21T10:01:00+00:00"
@@ -131,12 +131,12 @@ def test_the_time_of_sending_is_read_with_its_offset() -> None:
         (event(payload={"a": "x" * LIMITS.max_payload_bytes}), "payload_too_large"),
     ],
 )
-def test_what_cannot_be_stored_is_refused_by_name(raw: bytes, code: str) -> None:
+def test_events_that_cannot_be_stored_are_rejected_with_a_code(raw: bytes, code: str) -> None:
     assert code_of(raw) == code
 
 
 @pytest.mark.parametrize(
-    "spoilt",
+    "unreadable",
     [
         event()[:-1] + rb',"page_title":"\ud800"}',
         event()[:-1] + rb',"page_title":"a, [\"} \udc00"}',
@@ -148,8 +148,8 @@ def test_what_cannot_be_stored_is_refused_by_name(raw: bytes, code: str) -> None
     ],
 )
 @pytest.mark.parametrize("form", [b"[%b]", b' {"sent_at": "2026-11-22T12:00:00Z", "events": [%b] } '])
-def test_what_cannot_be_read_spoils_its_own_event_alone(spoilt: bytes, form: bytes) -> None:
-    body = form % b" , ".join([event(), spoilt, event(page_title="a,]b")])
+def test_an_unreadable_event_does_not_affect_its_neighbours(unreadable: bytes, form: bytes) -> None:
+    body = form % b" , ".join([event(), unreadable, event(page_title="a,]b")])
     batch = read_batch(body, LIMITS)
     assert batch.indexes == [0, 2]
     assert batch.events[1].page_title == "a,]b"
@@ -170,12 +170,12 @@ def test_what_cannot_be_read_spoils_its_own_event_alone(spoilt: bytes, form: byt
         b"x",
     ],
 )
-def test_a_body_without_matching_brackets_is_refused_whole(body: bytes) -> None:
+def test_a_body_with_unbalanced_brackets_is_rejected(body: bytes) -> None:
     with pytest.raises(BatchError):
         read_batch(body, LIMITS)
 
 
-def test_depth_is_bounded_and_breadth_is_not() -> None:
+def test_payload_depth_is_limited_and_breadth_is_not() -> None:
     def nested(levels: int) -> dict[str, Any]:
         return {"a": nested(levels - 1)} if levels > 1 else {}
 
@@ -184,7 +184,7 @@ def test_depth_is_bounded_and_breadth_is_not() -> None:
     assert parse_event(event(payload={"a": [[] for _ in range(200)]}), LIMITS).payload is not None
 
 
-def test_an_escaped_backslash_before_u0000_is_a_text_like_any_other() -> None:
+def test_an_escaped_backslash_before_u0000_is_ordinary_text() -> None:
     assert parse_event(event(page_title="\\u0000"), LIMITS).page_title == "\\u0000"
 
 
@@ -202,7 +202,7 @@ def test_an_escaped_backslash_before_u0000_is_a_text_like_any_other() -> None:
         ("identify", {"identity": {}}, [{}, {"identity": "x"}]),
     ],
 )
-def test_each_known_type_carries_what_it_is_about(
+def test_each_known_type_requires_its_payload_section(
     event_type: str, good: dict[str, Any], bad: list[dict[str, Any]]
 ) -> None:
     assert parse_event(event(event_type=event_type, payload=good), LIMITS).event_type == event_type
@@ -222,17 +222,17 @@ def test_each_known_type_carries_what_it_is_about(
         (b"[" + event() + b"]", set()),
     ],
 )
-def test_unknown_fields_of_events_are_named_and_their_events_taken(body: bytes, ignored: set[str]) -> None:
+def test_unknown_event_fields_are_ignored_and_reported(body: bytes, ignored: set[str]) -> None:
     batch = read_batch(body, LIMITS)
     assert not batch.rejected
     assert batch.ignored == ignored
 
 
-def test_unknown_fields_of_an_envelope_are_named() -> None:
+def test_unknown_envelope_fields_are_reported() -> None:
     assert list(open_envelope(b'{"events":[],"batch":1,"sent_at":null,"x":{}}', LIMITS).ignored) == ["batch", "x"]
 
 
-def test_one_event_alone_is_a_batch_with_its_time_of_sending() -> None:
+def test_a_single_event_is_a_batch_with_sent_at() -> None:
     opened = open_envelope(event()[:-1] + b',"sent_at":"2026-11-22T12:00:00+03:00"}', LIMITS)
     assert opened.sent_at is not None
     assert opened.sent_at.isoformat() == "2026-11-22T09:00:00+00:00"
@@ -244,10 +244,10 @@ def test_one_event_alone_is_a_batch_with_its_time_of_sending() -> None:
     "payload",
     [None, {}, {"order": None}, {"order": {}}, {"order": {"id": "o-1", "amount": None}}, {"order": {"amount": 0}}],
 )
-def test_an_order_may_lack_its_amount(payload: dict[str, Any] | None) -> None:
+def test_an_order_may_have_no_amount(payload: dict[str, Any] | None) -> None:
     assert parse_event(event(event_type="purchase", payload=payload), LIMITS).payload == payload
 
 
 @pytest.mark.parametrize("order", [{"amount": a} for a in (1e13, -1, "5", True, [], {})] + ["o-1", [], 5])  # type: ignore[operator]
-def test_an_amount_that_is_there_is_a_number_in_bounds(order: object) -> None:
+def test_an_invalid_order_amount_is_rejected(order: object) -> None:
     assert code_of(event(event_type="purchase", payload={"order": order})) == "invalid_payload"

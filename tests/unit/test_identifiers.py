@@ -1,4 +1,4 @@
-"""An identifier leads to the same hash by which the webhook and the collector named the person."""
+"""An identifier is hashed exactly as the webhook and the collector hash it, so that the person is found."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ def sha(text: str) -> str:
 
 
 @pytest.mark.parametrize("typed", ["anna@example.com", "  Anna@Example.COM\t", "ЮЛЯ@пример.рф", "İ@x.example"])
-def test_an_address_is_hashed_as_the_webhook_hashes_it(typed: str) -> None:
+def test_email_addresses_are_hashed_as_the_webhook_hashes_them(typed: str) -> None:
     sent = make_event([("Email", typed), ("tranid", "1:2")], "shop", "hook-secret")["payload"]["identity"]
     assert sent == {"email_sha256": email_sha256(typed)}
     assert ("email_sha256", sent["email_sha256"]) in Identifier.parse("email", typed).identities
 
 
-def test_an_address_is_trimmed_and_in_lower_case() -> None:
+def test_email_addresses_are_trimmed_and_lowercased() -> None:
     assert email_sha256(" Anna@Example.COM ") == sha("anna@example.com")
 
 
 @pytest.mark.parametrize("typed", ["+7 (900) 123-45-67", "8 900 123 45 67", "+44 20 7946 0000"])
-def test_a_number_is_hashed_as_the_webhook_hashes_it(typed: str) -> None:
+def test_phone_numbers_are_hashed_as_the_webhook_hashes_them(typed: str) -> None:
     sent = make_event([("Phone", typed), ("tranid", "1:2")], "shop", "hook-secret")["payload"]["identity"]
     assert sent == {"phone_sha256": phone_sha256(typed)}
     assert ("phone_sha256", sent["phone_sha256"]) in Identifier.parse("phone", typed).identities
 
 
-def test_a_russian_number_is_found_however_its_prefix_was_typed() -> None:
+def test_a_russian_number_matches_the_prefixes_8_and_7() -> None:
     for typed in ("8 900 123-45-67", "+79001234567"):
         found = {value for _, value in Identifier.parse("phone", typed).identities}
         assert {sha("79001234567"), sha("89001234567")} <= found
 
 
-def test_ids_are_found_as_text_and_as_numbers() -> None:
+def test_numeric_ids_match_text_and_numbers() -> None:
     assert Identifier.parse("external-id", "42").identities == {("external_id", "42"), ("external_id", 42)}
     assert Identifier.parse("external-id", "0042").identities == {("external_id", "0042")}
     assert {"order": {"id": 17}} in Identifier.parse("order", " 17 ").fragments
@@ -55,7 +55,7 @@ def test_ids_are_found_as_text_and_as_numbers() -> None:
     ("kind", "text"),
     [("email", "anna"), ("email", "a b@c"), ("phone", "ring me"), ("order", " "), ("visitor", "x" * 129)],
 )
-def test_what_cannot_be_an_identifier_is_refused(kind: Kind, text: str) -> None:
+def test_invalid_identifiers_are_rejected(kind: Kind, text: str) -> None:
     with pytest.raises(UserError, match="cannot be"):
         Identifier.parse(kind, text)
 
@@ -72,10 +72,10 @@ def test_what_cannot_be_an_identifier_is_refused(kind: Kind, text: str) -> None:
         (None, {"a": "b"}, False),
     ],
 )
-def test_a_fragment_is_contained_as_in_jsonb(value: Any, fragment: Any, expected: bool) -> None:
+def test_contains_agrees_with_jsonb_containment(value: Any, fragment: Any, expected: bool) -> None:
     assert contains(value, fragment) is expected
 
 
-def test_what_tells_nobody_apart_is_the_same_in_the_models() -> None:
+def test_the_limit_of_visitors_per_identifier_equals_that_of_dbt() -> None:
     project = yaml.safe_load(shipped("dbt_project/dbt_project.yml").read_text())
     assert project["vars"]["identifier_visitor_bound"] == MANY_VISITORS

@@ -1,4 +1,4 @@
-"""One flush for requests of several sites: each gets its own account."""
+"""Group commit writes the requests of several sites in one flush and returns each request's own outcome."""
 
 import asyncio
 from collections import Counter
@@ -10,7 +10,7 @@ from warehouse.events.landing import EventKey
 from warehouse.events.schema import Row
 
 
-def test_one_event_id_of_two_sites_in_one_flush() -> None:
+def test_one_event_id_of_two_sites_is_counted_per_site() -> None:
     event_id = uuid4()
     flushes: list[Sequence[Row]] = []
 

@@ -1,4 +1,4 @@
-"""The replay of the spool: as fast after a long absence of Postgres as after a short one."""
+"""The spool is replayed as fast after a long Postgres outage as after a short one."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ from warehouse.events.spool import Spool
 
 
 class Postgres:
-    """Refuses so many attempts to reach it, and so many batches; then takes what comes."""
+    """Fake Postgres that fails `absences` health checks and `refused_batches` batches, then accepts every batch."""
 
     def __init__(self, absences: int, refused_batches: int = 0) -> None:
         self.absences = absences
@@ -67,7 +67,7 @@ def test_the_spool_is_drained_in_large_batches(
     assert sum(postgres.batches) == len(waiting)
 
 
-def test_the_depth_is_told_without_reading_the_spool(tmp_path: Path):
+def test_the_spool_depth_is_known_without_reading_rows(tmp_path: Path):
     spool = Spool(tmp_path, 2**24)
     spool.append([Row(site_id="shop", source="api", event_id=uuid4()) for _ in range(5000)])
     steps = 0

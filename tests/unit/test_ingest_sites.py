@@ -1,4 +1,4 @@
-"""The snapshot of sites: what a request finds in it, when Postgres is asked, and what is allowed to send."""
+"""The cache of sites: lookups by key, queries to Postgres, and which page origins may send events."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,7 +15,7 @@ BLOG = Site("blog", "pk_blog", ())
 
 
 class Postgres:
-    """Holds the sites, counts how often they are read, and may be away."""
+    """Fake Postgres that stores sites, counts reads, and fails while `is_away` is set."""
 
     def __init__(self, *held: Site) -> None:
         self.held = list(held)
@@ -69,14 +69,14 @@ def test_a_thousand_unknown_keys_cause_one_query():
     with_registry(postgres, work)
 
 
-def test_a_new_site_is_found_at_once_and_a_removed_one_is_forgotten():
+def test_a_new_site_is_found_at_once_and_a_removed_site_is_rejected():
     postgres = Postgres(SHOP)
 
     async def work(registry: SiteRegistry) -> None:
         assert registry.only_site() == SHOP
         postgres.held = [SHOP, BLOG]
         assert await registry.by_key("pk_blog") == BLOG
-        assert registry.only_site() is None, "there are two"
+        assert registry.only_site() is None, "two sites are open"
         postgres.held = [BLOG]
         await registry.refresh()
         assert await code_of(registry, "pk_shop") == "unknown_key"
@@ -85,13 +85,15 @@ def test_a_new_site_is_found_at_once_and_a_removed_one_is_forgotten():
     with_registry(postgres, work)
 
 
-def test_a_start_without_postgres_knows_the_sites_of_the_last_process():
+def test_a_start_without_postgres_uses_the_saved_sites():
     postgres = Postgres()
     postgres.kept, postgres.is_away = [SHOP], True
 
     async def work(registry: SiteRegistry) -> None:
         assert await registry.by_key("pk_shop") == SHOP
-        assert await code_of(registry, "pk_new") == "database_away", "it may exist: the sender must keep its events"
+        assert await code_of(registry, "pk_new") == "database_away", (
+            "the site may exist, so the sender must keep its events"
+        )
         assert postgres.kept == [SHOP]
 
     with_registry(postgres, work)
@@ -111,14 +113,14 @@ def test_a_start_without_postgres_knows_the_sites_of_the_last_process():
         (b"https://" + b"a" * 300 + b".shop.example", False),
     ],
 )
-def test_which_pages_may_send(origin: bytes | None, is_allowed: bool):
+def test_origins_are_allowed_by_the_sites_domains(origin: bytes | None, is_allowed: bool):
     site = Site("shop", "pk", ("shop.example",))
     assert site.allows(origin) is is_allowed
-    assert site.allows(origin) is is_allowed, "the answer is remembered"
+    assert site.allows(origin) is is_allowed, "the cached answer differs"
     assert BLOG.allows(origin)
 
 
-def test_few_origins_are_remembered():
+def test_the_cache_of_origins_is_bounded():
     site = Site("shop", "pk", ("shop.example",))
     for number in range(5_000):
         site.allows(b"https://%d.shop.example" % number)

@@ -1,4 +1,4 @@
-"""The spool: whole or absent, in order, bounded, shared by processes, erasable."""
+"""The spool: atomic appends, order, size limit, sharing between processes, erasure."""
 
 import multiprocessing
 import os
@@ -22,7 +22,7 @@ def names(spool: Spool) -> list[str | None]:
     return [row.user_id for _, row in spool.oldest(10_000)]
 
 
-def test_rows_come_back_as_they_were_and_in_order(tmp_path: Path):
+def test_rows_are_read_back_unchanged_and_in_order(tmp_path: Path):
     spool = Spool(tmp_path, MEGABYTE)
     kept = rows("a", "b", "c")
     spool.append(kept[:2])
@@ -34,16 +34,16 @@ def test_rows_come_back_as_they_were_and_in_order(tmp_path: Path):
     assert spool.depth().rows == 1
 
 
-def _append_until_killed(folder: Path, name: str) -> None:
+def _append_forever(folder: Path, name: str) -> None:
     spool = Spool(folder, 64 * MEGABYTE)
     for number in range(1_000_000):
         spool.append(rows(f"{name}-{number}", f"{name}-{number}"))
         (folder / name).write_text(str(number))
 
 
-def test_what_was_acknowledged_survives_kills_of_processes_that_share_it(tmp_path: Path):
+def test_acknowledged_rows_survive_kills_of_processes_that_share_the_spool(tmp_path: Path):
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_append_until_killed, args=(tmp_path, name)) for name in ("x", "y")]
+    writers = [context.Process(target=_append_forever, args=(tmp_path, name)) for name in ("x", "y")]
     for writer in writers:
         writer.start()
     while not all((tmp_path / name).exists() and int((tmp_path / name).read_text() or 0) > 20 for name in ("x", "y")):
@@ -56,24 +56,26 @@ def test_what_was_acknowledged_survives_kills_of_processes_that_share_it(tmp_pat
     for name in ("x", "y"):
         acknowledged = int((tmp_path / name).read_text() or 0)
         own = [found_name for found_name in found if found_name and found_name.startswith(name)]
-        assert own == [f"{name}-{number}" for number in range(len(own) // 2) for _ in (1, 2)]  # whole, in order
+        assert own == [
+            f"{name}-{number}" for number in range(len(own) // 2) for _ in (1, 2)
+        ]  # complete appends, in order
         assert len(own) // 2 > acknowledged
 
 
-def test_a_torn_last_write_costs_only_itself(tmp_path: Path):
+def test_a_torn_last_write_loses_only_its_own_rows(tmp_path: Path):
     spool = Spool(tmp_path / "one", MEGABYTE)
     spool.append(rows("first"))
     log = tmp_path / "one" / f"{FILE_NAME}-wal"
-    whole = log.stat().st_size
+    complete_bytes = log.stat().st_size
     spool.append(rows("second"))
     copy = tmp_path / "two"
     copy.mkdir()
     (copy / FILE_NAME).write_bytes((tmp_path / "one" / FILE_NAME).read_bytes())
-    (copy / f"{FILE_NAME}-wal").write_bytes(log.read_bytes()[: whole + 100])
+    (copy / f"{FILE_NAME}-wal").write_bytes(log.read_bytes()[: complete_bytes + 100])
     assert names(Spool(copy, MEGABYTE)) == ["first"]
 
 
-def test_a_full_spool_refuses_whole_appends_and_takes_events_again_when_drained(tmp_path: Path):
+def test_a_full_spool_rejects_appends_until_it_is_drained(tmp_path: Path):
     spool = Spool(tmp_path, MEGABYTE)
     kept = 0
 
@@ -87,7 +89,9 @@ def test_a_full_spool_refuses_whole_appends_and_takes_events_again_when_drained(
         fill()
     assert len(names(spool)) == kept > 1000
     assert (tmp_path / FILE_NAME).stat().st_size <= MEGABYTE
-    assert (tmp_path / f"{FILE_NAME}-wal").stat().st_size < 6 * MEGABYTE  # SQLite empties it every 4 MB
+    assert (
+        tmp_path / f"{FILE_NAME}-wal"
+    ).stat().st_size < 6 * MEGABYTE  # SQLite checkpoints the write-ahead log every 4 MB
     spool.remove_until(spool.oldest(kept)[-1][0])
     spool.shrink()
     assert spool.depth().size == 0
@@ -96,7 +100,7 @@ def test_a_full_spool_refuses_whole_appends_and_takes_events_again_when_drained(
     assert names(spool) == ["again"]
 
 
-def test_a_damaged_file_is_set_aside(tmp_path: Path):
+def test_a_damaged_file_is_renamed_and_replaced(tmp_path: Path):
     (tmp_path / FILE_NAME).write_bytes(b"no database" * 1000)
     spool = Spool(tmp_path, MEGABYTE)
     spool.append(rows("a"))
@@ -112,7 +116,7 @@ def test_one_process_replays_at_a_time(tmp_path: Path):
         assert later
 
 
-def test_a_visitor_can_be_erased_and_leaves_no_trace(tmp_path: Path):
+def test_an_erased_visitor_leaves_no_bytes_in_the_files(tmp_path: Path):
     spool = Spool(tmp_path, MEGABYTE)
     spool.append(rows("forget-me", "other", "forget-me"))
     theirs = [number for number, row in spool.of_site("shop") if row.user_id == "forget-me"]
@@ -124,14 +128,14 @@ def test_a_visitor_can_be_erased_and_leaves_no_trace(tmp_path: Path):
         assert b"forget-me" not in file.read_bytes()
 
 
-def test_files_are_readable_by_their_owner_only(tmp_path: Path):
+def test_spool_files_are_readable_by_their_owner_only(tmp_path: Path):
     folder = tmp_path / "spool"
     spool = Spool(folder, MEGABYTE)
     spool.append(rows("a"))
     assert {file.stat().st_mode & 0o077 for file in [folder, *folder.glob(f"{FILE_NAME}*")]} == {0}
 
 
-def test_the_list_of_sites_is_kept_and_replaced_whole(tmp_path: Path) -> None:
+def test_saved_sites_are_replaced_completely(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 2**20)
     assert spool.kept_sites() == []
     spool.keep_sites([("pk_1", "shop", ("shop.example", "xn--80a.ru")), ("pk_2", "blog", ())])

@@ -1,4 +1,4 @@
-"""Tilda's webhook: both encodings, what is kept and what is not, and the identity of a repeated call."""
+"""Tilda's webhook: both encodings of a payment, the fields that are stored, and the event ID of a repeated call."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ def read(fields: dict[str, str]) -> dict[str, Any]:
     return make_event(parse_qsl(urlencode(fields), keep_blank_values=True), "shop", SECRET)
 
 
-def test_a_form_becomes_a_form_submit_without_what_was_typed():
+def test_a_form_becomes_a_form_submit_without_field_values():
     event = read(FORM)
     parse_event(json.dumps(event).encode(), Limits())
     assert (event["event_type"], event["user_id"]) == ("form_submit", "3f6c0a52-0001")
@@ -47,7 +47,7 @@ def test_a_form_becomes_a_form_submit_without_what_was_typed():
     assert not any(typed in text for typed in ("анна", "anna@", "123-45", "1234567\\"))
 
 
-def test_without_the_cookie_nobody_is_named():
+def test_without_a_valid_cookie_the_event_has_no_visitor_id():
     assert read({name: value for name, value in FORM.items() if name != "COOKIES"})["user_id"] is None
     assert read(FORM | {"COOKIES": "analytics_user_id=a b"})["user_id"] is None
 
@@ -73,13 +73,15 @@ def test_both_encodings_of_a_payment_give_the_same_purchase(payment: dict[str, s
     assert event["payload"]["form"]["tranid"] == "1234567:7654321"
 
 
-def test_repeated_calls_have_one_identity():
+def test_repeated_calls_have_the_same_event_id():
     assert read(FORM)["event_id"] == read(FORM | {"Name": "другое"})["event_id"]
     assert read(FORM)["event_id"] != read(FORM | {"tranid": "1234567:7654322"})["event_id"]
     fields = list(FORM.items())
     own = make_event(fields, "shop", SECRET)["event_id"]
     assert own != make_event(fields, "other", SECRET)["event_id"]
-    assert own != make_event(fields, "shop", "another secret")["event_id"], "else a stranger could compute it"
+    assert own != make_event(fields, "shop", "another secret")["event_id"], (
+        "without the secret, a stranger could compute the ID"
+    )
     without = {name: value for name, value in FORM.items() if name != "tranid"}
     assert read(without)["event_id"] == read(without)["event_id"] != read(without | {"Name": "x"})["event_id"]
 
@@ -96,7 +98,7 @@ def test_repeated_calls_have_one_identity():
         {"tranid": "\u0000", "formid": "\ud7ff" * 5000},
     ],
 )
-def test_hostile_forms_make_an_event_or_a_refusal(fields: dict[str, str]):
+def test_hostile_forms_become_valid_events(fields: dict[str, str]):
     event = read(fields)
     assert event["event_type"] in {"form_submit", "purchase"}
     json.dumps(event, allow_nan=False).encode()

@@ -1,4 +1,4 @@
-"""Stored models: the same after loading, refused when they are not what they should be."""
+"""Stored models: unchanged after loading, rejected if altered, foreign or made by another scikit-learn."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from ml.errors import ArtifactError
 from tests.unit.ml_world import table, trained
 
 
-def test_a_loaded_model_says_the_same() -> None:
+def test_a_loaded_model_predicts_as_before() -> None:
     stored = artifacts.dumps(trained())
     loaded = artifacts.loads(stored.content, sha256=stored.sha256)
     assert np.array_equal(loaded.predict(table()), trained().predict(table()))
@@ -31,7 +31,7 @@ def test_a_loaded_model_says_the_same() -> None:
     assert stored.libraries["scikit-learn"]
 
 
-def test_storing_twice_gives_the_same_bytes_and_no_person_is_in_them() -> None:
+def test_storing_is_deterministic_and_contains_no_visitor_ids() -> None:
     stored = artifacts.dumps(trained())
     assert artifacts.dumps(trained()).content == stored.content
     assert artifacts.dumps(artifacts.loads(stored.content)).content == stored.content
@@ -41,7 +41,7 @@ def test_storing_twice_gives_the_same_bytes_and_no_person_is_in_them() -> None:
     assert not people & set(re.findall(rb"v\d{3,}", everything))
 
 
-def test_altered_bytes_are_refused() -> None:
+def test_altered_bytes_are_rejected() -> None:
     stored = artifacts.dumps(trained())
     with pytest.raises(ArtifactError, match="recorded hash"):
         artifacts.loads(stored.content[:-1] + b"?", sha256=stored.sha256)
@@ -56,20 +56,20 @@ def with_comment(content: bytes, comment: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_a_model_of_another_scikit_learn_is_refused_with_the_remedy() -> None:
+def test_a_model_of_another_scikit_learn_is_rejected_with_the_remedy() -> None:
     stored = artifacts.dumps(trained())
     with pytest.raises(ArtifactError, match=r"made by scikit-learn 1\.8\.0 .* install scikit-learn==1\.8\.0"):
         artifacts.loads(with_comment(stored.content, b"1.8.0"))
 
 
-def test_a_type_that_is_not_listed_is_refused_before_it_is_built() -> None:
-    """skops alone would build any scikit-learn class."""
+def test_an_unlisted_type_is_rejected_before_it_is_instantiated() -> None:
+    """skops alone would instantiate any scikit-learn class."""
     foreign = skops.io.dumps({"estimators": [KNeighborsClassifier()]})
     with pytest.raises(ArtifactError, match="KNeighborsClassifier"):
         artifacts.loads(foreign)
 
 
-def test_a_function_that_is_not_listed_is_refused() -> None:
+def test_an_unlisted_function_is_rejected() -> None:
     content = artifacts.dumps(trained()).content
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -84,8 +84,8 @@ def test_a_function_that_is_not_listed_is_refused() -> None:
         artifacts.loads(buffer.getvalue())
 
 
-def test_the_engine_of_mindsdb_takes_the_row_and_predicts_under_the_rows_own_index() -> None:
-    """The code as MindsDB runs it: as text, with its state carried away and back."""
+def test_the_mindsdb_engine_predicts_and_keeps_the_index() -> None:
+    """MindsDB saves the engine's attributes after training and restores them into another instance to predict."""
     stored = artifacts.dumps(trained())
     row = {"artifact": [stored.content], "artifact_sha256": [stored.sha256], "propensity": [0.0]}
     engine = serving.PropensityModel()

@@ -1,4 +1,4 @@
-"""Figures about probabilities, checked against what is known of them by construction."""
+"""Metrics of predicted probabilities, checked on data whose true metrics are known."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def outcomes(n: int = 60_000, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return (rng.random(n) < p).astype(int), p
 
 
-def test_true_probabilities_are_calibrated_and_their_deciles_are_as_expected() -> None:
+def test_true_probabilities_are_reported_as_calibrated() -> None:
     for seed in range(5):
         y, p = outcomes(seed=seed)
         report = evaluation.report(y, p)
@@ -24,16 +24,16 @@ def test_true_probabilities_are_calibrated_and_their_deciles_are_as_expected() -
         assert report.advantage.lower > 0
 
 
-def test_too_bold_and_shifted_scores_are_told() -> None:
+def test_overconfident_and_shifted_scores_are_detected() -> None:
     y, p = outcomes()
     slope, intercept = evaluation.calibration(y, expit(2 * logit(p) + 1))
-    # logit p = (s - 1) / 2 where s is the distorted score.
+    # logit(p) = (s - 1) / 2, where s is the logit of the distorted score.
     assert slope == pytest.approx(0.5, abs=0.03)
     assert intercept == pytest.approx(-0.5, abs=0.05)
     assert not evaluation.report(y, expit(logit(p) + 0.5)).deciles[0].as_expected
 
 
-def test_figures_of_a_table_small_enough_to_reckon_by_hand() -> None:
+def test_metrics_of_four_rows_equal_hand_computed_values() -> None:
     report = evaluation.report(np.array([1, 0, 0, 1]), np.array([0.8, 0.4, 0.2, 0.4]))
     assert report.positives == 2
     assert report.roc_auc == pytest.approx(0.875)
@@ -44,7 +44,7 @@ def test_figures_of_a_table_small_enough_to_reckon_by_hand() -> None:
     assert report.deciles[0].lift == 2
 
 
-def test_the_bound_holds_as_often_as_it_says() -> None:
+def test_a_95_percent_bound_holds_in_about_95_percent_of_trials() -> None:
     rng = np.random.default_rng(3)
     held = sum(
         mean_bound(rng.normal(0.1, 1, 400), confidence=0.95, repeats=400, seed=trial).lower <= 0.1
@@ -53,7 +53,7 @@ def test_the_bound_holds_as_often_as_it_says() -> None:
     assert 270 <= held <= 297
 
 
-def test_rows_of_one_visitor_are_one_witness() -> None:
+def test_rows_of_one_visitor_widen_the_interval() -> None:
     rng = np.random.default_rng(4)
     per_visitor = rng.normal(0.05, 1, 500)
     repeated, ids = np.repeat(per_visitor, 20), np.repeat(np.arange(500), 20)
@@ -62,14 +62,14 @@ def test_rows_of_one_visitor_are_one_witness() -> None:
     assert together.upper - together.lower > 3 * (alone.upper - alone.lower)
 
 
-def test_pooling_many_visitors_into_blocks_keeps_the_bound() -> None:
+def test_the_interval_of_many_visitors_equals_the_normal_interval() -> None:
     values = np.random.default_rng(5).normal(0.02, 1, 40_000)
     bound = mean_bound(values)
     assert bound.upper - bound.lower == pytest.approx(2 * 2.326 / np.sqrt(40_000), rel=0.15)
     assert bound == mean_bound(values)
 
 
-def test_one_outcome_only_has_no_ranking() -> None:
+def test_a_single_outcome_class_has_no_ranking_metrics() -> None:
     report = evaluation.report(np.zeros(20), np.full(20, 0.1))
     assert np.isnan(report.roc_auc)
     assert np.isnan(report.calibration_slope)
@@ -88,11 +88,11 @@ def test_one_outcome_only_has_no_ranking() -> None:
         (["no", "yes"], [0.5, 0.5], "must be numbers"),
     ],
 )
-def test_bad_input_is_named(y: list[float], p: list[float], words: str) -> None:
+def test_invalid_input_is_reported(y: list[float], p: list[float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         evaluation.report(np.array(y), np.array(p))
 
 
-def test_certain_mistakes_cost_much_but_not_everything() -> None:
+def test_log_loss_of_certain_mistakes_is_finite() -> None:
     report = evaluation.report(np.array([1, 0, 1, 0]), np.array([0.0, 1.0, 1.0, 0.0]))
     assert 13 < report.log_loss < 15

@@ -1,4 +1,4 @@
-"""No score without grounds, in words, and the duel of champion and challenger."""
+"""The gate: the minimum of examples, the confirmation of a model, and the choice of champion or challenger."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ MONDAY = pd.Timestamp("2026-08-03", tz="UTC")
 
 
 def examples(per_week: list[int], *, others: int = 400) -> pd.DataFrame:
-    """So many positives in each week, oldest first, among ``others`` negatives."""
+    """Return ``per_week`` positives for each week, oldest first, and ``others`` negatives per week."""
     rows = [
         (f"v{week}-{number}", MONDAY + week * WEEK, number < positives)
         for week, positives in enumerate(per_week)
@@ -28,7 +28,7 @@ def check(frame: pd.DataFrame, **settings: int) -> gate.Grounds:
     return gate.check(frame, label="converted_7d", time="as_of", visitor="user_id", **settings)
 
 
-def test_too_few_examples_say_how_long_it_will_take() -> None:
+def test_too_few_examples_give_the_expected_wait() -> None:
     grounds = check(examples([30] * 7))
     assert not grounds.met
     assert grounds.positives == 210
@@ -37,27 +37,27 @@ def test_too_few_examples_say_how_long_it_will_take() -> None:
     )
 
 
-def test_a_growing_site_is_told_when() -> None:
+def test_the_expected_wait_follows_the_recent_rate() -> None:
     grounds = check(examples([2] * 8 + [49] * 4))
     assert grounds.message == (
         "212 examples of a conversion in twelve weeks; 300 are needed; at the present rate about 2 weeks."
     )
 
 
-def test_a_site_that_will_never_get_there_is_told_so() -> None:
+def test_a_site_that_will_never_have_enough_examples_is_advised_to_change_the_goal() -> None:
     grounds = check(examples([10] * 12))
     assert grounds.message.startswith("120 examples of a conversion in twelve weeks; 300 are needed; ")
     assert "hold about 120" in grounds.message
     assert "more frequent goal" in grounds.message
 
 
-def test_the_learners_are_allowed_by_the_count() -> None:
+def test_the_number_of_examples_decides_the_allowed_learners() -> None:
     assert check(examples([30] * 12)).learners == ("regression",)
     assert check(examples([90] * 12)).learners == ("regression", "boosting")
     assert check(examples([30] * 12), regression=100, boosting=350).learners == ("regression", "boosting")
 
 
-def test_an_example_is_a_visitor_and_a_week_and_old_weeks_do_not_count() -> None:
+def test_an_example_is_a_visitor_in_a_recent_week() -> None:
     frame = examples([30] * 12)
     daily = pd.concat([frame, frame.assign(as_of=frame["as_of"] - pd.Timedelta(days=2))])
     assert check(daily).positives == 360
@@ -65,14 +65,14 @@ def test_an_example_is_a_visitor_and_a_week_and_old_weeks_do_not_count() -> None
     assert check(frame.assign(converted_7d=None)).positives == 0
 
 
-def test_when_nearly_everyone_returns_the_others_are_the_examples() -> None:
+def test_the_rarer_class_is_counted() -> None:
     frame = examples([400] * 3, others=20)
     grounds = check(frame)
     assert not grounds.met
     assert "60 examples of visitors without a conversion" in grounds.message
 
 
-def test_a_model_that_knows_something_is_confirmed_and_promoted_first() -> None:
+def test_a_confirmed_first_model_is_promoted() -> None:
     model = trained()
     assert gate.confirm(model).met
     decision = gate.decide(model, None, table())
@@ -80,23 +80,23 @@ def test_a_model_that_knows_something_is_confirmed_and_promoted_first() -> None:
     assert "first model" in decision.reason
 
 
-def test_the_same_model_again_is_kept_for_want_of_newer_weeks() -> None:
+def test_the_champion_is_kept_without_newer_weeks() -> None:
     assert gate.decide(trained(), trained(), table(), horizon=WEEK).action == "keep"
 
 
-def former(shift: float) -> Propensity:
-    """A champion that stopped learning before the trial, its log-odds moved by ``shift``."""
+def former_champion(shift: float) -> Propensity:
+    """Return a champion whose training data ends before the trial, with its log-odds changed by ``shift``."""
     model, trial = trained(), trained().trial
     assert trial is not None
     bundle = model.bundle | {"intercept": model.bundle["intercept"] + shift}
     return replace(model, bundle=bundle, data_until=(trial.rows["time"].min() - WEEK).to_pydatetime())
 
 
-def test_a_worse_champion_is_replaced_and_a_better_one_stays() -> None:
+def test_a_worse_champion_is_replaced_and_a_better_champion_is_kept() -> None:
     model = trained()
-    assert gate.decide(model, former(2.0), table(), horizon=WEEK).action == "promote"
-    # This champion learned from the very rows of the trial, so it is better on them than the challenger.
-    kept = gate.decide(model, former(0.0), table(), horizon=WEEK)
+    assert gate.decide(model, former_champion(2.0), table(), horizon=WEEK).action == "promote"
+    # This champion was trained on the trial's rows, so it predicts them better than the challenger does.
+    kept = gate.decide(model, former_champion(0.0), table(), horizon=WEEK)
     assert kept.action == "keep"
     assert "Not better" in kept.reason
 
@@ -112,13 +112,13 @@ def test_after_drift_a_challenger_may_be_slightly_worse_but_not_much() -> None:
     assert gate.compare(much, champion, drift=True).action == "keep"
 
 
-def test_a_champion_that_cannot_read_the_table_gives_way() -> None:
-    champion = replace(former(0.0), bundle=trained().bundle | {"numeric": ["gone"]})
+def test_a_champion_that_cannot_score_the_table_is_replaced() -> None:
+    champion = replace(former_champion(0.0), bundle=trained().bundle | {"numeric": ["gone"]})
     decision = gate.decide(trained(), champion, table(), horizon=WEEK)
     assert decision.action == "promote"
     assert "gone" in decision.reason
 
 
-def test_a_loaded_model_cannot_be_judged_again() -> None:
+def test_a_model_without_its_trial_cannot_be_confirmed() -> None:
     with pytest.raises(ValueError, match="train it again"):
         gate.confirm(replace(trained(), trial=None))

@@ -1,9 +1,9 @@
-"""MindsDB answers as scikit-learn does only with the same libraries."""
+"""MindsDB returns the same predictions only if it runs the library versions that trained the model."""
 
 from tests.locks import pins
 
 
-def test_mindsdb_runs_the_libraries_that_models_are_made_with() -> None:
-    ours, theirs = pins("requirements.lock"), pins("requirements-mindsdb.lock")
+def test_mindsdb_and_training_pin_the_same_library_versions() -> None:
+    training, serving = pins("requirements.lock"), pins("requirements-mindsdb.lock")
     for name in ("scikit-learn", "skops", "scipy", "numpy"):
-        assert ours[name] == theirs[name]
+        assert training[name] == serving[name]

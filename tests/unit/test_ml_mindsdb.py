@@ -1,4 +1,4 @@
-"""What a person is told when MindsDB is away, refuses, errs or hangs. The rest is proven against a real server."""
+"""Errors when MindsDB is down, rejects the login, fails or hangs. tests/e2e covers the rest with a real server."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -59,7 +59,7 @@ def publish(url: str, name: str = "propensity_shop", **settings: float | str) ->
     )
 
 
-def test_a_server_that_is_away() -> None:
+def test_an_unreachable_server_is_reported_with_the_remedy() -> None:
     with server(reply(200, "{}")) as url:
         pass
     with pytest.raises(MindsDBError, match="not reachable; start it, or correct MINDSDB_URL"):
@@ -67,12 +67,12 @@ def test_a_server_that_is_away() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_login_that_is_refused(status: int) -> None:
+def test_a_rejected_login_is_reported_with_the_remedy(status: int) -> None:
     with server(reply(status, "{}")) as url, pytest.raises(MindsDBError, match="refuses the login; correct"):
         publish(url, username="someone", password="wrong")
 
 
-def test_a_server_that_hangs_is_given_up() -> None:
+def test_a_server_that_hangs_causes_a_timeout() -> None:
     released = threading.Event()
     with server(lambda _: released.wait(30) and None) as url:
         with pytest.raises(MindsDBError, match="did not answer within"):
@@ -80,20 +80,20 @@ def test_a_server_that_hangs_is_given_up() -> None:
         released.set()
 
 
-def test_an_error_in_the_body_of_a_success_is_an_error() -> None:
+def test_an_error_in_a_200_response_is_raised() -> None:
     body = '{"type": "error", "error_message": "Unknown integration name: tilda"}'
     with server(reply(200, body)) as url, pytest.raises(MindsDBError, match="Unknown integration name"):
         Client(Server(url)).sql("SHOW VIEWS")
 
 
 @pytest.mark.parametrize("body", ["<html>a proxy</html>", "[]", "{}"])
-def test_an_answer_that_is_none_of_mindsdb(body: str) -> None:
+def test_a_response_that_is_not_mindsdbs_is_an_error(body: str) -> None:
     with server(reply(200, body)) as url, pytest.raises(MindsDBError):
         publish(url)
 
 
 @pytest.mark.parametrize("name", ["", "Shop", "1shop", "shop; DROP MODEL x", "a" * 80])
-def test_a_name_that_would_be_a_statement(name: str) -> None:
+def test_an_invalid_model_name_is_rejected(name: str) -> None:
     with pytest.raises(MindsDBError, match="no name for MindsDB"):
         publish("http://127.0.0.1:9", name=name)
 

@@ -1,4 +1,4 @@
-"""Drift and kept promises, and the page that shows them."""
+"""Drift, the comparison of predicted with actual conversions, and the model report."""
 
 import json
 import re
@@ -18,13 +18,13 @@ def drift(before: pd.DataFrame, now: pd.DataFrame) -> list[monitoring.Drift]:
     return monitoring.drift(before, now, numeric=NUMERIC_NAMES, categorical=CATEGORICAL_NAMES)
 
 
-def test_the_same_behaviour_is_not_called_drift_however_few_the_visitors() -> None:
+def test_unchanged_behaviour_is_not_drift_even_with_few_visitors() -> None:
     before = table()
     for rows, seed in ((60, 1), (300, 2), (3_000, 3)):
         assert not monitoring.has_drifted(drift(before, visitors(rows, seed=seed)))
 
 
-def test_a_changed_column_is_found_and_named() -> None:
+def test_changed_columns_are_reported_by_name() -> None:
     now = visitors(2_000, seed=4)
     now = now.assign(last_channel="paid", sessions_7d=now["sessions_7d"] + 2, last_utm_campaign="brand new")
     found = drift(table(), now)
@@ -33,7 +33,7 @@ def test_a_changed_column_is_found_and_named() -> None:
     assert found[0].label in {"last channel", "sessions in 7 days", "last campaign"}
 
 
-def test_a_site_that_only_gets_older_raises_no_alarm() -> None:
+def test_ageing_of_cumulative_columns_is_not_drift() -> None:
     older = visitors(3_000, seed=3)
     older = older.assign(
         days_since_first_event=older["days_since_first_event"] + 60,
@@ -45,42 +45,42 @@ def test_a_site_that_only_gets_older_raises_no_alarm() -> None:
     assert not monitoring.has_drifted(found)
 
 
-def test_the_index_of_two_bins_by_hand() -> None:
+def test_the_psi_of_two_bins_equals_the_hand_computed_value() -> None:
     before, now = pd.DataFrame({"c": ["a"] * 500 + ["b"] * 500}), pd.DataFrame({"c": ["a"] * 800 + ["b"] * 200})
     (found,) = monitoring.drift(before, now, numeric=[], categorical=["c"])
     assert found.psi == pytest.approx(0.3 * np.log(0.8 / 0.5) + -0.3 * np.log(0.2 / 0.5), rel=0.01)
 
 
-def test_values_that_vanish_or_appear_are_drift() -> None:
+def test_missing_values_and_shifted_scores_are_drift() -> None:
     before = pd.DataFrame({"n": np.arange(1000.0)})
     (found,) = monitoring.drift(before, pd.DataFrame({"n": [np.nan] * 500}), numeric=["n"], categorical=[])
     assert found.changed
     assert monitoring.score_drift(np.linspace(0, 0.2, 900), np.linspace(0, 0.2, 900) * 2).changed
 
 
-def past(shift: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Six cut-offs scored with the truth; in the last three the world has moved by ``shift``."""
+def past_scores(shift: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return six cut-offs scored with the true probability; in the last three the true log-odds differ by ``shift``."""
     frame = visitors(30_000, seed=9, weeks=6, shift_from=3, shift=shift).drop_duplicates(["user_id", "as_of"])
-    calm = visitors(30_000, seed=9, weeks=6).drop_duplicates(["user_id", "as_of"])
-    scores = calm[["site_id", "user_id", "as_of"]].assign(
-        score=calm["truth"], band=scoring.bands(calm["truth"].to_numpy())
+    stable = visitors(30_000, seed=9, weeks=6).drop_duplicates(["user_id", "as_of"])
+    scores = stable[["site_id", "user_id", "as_of"]].assign(
+        score=stable["truth"], band=scoring.bands(stable["truth"].to_numpy())
     )
     return scores, frame[["site_id", "user_id", "as_of", "converted_7d"]]
 
 
-def test_kept_promises_are_told_from_broken_ones() -> None:
-    calm = monitoring.realised(*past(0.0), label="converted_7d")
-    assert len(calm) == 6
-    assert sum(week.kept for week in calm) >= 5
-    assert not monitoring.promise_broken(calm)
-    moved = monitoring.realised(*past(0.8), label="converted_7d")
-    assert monitoring.promise_broken(moved)
-    assert monitoring.promise_broken(moved[:4])
-    assert moved[-1].converted > moved[-1].high
+def test_a_shift_of_the_conversion_rate_is_detected() -> None:
+    stable = monitoring.realised(*past_scores(0.0), label="converted_7d")
+    assert len(stable) == 6
+    assert sum(week.kept for week in stable) >= 5
+    assert not monitoring.promise_broken(stable)
+    shifted = monitoring.realised(*past_scores(0.8), label="converted_7d")
+    assert monitoring.promise_broken(shifted)
+    assert monitoring.promise_broken(shifted[:4])
+    assert shifted[-1].converted > shifted[-1].high
 
 
-def test_outcomes_that_are_not_known_yet_wait() -> None:
-    scores, outcomes = past(0.0)
+def test_cut_offs_without_known_outcomes_are_left_out() -> None:
+    scores, outcomes = past_scores(0.0)
     newest = outcomes["as_of"].max()
     waiting = outcomes.assign(converted_7d=outcomes["converted_7d"].astype(object).where(outcomes["as_of"] < newest))
     assert len(monitoring.realised(scores, waiting, label="converted_7d")) == 5
@@ -88,7 +88,7 @@ def test_outcomes_that_are_not_known_yet_wait() -> None:
 
 
 @pytest.mark.long
-def test_a_change_of_behaviour_is_seen_within_a_cut_off_and_mended_by_training() -> None:
+def test_a_change_of_behaviour_is_detected_in_one_cut_off_and_fixed_by_training() -> None:
     frame = visitors(240_000, seed=21, weeks=24, shift_from=12, shift=0.7)
     start = frame["as_of"].min()
 
@@ -96,19 +96,19 @@ def test_a_change_of_behaviour_is_seen_within_a_cut_off_and_mended_by_training()
         age = (frame["as_of"] - start) // timedelta(days=7)
         return frame[(age >= first) & (age < last)].drop_duplicates(["user_id", "as_of"])
 
-    def promise(model: training.Propensity, week: int) -> monitoring.Realised:
+    def realised_at(model: training.Propensity, week: int) -> monitoring.Realised:
         rows = window(week, week + 1)
         return monitoring.realised(scoring.score(model, rows), rows, label="converted_7d")[0]
 
     old = training.fit(window(0, 12), **COLUMNS, visitor="user_id", horizon=WEEK)
-    assert monitoring.promise_broken([promise(old, 12)])
-    mended = training.fit(window(4, 16), **COLUMNS, visitor="user_id", horizon=WEEK)
-    assert sum(promise(mended, week).kept for week in range(16, 20)) >= 3
+    assert monitoring.promise_broken([realised_at(old, 12)])
+    retrained = training.fit(window(4, 16), **COLUMNS, visitor="user_id", horizon=WEEK)
+    assert sum(realised_at(retrained, week).kept for week in range(16, 20)) >= 3
 
 
-def test_the_page_is_complete_and_names_nobody() -> None:
+def test_the_report_has_every_chart_and_no_visitor_ids() -> None:
     frame = table()
-    scores, outcomes = past(0.8)
+    scores, outcomes = past_scores(0.8)
     page = report.page(
         trained(),
         frame,
@@ -128,7 +128,7 @@ def test_the_page_is_complete_and_names_nobody() -> None:
     assert not set(frame["user_id"]) & set(re.findall(r"v\d{3,}", page.html + page.markdown + json.dumps(page.data)))
 
 
-def test_importance_finds_what_matters_and_not_what_does_not() -> None:
+def test_permutation_importance_ranks_relevant_columns_first() -> None:
     ranked = [name for name, _ in report.permutation_importance(trained(), table(), label="converted_7d")]
     telling = {"last_channel", "form_starts_28d", "page_views_28d", "sessions_7d", "days_since_last_event"}
     assert telling & set(ranked[:4])

@@ -1,4 +1,4 @@
-"""Scores, bands and reasons: what a marketer sees."""
+"""Scores, bands and reasons, as a marketer sees them."""
 
 from itertools import combinations
 from math import factorial
@@ -18,7 +18,7 @@ def today() -> pd.DataFrame:
 
 
 def small_model() -> tuple[Propensity, pd.DataFrame]:
-    """Three columns, so that every coalition can be tried."""
+    """Return a model of three columns, few enough to evaluate every coalition, and its table."""
     rng = np.random.default_rng(2)
     n = 4_000
     frame = pd.DataFrame(
@@ -34,17 +34,17 @@ def small_model() -> tuple[Propensity, pd.DataFrame]:
     return training.fit(frame, numeric=["a", "b"], categorical=["c"], label="y", time="t"), frame
 
 
-def test_contributions_are_the_shapley_values_of_the_definition() -> None:
-    """Every coalition of three columns, every stranger: the sum that the closed form replaces."""
+def test_contributions_equal_shapley_values_by_definition() -> None:
+    """Sum over every coalition of the three columns and every background row, as the definition says."""
     model, frame = small_model()
     assert model.kind in {"blend", "boosting"}
     x = serving.prepare(frame, model.numeric, model.categorical)
-    strangers, people = x.sample(60, random_state=1), x.head(4)
-    bundle = model.bundle | {"backgrounds": shapley.backgrounds(model.bundle, strangers)}
+    background, people = x.sample(60, random_state=1), x.head(4)
+    bundle = model.bundle | {"backgrounds": shapley.backgrounds(model.bundle, background)}
     columns = list(x.columns)
 
     def worth(person: pd.DataFrame, coalition: tuple[str, ...]) -> float:
-        mixed = strangers.assign(**{name: person[name].iloc[0] for name in coalition})
+        mixed = background.assign(**{name: person[name].iloc[0] for name in coalition})
         return float(serving.margin(bundle, mixed).mean())
 
     for row in range(len(people)):
@@ -80,7 +80,7 @@ def test_every_visitor_gets_one_complete_row() -> None:
     assert set(scored["model_version"]) == {trained().version}
 
 
-def test_scoring_again_or_in_another_order_gives_the_same() -> None:
+def test_scores_do_not_depend_on_row_order() -> None:
     frame = today()
     scored = scoring.score(trained(), frame)
     pd.testing.assert_frame_equal(scored, scoring.score(trained(), frame))
@@ -90,7 +90,7 @@ def test_scoring_again_or_in_another_order_gives_the_same() -> None:
     )
 
 
-def test_hot_is_the_shortest_list_with_half_of_the_expected_conversions() -> None:
+def test_the_hot_band_holds_half_of_the_expected_conversions() -> None:
     scored = scoring.score(trained(), today()).sort_values("score", ascending=False)
     share = scored["score"].cumsum() / scored["score"].sum()
     hot = scored["band"] == "hot"
@@ -99,14 +99,14 @@ def test_hot_is_the_shortest_list_with_half_of_the_expected_conversions() -> Non
     assert share[scored["band"] != "cold"].max() == pytest.approx(0.8, abs=0.01)
 
 
-def test_equal_scores_share_their_band_and_their_decile() -> None:
+def test_equal_scores_share_band_and_decile() -> None:
     assert set(scoring.bands(np.full(50, 0.1))) == {"warm"}
     assert len(set(scoring.deciles(np.full(50, 0.1)))) == 1
     assert scoring.bands(np.array([0.3, 0.3, 0.01, 0.01])).tolist() == ["hot", "hot", "cold", "cold"]
     assert scoring.deciles(np.array([0.1, 0.9, 0.5])).tolist() == [9, 2, 6]
 
 
-def test_sites_are_ranked_apart() -> None:
+def test_sites_are_ranked_separately() -> None:
     frame = today()
     other = frame.assign(site_id="other")
     both = scoring.score(trained(), pd.concat([frame, other], ignore_index=True))
@@ -114,7 +114,7 @@ def test_sites_are_ranked_apart() -> None:
     assert both.loc[both["site_id"] == "shop", "decile"].tolist() == alone["decile"].tolist()
 
 
-def test_reasons_name_what_the_visitor_did() -> None:
+def test_reasons_name_the_visitors_actions() -> None:
     frame = today()
     base = frame.iloc[[0]].assign(add_to_carts_7d=0, add_to_carts_28d=0, days_since_last_add_to_cart=None)
     keen = base.assign(
@@ -124,13 +124,13 @@ def test_reasons_name_what_the_visitor_did() -> None:
         days_since_last_add_to_cart=0.2,
         days_since_last_event=0.2,
     )
-    told = scoring.score(trained(), pd.concat([base, keen]).astype({"days_since_last_add_to_cart": float}))
-    cart = [reason for reason in told["reasons"].iloc[1] if "cart" in reason]
+    scored = scoring.score(trained(), pd.concat([base, keen]).astype({"days_since_last_add_to_cart": float}))
+    cart = [reason for reason in scored["reasons"].iloc[1] if "cart" in reason]
     assert cart
     assert cart[0].startswith("more likely: ")
 
 
-def test_no_one_and_twice_the_same() -> None:
+def test_no_rows_give_no_scores_and_invalid_tables_are_rejected() -> None:
     frame = today()
     assert scoring.score(trained(), frame.head(0)).empty
     with pytest.raises(ValueError, match="two rows"):
@@ -142,7 +142,7 @@ def test_no_one_and_twice_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "said"),
+    ("column", "value", "expected"),
     [
         ("days_since_last_add_to_cart", 2.3, "added to cart 2 days ago"),
         ("days_since_last_add_to_cart", 0.13, "added to cart 3 hours ago"),
@@ -158,11 +158,11 @@ def test_no_one_and_twice_the_same() -> None:
         ("shoe_size", 42.0, "shoe size: 42"),
     ],
 )
-def test_numbers_in_words(column: str, value: float, said: str) -> None:
-    assert words.phrases(column, np.array([value]))[0] == said
+def test_numbers_are_put_into_words(column: str, value: float, expected: str) -> None:
+    assert words.phrases(column, np.array([value]))[0] == expected
 
 
-def test_text_in_words() -> None:
+def test_text_values_are_put_into_words() -> None:
     values = np.array(["email", serving.ABSENT], dtype=object)
     assert words.phrases("last_channel", values).tolist() == ["last came through email", "last channel unknown"]
     hostile = words.phrases("last_utm_campaign", np.array(["{s}<script>{}"], dtype=object))[0]

@@ -1,4 +1,4 @@
-"""What is predicted, as a file declares it, and the names under which it is served."""
+"""Prediction targets, as a YAML file declares them, and the names of their MindsDB views."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from ml.mindsdb import NAME
 from orchestration.defs.mindsdb.steps import view_name
 
 
-def test_the_targets_that_come_with_it() -> None:
+def test_the_default_targets_are_loaded() -> None:
     targets = load_targets()
     assert list(targets) == ["conversion_7d", "purchase_7d", "return_7d"]
     assert not any(target.goals for target in targets.values())
@@ -29,7 +29,7 @@ def test_the_targets_that_come_with_it() -> None:
         ("a: {label: l, words: w, horizon_days: soon, settle_days: 7, weeks: 12}", "whole numbers"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+def test_an_invalid_targets_file_is_rejected_with_the_reason(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "targets.yml"
     path.write_text(text)
     with pytest.raises(TargetsError, match=words):
@@ -38,7 +38,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence(tmp_path: Path, text: str, w
         load_targets(tmp_path / "absent.yml")
 
 
-def test_no_two_sites_share_a_view_in_mindsdb() -> None:
+def test_mindsdb_view_names_are_unique_and_valid() -> None:
     sites = ["shop", "my-shop", "my_shop", "7shop", "a" * 60, "a" * 61, "a" * 59 + "-", "a" * 59 + "_"]
     names = [view_name(site, target) for site in sites for target in ("conversion_7d", "purchase_7d")]
     assert view_name("my-shop", "conversion_7d") == "propensity_my_shop"

@@ -1,4 +1,4 @@
-"""Training: learns what can be learned, only from the past, the same every time, and from odd tables too."""
+"""Training: quality, time-based evaluation, reproducibility, and tables of unusual types."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -12,30 +12,30 @@ from ml.errors import TrainingError
 from tests.unit.ml_world import COLUMNS, WEEK, table, trained, visitors
 
 
-def judged(rows: int, seed: int, **world: float) -> tuple[float, tuple[float, float]]:
+def evaluate_on_fresh_rows(rows: int, seed: int, **world: float) -> tuple[float, tuple[float, float]]:
     model = training.fit(visitors(rows, seed=seed, **world), **COLUMNS, visitor="user_id", horizon=WEEK)
     fresh = visitors(60_000, seed=seed + 500, **world)
     y, p = fresh["converted_7d"].to_numpy(), model.predict(fresh)
     return evaluation.attainable_share(y, p, fresh["truth"].to_numpy()), evaluation.calibration(y, p)
 
 
-def test_most_of_the_attainable_gain_is_reached_from_few_examples() -> None:
-    share, (slope, _) = judged(12_000, seed=2)
+def test_few_examples_reach_70_percent_of_the_attainable_gain() -> None:
+    share, (slope, _) = evaluate_on_fresh_rows(12_000, seed=2)
     assert share > 0.7
     assert 0.75 < slope < 1.35
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("rows", "least"), [(100_000, 0.9), (400_000, 0.95)])
-def test_the_attainable_gain_at_full_size(rows: int, least: float) -> None:
+def test_large_tables_reach_90_to_95_percent_of_the_attainable_gain(rows: int, least: float) -> None:
     for seed in (1, 2, 3):
-        share, (slope, _) = judged(rows, seed=seed)
+        share, (slope, _) = evaluate_on_fresh_rows(rows, seed=seed)
         assert share >= least
         assert 0.9 <= slope <= 1.1
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_noise_gets_no_scores(seed: int) -> None:
+def test_a_model_of_noise_is_not_confirmed(seed: int) -> None:
     frame = visitors(8_000, seed=seed, signal=0, base=-2.5)
     model = training.fit(frame, **COLUMNS, visitor="user_id", horizon=WEEK, learners=("regression",))
     assert not gate.confirm(model).met
@@ -43,7 +43,7 @@ def test_noise_gets_no_scores(seed: int) -> None:
 
 
 @pytest.mark.long
-def test_noise_gets_no_scores_in_nineteen_of_twenty_worlds() -> None:
+def test_a_model_of_noise_is_not_confirmed_in_19_of_20_tables() -> None:
     refused = 0
     for seed in range(20):
         frame = visitors(50_000, seed=seed, signal=0, base=-3, shift_from=9, shift=0.4)
@@ -52,7 +52,7 @@ def test_noise_gets_no_scores_in_nineteen_of_twenty_worlds() -> None:
     assert refused >= 19
 
 
-def test_the_same_table_gives_the_same_bytes() -> None:
+def test_training_on_the_same_table_gives_the_same_bytes() -> None:
     frame = table(4_000)
     first = training.fit(frame, **COLUMNS, horizon=WEEK)
     second = training.fit(frame.copy(), **COLUMNS, horizon=WEEK)
@@ -62,19 +62,19 @@ def test_the_same_table_gives_the_same_bytes() -> None:
     assert training.fit(table(4_000, 12), **COLUMNS, horizon=WEEK).version != first.version
 
 
-def test_what_is_judged_has_not_been_seen() -> None:
-    """Outcomes of the newest period are turned round: nothing that was learned before it may change."""
+def test_the_trial_period_is_not_used_for_training() -> None:
+    """Inverting the outcomes of the newest period must not change the scores of the model that is tested on it."""
     frame = table(4_000)
-    straight = training.fit(frame, **COLUMNS, horizon=WEEK).trial
-    assert straight is not None
-    turned = frame.assign(converted_7d=frame["converted_7d"] ^ (frame["as_of"] >= straight.rows["time"].min()))
-    other = training.fit(turned, **COLUMNS, horizon=WEEK).trial
+    original = training.fit(frame, **COLUMNS, horizon=WEEK).trial
+    assert original is not None
+    inverted = frame.assign(converted_7d=frame["converted_7d"] ^ (frame["as_of"] >= original.rows["time"].min()))
+    other = training.fit(inverted, **COLUMNS, horizon=WEEK).trial
     assert other is not None
-    assert np.array_equal(other.rows["score"], straight.rows["score"])
-    assert (other.rows["y"] != straight.rows["y"]).all()
+    assert np.array_equal(other.rows["score"], original.rows["score"])
+    assert (other.rows["y"] != original.rows["y"]).all()
 
 
-def test_periods_follow_time_and_leave_room_for_the_label() -> None:
+def test_periods_are_ordered_and_separated_by_the_label_horizon() -> None:
     times = pd.Series(pd.date_range("2026-01-05", periods=12, freq="7D", tz="UTC").repeat(100))
     first, second, third = training.periods(times, timedelta(days=14))
     assert times[first].max() + timedelta(days=14) <= times[second].min()
@@ -83,7 +83,7 @@ def test_periods_follow_time_and_leave_room_for_the_label() -> None:
     assert third.sum() in {200, 300}
 
 
-def test_visitors_who_are_new_are_judged_apart() -> None:
+def test_new_visitors_are_evaluated_separately() -> None:
     trial = trained().trial
     assert trial is not None
     assert trial.unseen is not None
@@ -92,7 +92,7 @@ def test_visitors_who_are_new_are_judged_apart() -> None:
     assert trial.unseen.n >= (~trial.rows["visitor"].isin(known)).sum()
 
 
-def test_a_rise_of_the_level_is_followed_and_does_not_make_noise_look_like_knowledge() -> None:
+def test_a_rising_base_rate_is_followed_and_does_not_confirm_noise() -> None:
     frame = visitors(30_000, seed=6, signal=0, base=-3, shift_from=7, shift=1.0)
     model = training.fit(frame, **COLUMNS, horizon=WEEK, learners=("regression",))
     assert not gate.confirm(model).met
@@ -101,7 +101,7 @@ def test_a_rise_of_the_level_is_followed_and_does_not_make_noise_look_like_knowl
 
 
 def odd_table() -> pd.DataFrame:
-    """Another trade, as a database driver would hand it over."""
+    """Return a table of another domain with the column types that a database driver returns."""
     rng = np.random.default_rng(8)
     n = 3_000
     age = rng.integers(18, 80, n)
@@ -129,7 +129,7 @@ ODD = {
 }
 
 
-def test_a_table_that_is_not_ours_is_learned_from() -> None:
+def test_a_table_of_another_domain_can_be_learned() -> None:
     frame = odd_table()
     frame.loc[:20, "sold"] = None
     model = training.fit(frame, **ODD)
@@ -141,7 +141,7 @@ def test_a_table_that_is_not_ours_is_learned_from() -> None:
     assert model.predict(frame.head(0)).shape == (0,)
 
 
-def test_without_text_or_without_numbers() -> None:
+def test_training_works_without_text_or_without_numbers() -> None:
     frame = odd_table()
     assert training.fit(frame, **(ODD | {"categorical": []})).trial is not None
     assert training.fit(frame, **(ODD | {"numeric": []})).trial is not None
@@ -158,7 +158,7 @@ def test_without_text_or_without_numbers() -> None:
         lambda frame: frame.set_axis([0] * len(frame)).sample(frac=1, random_state=1),
     ],
 )
-def test_other_types_of_the_same_table_give_the_same_probabilities(change) -> None:
+def test_column_types_do_not_change_the_probabilities(change) -> None:
     frame = odd_table().drop(columns="income").head(1_500)
     columns = ODD | {"numeric": ["age", "always_one", "ratio"], "learners": ("regression",)}
     usual, other = (training.fit(one, **columns) for one in (frame, change(frame)))
@@ -166,7 +166,7 @@ def test_other_types_of_the_same_table_give_the_same_probabilities(change) -> No
     assert np.allclose(other.predict(change(frame)).mean(), usual.predict(frame).mean(), rtol=0.1)
 
 
-def test_rows_without_an_id_stand_for_themselves() -> None:
+def test_rows_without_a_visitor_id_are_separate_clusters() -> None:
     frame = odd_table().assign(buyer=[f"b{row}" if row % 3 else None for row in range(3_000)])
     trial = training.fit(frame, **ODD, visitor="buyer", learners=("regression",)).trial
     assert trial is not None
@@ -188,7 +188,7 @@ def test_rows_without_an_id_stand_for_themselves() -> None:
         (lambda frame: frame.assign(age="old"), "cannot be learned from: .* 'old'"),
     ],
 )
-def test_what_cannot_be_learned_from_is_named(change, words: str) -> None:
+def test_unusable_tables_are_rejected_with_the_reason(change, words: str) -> None:
     with pytest.raises(TrainingError, match=words):
         training.fit(change(odd_table()), **ODD)
 
@@ -202,6 +202,6 @@ def test_what_cannot_be_learned_from_is_named(change, words: str) -> None:
         ({"learners": ("forest",)}, "No such learner: forest"),
     ],
 )
-def test_what_cannot_be_asked_for_is_named(settings: dict[str, object], words: str) -> None:
+def test_invalid_arguments_are_rejected_with_the_reason(settings: dict[str, object], words: str) -> None:
     with pytest.raises(TrainingError, match=words):
         training.fit(odd_table(), **(ODD | settings))

@@ -32,11 +32,11 @@ def test_records_become_a_typed_table() -> None:
     }  # fmt: skip
 
 
-def test_no_records_are_said() -> None:
+def test_an_empty_table_says_none() -> None:
     assert table([]).text == "none"
 
 
-def test_dbt_reads_the_parts_of_an_address() -> None:
+def test_dbt_gets_the_parts_of_a_url() -> None:
     given = dbt_environment("postgresql://ow%40ner:p%2Fw@db.example:6543/main?sslmode=require&sslrootcert=/ca.crt")
     assert {name: value for name, value in given.items() if name.startswith("DBT_")} == {
         "DBT_HOST": "db.example",
@@ -47,19 +47,19 @@ def test_dbt_reads_the_parts_of_an_address() -> None:
         "DBT_SSLMODE": "require",
         "DBT_MACROS_HASH": macros_hash(PROJECT_DIR),
     }
-    # the profile has no place for these: libpq finds them itself
+    # The dbt profile has no field for these parameters; libpq reads them from the environment.
     assert given["PGSSLROOTCERT"] == "/ca.crt"
 
 
 @pytest.mark.parametrize(
     "url", ["postgresql:///main?host=/run/postgresql&user=owner", "host=/run/postgresql dbname=main user=owner"]
 )
-def test_dbt_reaches_postgres_by_its_socket(url: str) -> None:
+def test_dbt_connects_through_a_unix_socket(url: str) -> None:
     given = dbt_environment(url)
     assert (given["DBT_HOST"], given["DBT_USER"], given["DBT_DATABASE"]) == ("/run/postgresql", "owner", "main")
 
 
-def test_a_manifest_is_stale_when_a_model_differs_whatever_its_time(tmp_path: Path) -> None:
+def test_a_manifest_is_stale_when_a_model_changed_regardless_of_mtime(tmp_path: Path) -> None:
     model = tmp_path / "models" / "a.sql"
     model.parent.mkdir()
     model.write_text("select 1")

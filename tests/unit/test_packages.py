@@ -1,4 +1,4 @@
-"""What the stack runs on is locked apart from what development needs, and is enough for the code that is shipped."""
+"""The stack's packages are locked separately from development packages and suffice for the shipped code."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import pytest
 from tests.locks import ROOT, pins
 
 SHIPPED = ("demo", "ingest_api", "ml", "orchestration", "tilda", "warehouse")
-OF_THE_DEMO = {"demo/browser.py": {"playwright"}}  # `make demo` installs it beside the packages of requirements.lock
+DEMO_ONLY = {"demo/browser.py": {"playwright"}}  # `make demo` installs requirements-demo.lock
 
 
-def test_the_locks_hold_hashes_and_no_addresses() -> None:
+def test_locks_contain_hashes_and_no_urls() -> None:
     for name in ("requirements", "requirements-demo", "requirements-dev", "requirements-mindsdb"):
         text = (ROOT / f"{name}.lock").read_text()
         assert "://" not in text
         assert text.count("--hash=sha256:") >= len(pins(f"{name}.lock"))
 
 
-def test_development_adds_packages_and_changes_none() -> None:
+def test_the_development_lock_has_the_versions_of_the_other_locks() -> None:
     development = pins("requirements-dev.lock")
     for lock in ("requirements.lock", "requirements-demo.lock"):
         for name, versions in pins(lock).items():
@@ -34,18 +34,18 @@ def test_development_adds_packages_and_changes_none() -> None:
     assert {"pytest", "ruff", "playwright", "chdb"} <= development.keys() - pins("requirements.lock").keys()
 
 
-def test_shipped_code_imports_only_packages_that_the_stack_runs_on() -> None:
+def test_shipped_code_imports_only_locked_packages() -> None:
     locked, distributions = pins("requirements.lock"), packages_distributions()
     for package in SHIPPED:
         for file in (ROOT / package).rglob("*.py"):
             name = file.relative_to(ROOT).as_posix()
-            for module in imported(file) - sys.stdlib_module_names - set(SHIPPED) - OF_THE_DEMO.get(name, set()):
+            for module in imported(file) - sys.stdlib_module_names - set(SHIPPED) - DEMO_ONLY.get(name, set()):
                 known = {re.sub(r"[._]", "-", one.lower()) for one in distributions[module]}
                 assert known & locked.keys(), f"{name} imports {module}, which requirements.lock does not hold"
 
 
 def imported(file: Path) -> set[str]:
-    """Top-level modules that a file imports when it runs; imports for type checkers only do not count."""
+    """Return the top-level modules that a file imports at run time, without imports under TYPE_CHECKING."""
     tree = ast.parse(file.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
@@ -56,7 +56,7 @@ def imported(file: Path) -> set[str]:
 
 
 class Checkout:
-    """The Makefile with a uv that only records which locks it was asked to install."""
+    """A copy of the Makefile with a fake `uv` that only records which locks it should install."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,7 +71,7 @@ class Checkout:
         write_script(folder / ".venv" / "bin" / "python", "echo /nowhere")
 
     def make(self, *targets: str) -> list[str]:
-        """Run targets; returns the locks that they installed."""
+        """Run the targets and return the locks that they installed."""
         done = subprocess.run(["make", *targets], cwd=self.folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         synced = self.folder / "synced"
@@ -90,7 +90,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_the_stack_needs_no_development_packages(checkout: Checkout) -> None:
+def test_each_make_target_installs_only_its_locks(checkout: Checkout) -> None:
     assert checkout.make("setup") == ["requirements.lock"]
     assert checkout.make("setup") == []
     assert checkout.make(".venv/.demo") == ["requirements.lock", "requirements-demo.lock"]
@@ -98,7 +98,7 @@ def test_the_stack_needs_no_development_packages(checkout: Checkout) -> None:
     assert [checkout.make(target) for target in ("setup", ".venv/.demo", "setup-dev")] == [[], [], []]
 
 
-def test_make_test_installs_once(checkout: Checkout) -> None:
+def test_the_development_lock_covers_the_other_targets(checkout: Checkout) -> None:
     assert checkout.make("setup-dev", "setup", ".venv/.demo") == ["requirements-dev.lock"]
 
 
@@ -106,7 +106,9 @@ def test_make_test_installs_once(checkout: Checkout) -> None:
     ("before", "kept"),
     [("setup-dev", ["requirements-dev.lock"]), (".venv/.demo", ["requirements.lock", "requirements-demo.lock"])],
 )
-def test_a_new_lock_removes_no_packages_that_were_there(checkout: Checkout, before: str, kept: list[str]) -> None:
+def test_a_changed_lock_keeps_the_installed_development_or_demo_packages(
+    checkout: Checkout, before: str, kept: list[str]
+) -> None:
     checkout.make(before)
     for stamp in (checkout.folder / ".venv").glob(".*"):
         os.utime(stamp, (1_000_000_000, 1_000_000_000))

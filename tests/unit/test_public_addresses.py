@@ -1,4 +1,4 @@
-"""The address under which browsers reach the API, and the snippet that names it."""
+"""The public URL of the API, and the snippet that contains it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SITE = Site("blog", "blog", ["a.example"], "UTC", "pk_a+b", datetime(2026, 11, 1
         ("http://[::1]:8700", "http://[::1]:8700"),
     ],
 )
-def test_a_usable_address_is_brought_into_one_form(text: str, address: str) -> None:
+def test_a_valid_url_is_normalised(text: str, address: str) -> None:
     assert public_address(text) == address
 
 
@@ -57,19 +57,19 @@ def test_a_usable_address_is_brought_into_one_form(text: str, address: str) -> N
         ("", "no scheme"),
     ],
 )
-def test_an_unusable_address_is_refused_with_what_to_write(text: str, reason: str) -> None:
+def test_an_invalid_url_is_rejected_with_the_remedy(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         public_address(text)
 
 
-def test_no_refusal_repeats_a_password() -> None:
+def test_error_messages_do_not_repeat_passwords() -> None:
     for text in ("https://owner:secret@stats.example.com", "http://owner:secret@[::1", "owner:secret@host"):
         with pytest.raises(ValueError, match="password") as caught:
             public_address(text)
         assert "secret" not in str(caught.value)
 
 
-def test_the_setting_is_checked_when_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_public_url_is_checked_when_settings_load(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUBLIC_URL", "https://Stats.example.com/")
     assert load_settings().public_url == "https://stats.example.com"
     monkeypatch.setenv("PUBLIC_URL", "stats.example.com")
@@ -77,12 +77,12 @@ def test_the_setting_is_checked_when_it_is_read(monkeypatch: pytest.MonkeyPatch)
         load_settings()
 
 
-def test_only_this_machines_addresses_are_local() -> None:
+def test_only_loopback_urls_are_local() -> None:
     assert all(map(is_local_address, ("http://localhost:1", "http://127.0.0.2", "http://[::1]:8700")))
     assert not any(map(is_local_address, ("https://localhost.example", "https://10.0.0.1", "https://[2001:db8::1]")))
 
 
-def test_a_domain_covers_its_subdomains_and_nothing_else() -> None:
+def test_a_domain_covers_its_subdomains_only() -> None:
     assert is_within("a.example", ["b.example", "a.example"])
     assert is_within("www.a.example", ["a.example"])
     assert not is_within("nota.example", ["a.example"])
@@ -104,21 +104,21 @@ def settings(**values: str) -> Settings:
     return Settings(_env_file=None, **values)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
-def test_the_snippet_is_html_that_a_browser_reads_back() -> None:
+def test_the_snippet_is_valid_html() -> None:
     tags = _Tags(snippet(SITE, "https://in.example", settings())).tags
     assert list(tags) == ["script", "noscript", "img"]
     assert tags["script"] == {"async": None, "src": "https://in.example/collector.js", "data-site-key": "pk_a+b"}
     assert tags["img"]["src"] == "https://in.example/api/pixel.gif?key=pk_a%2Bb"
 
 
-def test_the_snippet_names_the_paths_of_the_settings() -> None:
+def test_the_snippet_uses_the_configured_paths() -> None:
     tags = _Tags(snippet(SITE, "https://in.example", settings(collector_path="/assets/c.js", pixel_path="/p.gif"))).tags
     assert tags["script"]["src"] == "https://in.example/assets/c.js"
     assert tags["img"]["src"] == "https://in.example/p.gif?key=pk_a%2Bb"
 
 
-def test_under_a_path_the_collector_is_told_where_to_send() -> None:
-    """It would send to the origin of its script otherwise."""
+def test_the_snippet_names_the_endpoint_when_the_url_has_a_path() -> None:
+    """Without `data-endpoint` the collector sends to the origin of its script, without the path."""
     tags = _Tags(snippet(SITE, "https://in.example/stats", settings())).tags
     assert tags["script"]["src"] == "https://in.example/stats/collector.js"
     assert tags["script"]["data-endpoint"] == "https://in.example/stats"

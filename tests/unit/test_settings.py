@@ -16,33 +16,33 @@ from warehouse.kit.secret_store import Secrets
 from warehouse.kit.settings import Settings, load_settings
 
 
-def test_every_setting_is_documented_in_the_example() -> None:
+def test_every_setting_is_in_env_example() -> None:
     example = (BASE_DIR / ".env.example").read_text()
     documented = {line.partition("=")[0] for line in example.splitlines() if line and not line.startswith("#")}
     assert documented == {name.upper() for name in Settings.model_fields}
 
 
-def test_the_example_alone_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_env_example_contains_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     example = Settings(_env_file=BASE_DIR / ".env.example")  # pyright: ignore[reportCallIssue]
     assert example == Settings(_env_file=None)  # pyright: ignore[reportCallIssue]
 
 
-def test_a_value_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_value_is_reported_with_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INGEST_PORT", "eighty")
     with pytest.raises(UserError, match="INGEST_PORT"):
         load_settings()
 
 
-def test_a_port_counts_as_set_only_when_somebody_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_default_port_does_not_count_as_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("INGEST_PORT", raising=False)
     assert not Settings(_env_file=None).was_set("ingest_port")  # pyright: ignore[reportCallIssue]
     monkeypatch.setenv("INGEST_PORT", "8700")
     assert load_settings().was_set("ingest_port")
 
 
-def test_secrets_are_made_once_and_only_their_owner_can_read_them(tmp_path: Path) -> None:
+def test_secrets_are_generated_once_and_readable_by_their_owner_only(tmp_path: Path) -> None:
     first = Secrets.load_or_create(tmp_path)
     assert Secrets.load_or_create(tmp_path) == first
     assert len(set(first.as_dict().values())) == len(first.as_dict())
@@ -59,7 +59,7 @@ def test_processes_that_start_together_get_the_same_secrets(tmp_path: Path) -> N
     assert len(set(found)) == 1
 
 
-def test_a_secret_that_a_later_version_needs_is_added(tmp_path: Path) -> None:
+def test_a_secret_that_is_missing_in_the_file_is_added(tmp_path: Path) -> None:
     first = Secrets.load_or_create(tmp_path)
     file = tmp_path / "secrets.json"
     known = json.loads(file.read_text())
@@ -70,14 +70,14 @@ def test_a_secret_that_a_later_version_needs_is_added(tmp_path: Path) -> None:
     assert again.reader_key
 
 
-def test_a_damaged_file_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_damaged_secrets_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "secrets.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         Secrets.load_or_create(tmp_path)
     assert (tmp_path / "secrets.json").read_text() == "{"
 
 
-def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("from the file\r\n")
     for name in Settings.secret_names():
@@ -94,13 +94,13 @@ def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert settings.model_copy(update={"data_dir": tmp_path}).secrets.ingest_password == "from the file"
 
 
-def test_a_setting_that_is_no_secret_has_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_secrets_are_read_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("EVENTS_PATH", raising=False)
     monkeypatch.setenv("EVENTS_PATH_FILE", str(tmp_path / "nowhere"))
     assert load_settings().events_path == "/api/events"
 
 
-def test_a_file_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unusable_secret_file_is_reported_with_the_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     (tmp_path / "bytes").write_bytes(b"\xff\xfe\x00")
     monkeypatch.delenv("SERVICE_KEY", raising=False)
@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, tm
         load_settings()
 
 
-def test_a_secret_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_secrets_do_not_appear_in_reprs_or_errors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in Settings.secret_names():
         monkeypatch.setenv(name.upper(), f"postgresql://s3cret:s3cret@db.example/main?application_name={name}")
     settings = load_settings()
@@ -143,7 +143,7 @@ def test_a_secret_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ({"DATABASE_DIRECT_URL": "mysql://owner@db/main"}, "DATABASE_DIRECT_URL begins with mysql://"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(
+def test_invalid_settings_are_rejected_with_the_reason(
     settings: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in settings.items():
@@ -154,9 +154,9 @@ def test_settings_that_cannot_work_are_refused(
     assert refused.value.remedy
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="another user's rights are tried as root")
-def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
-    """In a process of its own, which gives up the rights of root."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+def test_an_unwritable_data_dir_is_rejected(tmp_path: Path) -> None:
+    """Load the settings in a child process that gives up root privileges."""
     for folder in (tmp_path, *tmp_path.parents):
         if folder.owner() == "root" and folder.is_relative_to("/tmp"):
             folder.chmod(folder.stat().st_mode | 0o011)
@@ -168,7 +168,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     assert f"{tmp_path} cannot be written to" in done.stderr
 
 
-def test_any_rate_limit_that_the_library_reads_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_rate_limit_of_the_library_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     for value in ("off", "OFF", "10/minute", "100 per 2 hours"):
         monkeypatch.setenv("RATE_LIMIT_PER_IP", value)
         assert load_settings().rate_limit_per_ip == value

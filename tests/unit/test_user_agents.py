@@ -1,4 +1,4 @@
-"""What is read out of user agents. Expectations come from vendors' documentation and from isbot's own fixtures."""
+"""Parsing of user agents. Expected values come from vendors' documentation and from isbot's fixtures."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ HEADLESS = (
 @pytest.mark.parametrize(
     ("user_agent", "expected"), [(agent, expected) for expected, group in AGENTS["people"].items() for agent in group]
 )
-def test_people_their_devices_and_browsers(user_agent: str, expected: str) -> None:
+def test_devices_browsers_and_systems_of_people_are_recognised(user_agent: str, expected: str) -> None:
     assert parse_user_agent(user_agent) == (*expected.split(", "), False)
 
 
 @pytest.mark.parametrize("user_agent", AGENTS["televisions"])
-def test_televisions(user_agent: str) -> None:
+def test_televisions_are_recognised(user_agent: str) -> None:
     agent = parse_user_agent(user_agent)
     assert (agent.device_type, agent.is_bot) == ("tv", False)
 
@@ -53,7 +53,7 @@ def test_isbots_crawlers_are_flagged_and_its_browsers_are_not(file: str, *, is_b
     assert len(mistaken) <= wrong * len(agents), mistaken
 
 
-def test_exceptions_let_the_owners_own_programs_through() -> None:
+def test_exceptions_are_not_counted_as_bots() -> None:
     agents = UserAgents(["our-monitor", "headlesschrome"])
     for user_agent in (HEADLESS, "curl/8.5.0 Our-Monitor/2"):
         assert parse_user_agent(user_agent).is_bot
@@ -62,7 +62,7 @@ def test_exceptions_let_the_owners_own_programs_through() -> None:
     assert UserAgents([""]).parse(HEADLESS).is_bot
 
 
-def test_no_user_agent_says_nothing() -> None:
+def test_a_missing_user_agent_gives_nulls() -> None:
     assert parse_user_agent(None) == parse_user_agent("") == (None, None, None, False)
 
 
@@ -84,10 +84,10 @@ def test_any_text_has_a_device_type_and_bounded_names(user_agent: str) -> None:
         ("(?<!cam)scan|b", "(?<!cam)scan|b"),
     ],
 )
-def test_isbots_patterns_are_rewritten_for_python(javascript: str, python: str) -> None:
+def test_isbot_patterns_are_translated_to_python(javascript: str, python: str) -> None:
     assert isbot.translate(javascript) == python
 
 
-def test_the_copy_of_isbot_names_its_release() -> None:
+def test_the_vendored_isbot_has_a_version() -> None:
     assert [int(part) for part in isbot.version().split(".")] >= [5, 2, 0]
     assert len(isbot.patterns()) > 150
