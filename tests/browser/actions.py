@@ -14,7 +14,7 @@ def open_page(page: Page, url: str, **options: Any) -> None:
 
 
 def set_visibility(page: Page, state: str) -> None:
-    """Override the visibility of the page, because Playwright cannot switch tabs visibly to the page."""
+    """Override the page's visibility state, because a tab switch in Playwright does not change it."""
     page.evaluate(
         """state => {
             Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });

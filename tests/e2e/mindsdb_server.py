@@ -25,7 +25,7 @@ class MindsDB:
     """A MindsDB server with its own data folder. The data survives `stop` and `kill`."""
 
     def __init__(self, folder: Path) -> None:
-        mindsdb.install()  # waits while another process installs MindsDB
+        mindsdb.install()  # waits if another process is installing MindsDB
         http = free_port(47400)
         self.settings = Settings(
             _env_file=None,

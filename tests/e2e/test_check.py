@@ -67,9 +67,9 @@ def proxy(_proxy: HttpsProxy, monkeypatch: pytest.MonkeyPatch) -> HttpsProxy:
 def run(site: str) -> Checked:
     result = CliRunner().invoke(cli, ["check", site, "--json"])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    response = json.loads(result.output)
-    assert response["ok"] == (result.exit_code == 0)
-    return Checked(result.exit_code, {step["name"]: step for step in response["steps"]})
+    report = json.loads(result.output)
+    assert report["ok"] == (result.exit_code == 0)
+    return Checked(result.exit_code, {step["name"]: step for step in report["steps"]})
 
 
 def test_check_delivers_an_event_and_removes_its_rows(shared_ingest: IngestServer, site: str) -> None:

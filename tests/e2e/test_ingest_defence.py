@@ -225,9 +225,8 @@ def test_ingest_login_may_call_only_its_functions(shared_ingest: IngestServer, s
             ):
                 with pytest.raises(psycopg.Error) as refused:
                     connection.execute(statement)  # pyright: ignore[reportArgumentType]
-                assert refused.value.sqlstate in {"42501", "42809"}, (
-                    statement
-                )  # permission denied, or TRUNCATE of a view
+                # permission denied, or TRUNCATE of a view
+                assert refused.value.sqlstate in {"42501", "42809"}, statement
         for statement in (
             "create table public.t (i int)",
             "create schema s",

@@ -68,9 +68,8 @@ def test_events_are_spooled_while_postgres_is_down_and_replayed_afterwards(
     assert {(answer.status_code, answer.json()["spooled"], len(answer.json()["rejected"])) for answer in answers} == {
         (202, 2, 1)
     }
-    assert (
-        api.send(before, without_time, without_time).json()["spooled"] == 3
-    )  # duplicates are unknown until Postgres is back
+    # duplicates are unknown until Postgres is back
+    assert api.send(before, without_time, without_time).json()["spooled"] == 3
     state = ready(api)
     assert (state["ready"], state["database"], state["spool"]["rows"]) == (True, "away", 63)  # type: ignore[index]
     metrics = api.metrics()

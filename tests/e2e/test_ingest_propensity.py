@@ -69,9 +69,8 @@ def test_scores_need_a_key_and_are_paginated_filtered_and_exported(private: Inge
     text = get(format="csv").text
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 25
-    assert (
-        rows[0]["user_id"] == "'=cmd|' /C calc'!A0"
-    )  # a leading quote stops a spreadsheet from running the text as a formula
+    # a leading quote stops a spreadsheet from running the text as a formula
+    assert rows[0]["user_id"] == "'=cmd|' /C calc'!A0"
     assert httpx.get(url, params={"site_id": "shop"}, headers=key | {"Accept": "text/csv"}).text == text
 
     for wrong in ({"band": "x"}, {"limit": 0}, {"min_score": "nan"}, {"cursor": "x"}, {"target": "a b"}):
