@@ -17,7 +17,7 @@ from tests.browser.event_log import RealApi, wait_until
 from tests.browser.site import Site
 
 ON_THE_SPOT_SECONDS = 1.0
-MARKS = range(15)  # number of marks in a visit: below and above one batch
+MARKS = range(15)  # numbers of marks in a visit, below and above one batch
 
 Mark = tuple[int, int]  # number of the visit, number within it
 

@@ -43,7 +43,7 @@ def test_docs_page_calls_the_api_and_loads_only_local_files(
     page.get_by_role("button", name="Execute").click()
     page.locator(".live-responses-table").get_by_text('"scores"').wait_for()  # the response of the API is shown
 
-    over_network = [one for one in requests if not one.url.startswith("data:")]  # images embedded in the style sheet
+    over_network = [one for one in requests if not one.url.startswith("data:")]  # without the images in the style sheet
     assert {urlsplit(one.url).netloc for one in over_network} == {urlsplit(private_api.url).netloc}
     answers = [(urlsplit(one.url).path, response.status) for one in over_network if (response := one.response())]
     assert {status for _, status in answers} == {200}
