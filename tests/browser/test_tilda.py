@@ -9,8 +9,8 @@ from tests.browser.site import Site
 
 STATISTICS = """
 <script>
-  window.told = [];
-  window.Tilda = { sendEventToStatistics(...args) { told.push(args); return 7; } };
+  window.statisticsCalls = [];
+  window.Tilda = { sendEventToStatistics(...args) { statisticsCalls.push(args); return 7; } };
 </script>
 """
 
@@ -61,7 +61,7 @@ def test_payment_is_recorded_as_a_purchase_with_the_cart_items(page: Page, site:
         "id": "1887", "amount": 3981, "items": [{"name": "Chair", "sku": "C1", "price": 1990.5, "quantity": 2}]
     }  # fmt: skip
     assert given == 7, "the wrapper returns the value of Tilda's function"
-    assert page.evaluate("told") == [["/tilda/form9/payment/", "Order 1887", "", "3981.00"]]
+    assert page.evaluate("statisticsCalls") == [["/tilda/form9/payment/", "Order 1887", "", "3981.00"]]
 
 
 def test_tilda_statistics_loaded_later_are_recorded(page: Page, site: Site, api: RealApi) -> None:
@@ -81,5 +81,5 @@ def test_collector_errors_do_not_reach_tilda(page: Page, site: Site, api: RealAp
     page.evaluate("tildaAnalytics.track('loop', window); tildaAnalytics.purchase(); tildaAnalytics.push('nonsense')")
     page.evaluate("tildaAnalytics.track('signup')")
     api.wait_for("signup")
-    assert wait_until(lambda: page.evaluate("told.length")) == 1
+    assert wait_until(lambda: page.evaluate("statisticsCalls.length")) == 1
     assert api.rejected == []

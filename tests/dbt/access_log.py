@@ -89,14 +89,14 @@ def read_page_views(path: Path, site: str, domains: list[str], hash_key: str) ->
     agents = ["" if agent == "-" else agent for agent in log["agent"].map(_unescaped)]
     names = ["\0".join((site, address, agent)) for address, agent in zip(log["address"], agents, strict=True)]
     views["user_id"] = [hmac.digest(hash_key.encode(), name.encode(), "sha256").hex()[:32] for name in names]
-    said = [parse_user_agent(agent) for agent in agents]
+    parsed_agents = [parse_user_agent(agent) for agent in agents]
     for name in ("device_type", "browser", "os"):
-        views[name] = [getattr(agent, name) or "unknown" for agent in said]
+        views[name] = [getattr(agent, name) or "unknown" for agent in parsed_agents]
 
     own = [*domains, *_seed("referrer_exclusions")["domain"]]
     hosts = [_host(_unescaped(referrer)) for referrer in log["referrer"]]
     views["referrer_domain"] = _texts(None if not host or _under(host, own) else host for host in hosts)
-    is_bot = [agent.is_bot or not named for agent, named in zip(said, agents, strict=True)]
+    is_bot = [agent.is_bot or not named for agent, named in zip(parsed_agents, agents, strict=True)]
     return views[~pd.Series(is_bot, index=views.index)].sort_values(["at", "event_id"], kind="stable")
 
 

@@ -186,7 +186,7 @@ def _copy(admin: psycopg.Connection, name: str, copy: str) -> None:
     admin.execute(sql.SQL("create database {} template {}").format(sql.Identifier(copy), sql.Identifier(name)))
 
 
-def _check(server: EmbeddedPostgres, folder: Path, made: list[Site], name: str) -> tuple[Builds, str]:
+def _compare_builds(server: EmbeddedPostgres, folder: Path, made: list[Site], name: str) -> tuple[Builds, str]:
     """Compare incremental and full builds and check that a simulated bug is detected. Return the runner and the URL."""
     with connect(server.url("postgres")) as admin:
         builds = Builds(folder)
@@ -238,7 +238,7 @@ def _check(server: EmbeddedPostgres, folder: Path, made: list[Site], name: str) 
 
 
 def test_incremental_builds_equal_a_full_refresh(postgres_server: EmbeddedPostgres, tmp_path: Path) -> None:
-    _check(postgres_server, tmp_path, make_sites(150, derandomize=True), "incremental")
+    _compare_builds(postgres_server, tmp_path, make_sites(150, derandomize=True), "incremental")
 
 
 @pytest.mark.long
@@ -246,7 +246,7 @@ def test_incremental_builds_equal_a_full_refresh(postgres_server: EmbeddedPostgr
 def test_incremental_builds_equal_a_full_refresh_for_many_sites(
     postgres_server: EmbeddedPostgres, tmp_path: Path
 ) -> None:
-    builds, url = _check(postgres_server, tmp_path, make_sites(5_000, derandomize=False), "incremental_many")
+    builds, url = _compare_builds(postgres_server, tmp_path, make_sites(5_000, derandomize=False), "incremental_many")
     with connect(url) as connection:
         before = _marts(connection)
         # A month that exists only as an archive file: a full refresh must keep its rows.

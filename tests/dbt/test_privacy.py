@@ -38,7 +38,7 @@ IMPERSONAL = {
 
 
 @pytest.fixture
-def built(models: Models, postgres_server: EmbeddedPostgres) -> Iterator[str]:
+def copied_url(models: Models, postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """Copy the built database for an erasure and yield the URL of the copy."""
     # Postgres cannot copy a database with open connections.
     models.connection.close()
@@ -54,9 +54,9 @@ def built(models: Models, postgres_server: EmbeddedPostgres) -> Iterator[str]:
         admin.execute("drop database models_without with (force)")
 
 
-def test_erased_person_is_in_no_model(built: str, secrets: Secrets, tmp_path: Path) -> None:
+def test_erased_person_is_in_no_model(copied_url: str, secrets: Secrets, tmp_path: Path) -> None:
     settings = Settings(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
-    with connect(built) as owner:
+    with connect(copied_url) as owner:
         assert impersonal_tables(owner) == IMPERSONAL
         names = security_table.tables(owner)
         assert security_table.real(owner, names) == security_table.decided(names)
@@ -72,7 +72,7 @@ def test_erased_person_is_in_no_model(built: str, secrets: Secrets, tmp_path: Pa
                 "select user_id from marts.visitors where site_id = %s and person_id = %s", [site, person]
             )
         ]
-    url = replace_in_url(built, user=PRIVACY_LOGIN, password=secrets.privacy_password)
+    url = replace_in_url(copied_url, user=PRIVACY_LOGIN, password=secrets.privacy_password)
     held = {place["place"]: place["count"] for place in export(url, settings, site, ids[0])["held"]}
     assert {"public.events", "marts.visitors", "marts.sessions", "intermediate.int_events_sessionised"} <= held.keys()
     done = erase(url, settings, site, ids[0])
@@ -82,13 +82,15 @@ def test_erased_person_is_in_no_model(built: str, secrets: Secrets, tmp_path: Pa
     assert all(one.startswith("anonymous:") for one in set(done.visitor_ids) - set(ids))
     assert {place: number for place, number in done.removed.items() if number and place in held} == held
     dump = subprocess.run(
-        [programs(18) / "pg_dump", "--data-only", "--inserts", f"--dbname={built}"], check=True, capture_output=True
+        [programs(18) / "pg_dump", "--data-only", "--inserts", f"--dbname={copied_url}"],
+        check=True,
+        capture_output=True,
     ).stdout.decode()
     # The visitor IDs of these tests are not unique across sites, so compare only rows of the same site.
     rows = [line for line in dump.splitlines() if f"'{site}'" in line]
     assert [row for row in rows for one in done.visitor_ids if f"'{one}'" in row] == []
     # The day of the corrected event time is rebuilt, even if the sender's clock was wrong.
     assert erase(url, settings, CROWDED_SITE, WRONG_CLOCK).left == 0
-    with connect(built) as owner:
+    with connect(copied_url) as owner:
         days = owner.execute("select event_date from ops.rebuild_days where site_id = %s", [CROWDED_SITE]).fetchall()
     assert (BEGIN.date(),) in days

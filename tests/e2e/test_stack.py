@@ -193,18 +193,18 @@ def test_simulated_visitors_become_sessions_and_too_few_days_give_no_scores(
     stack, imported = modelled
     with psycopg.connect(stack.owner_url()) as connection:
 
-        def one(query: str) -> object:
+        def scalar(query: str) -> object:
             row = connection.execute(query).fetchone()
             assert row is not None
             return row[0]
 
-        assert one("select count(*) from public.events where site_id = 'shop'") == imported["shop"]
-        counted = one("select count(*) from marts.sessions where site_id = 'shop'")
+        assert scalar("select count(*) from public.events where site_id = 'shop'") == imported["shop"]
+        counted = scalar("select count(*) from marts.sessions where site_id = 'shop'")
         assert counted
-        assert one("select sum(sessions) from marts.daily_totals where site_id = 'shop'") == counted
+        assert scalar("select sum(sessions) from marts.daily_totals where site_id = 'shop'") == counted
         # Twelve days contain no cutoff for training, so there are no scores and the reason is stored.
-        assert one("select count(*) from ml.propensity_scores") == 0
-        assert "needed" in str(one("select reason from ml.model_versions where site_id = 'shop' limit 1"))
+        assert scalar("select count(*) from ml.propensity_scores") == 0
+        assert "needed" in str(scalar("select reason from ml.model_versions where site_id = 'shop' limit 1"))
 
 
 def test_unknown_asset_selection_is_an_error_without_traceback(running: Stack) -> None:
