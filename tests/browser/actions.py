@@ -1,4 +1,4 @@
-"""What people and browsers do to a page, in the words of the tests."""
+"""Actions on a page and queries of its storage, used by the tests."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ READY = "Boolean(window.tildaAnalytics && window.tildaAnalytics.extend)"
 
 
 def open_page(page: Page, url: str, **options: Any) -> None:
-    """Opens the address and waits for the collector."""
+    """Open the URL and wait until the collector is ready."""
     page.goto(url, **options)
     page.wait_for_function(READY)
 
 
 def set_visibility(page: Page, state: str) -> None:
-    """Playwright cannot switch tabs in a way that pages notice, so the page is told so."""
+    """Override the page's visibility state, because a tab switch in Playwright does not change it."""
     page.evaluate(
         """state => {
             Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
@@ -25,7 +25,7 @@ def set_visibility(page: Page, state: str) -> None:
 
 
 def hide(page: Page) -> None:
-    """Another tab covers the page: what is queued is sent."""
+    """Hide the page, as a switch to another tab does. The collector then sends its queue."""
     set_visibility(page, "hidden")
 
 
@@ -38,12 +38,12 @@ def stored(page: Page, area: str = "localStorage") -> dict[str, str]:
 
 
 def queued(page: Page) -> list[str]:
-    """The keys of the events that wait in the queue."""
+    """Return the localStorage keys of the queued events."""
     return sorted(key for key in stored(page) if key.startswith("analytics_queue:"))
 
 
 def watch_sending(page: Page) -> list[str]:
-    """A list that grows with the address of everything that the page posts."""
+    """Return a list to which the URL of each later POST request of the page is appended."""
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
     return sent

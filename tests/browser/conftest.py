@@ -1,4 +1,4 @@
-"""One real Chromium a run, one context a test, a website and an API on other ports and names."""
+"""Fixtures: one Chromium for the run, one context for each test, a website, and an API on another origin."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -43,7 +43,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A page on which no script may fail."""
+    """Open a page and fail the test if a script on the page throws an error."""
     page = context.new_page()
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -55,7 +55,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
 def real_server(
     postgres_server: EmbeddedPostgres, secrets: Secrets, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[IngestServer]:
-    """One ingest API on one database for the whole tier; each test has a site of its own."""
+    """Run one ingest API on one database for all browser tests. Each test has a separate site."""
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute(sql.SQL("create database browser_tier template {}").format(sql.Identifier(TEMPLATE)))
     url = replace_in_url(postgres_server.url("postgres"), database="browser_tier")
@@ -68,13 +68,13 @@ def real_server(
 
 @pytest.fixture
 def api(real_server: IngestServer) -> RealApi:
-    """The real ingest API, as the site of this test sees it."""
+    """Return the real ingest API with a new site for this test."""
     return RealApi(real_server, f"site-{uuid4().hex[:12]}")
 
 
 @pytest.fixture
 def site(api: RealApi) -> Iterator[Site]:
-    """A website that sends to the real API."""
+    """Serve a website that sends events to the real API."""
     with closing(Site(api)) as site:
         yield site
 
@@ -88,6 +88,6 @@ def stub_api() -> Iterator[StubApi]:
 
 @pytest.fixture
 def stub_site(stub_api: StubApi) -> Iterator[Site]:
-    """A website that sends to the recording stub."""
+    """Serve a website that sends events to the recording stub."""
     with closing(Site(stub_api)) as site:
         yield site

@@ -1,4 +1,4 @@
-"""What arrived: the same questions to the real API's database and to the stub's memory."""
+"""One interface to the received events, in the real API's database or in the stub's memory."""
 
 import time
 from abc import ABC, abstractmethod
@@ -11,17 +11,17 @@ T = TypeVar("T")
 Event = dict[str, Any]
 
 
-def wait_until(look: Callable[[], T | None], seconds: float = 10) -> T:
-    """What `look` gives as soon as it is truthy."""
+def wait_until(condition: Callable[[], T | None], seconds: float = 10) -> T:
+    """Call `condition` until its result is truthy and return the result. Fail after `seconds`."""
     end = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < end, f"nothing within {seconds} s"
+    while not (found := condition()):
+        assert time.monotonic() < end, f"the condition was not met within {seconds} s"
         time.sleep(0.05)
     return found
 
 
 class EventLog(ABC):
-    """Events that were taken, each once, in the order of the sender's clock."""
+    """Accepted events without duplicates, in the order of the sender's clock."""
 
     url: str
     site_key: str
@@ -34,12 +34,12 @@ class EventLog(ABC):
         return [event for event in self.events if event["event_type"] in types]
 
     def wait_for(self, *types: str, count: int = 1, seconds: float = 10) -> list[Event]:
-        """The events of these types, once there are `count` of them."""
+        """Wait for at least `count` events of these types and return all of them."""
         return wait_until(lambda: found if len(found := self.of_type(*types)) >= count else None, seconds)
 
 
 class RealApi(EventLog):
-    """The rows of one site in Postgres, landed by the real ingest API."""
+    """The rows of one site in Postgres, stored by the real ingest API."""
 
     def __init__(self, server: IngestServer, site_id: str) -> None:
         self.server = server

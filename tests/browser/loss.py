@@ -1,7 +1,7 @@
-"""Visits that end at random moments in random ways, and what of them arrives.
+"""Measures event loss for visits that end at random moments in different ways.
 
-Each visit marks events one by one; a mark counts as recorded once the call has returned. After the end of a visit one
-looks into Postgres: what is there arrived on the spot. One last visit delivers the rest, as a returning visitor does.
+Each visit tracks events ("marks") one by one; a mark is recorded once the `track` call has returned. One second after
+the end of a visit, its marks in Postgres count as delivered on the spot. One last visit delivers the remaining queue.
 """
 
 import random
@@ -17,27 +17,28 @@ from tests.browser.event_log import RealApi, wait_until
 from tests.browser.site import Site
 
 ON_THE_SPOT_SECONDS = 1.0
-MARKS = range(15)  # fewer than one batch, and more
+MARKS = range(15)  # numbers of marks in a visit, below and above one batch
 
 Mark = tuple[int, int]  # number of the visit, number within it
 
 
 @dataclass
 class Tally:
-    """What became of the marks.
+    """Counts of recorded, delivered, lost and duplicated marks.
 
     Attributes:
-        recorded: Marks by the ending of their visit.
-        on_the_spot: Of them, those in Postgres a moment after the ending.
-        lost: Marks that never arrived.
-        doubled: Marks that are stored more than once.
+        visits: Number of visits, by ending.
+        recorded: Number of recorded marks, by ending.
+        on_the_spot: Number of recorded marks that were in Postgres one second after the ending, by ending.
+        lost: Marks that were never stored.
+        duplicated: Marks that are stored more than once.
     """
 
     visits: Counter[str] = field(default_factory=Counter[str])
     recorded: Counter[str] = field(default_factory=Counter[str])
     on_the_spot: Counter[str] = field(default_factory=Counter[str])
     lost: set[Mark] = field(default_factory=set[Mark])
-    doubled: set[Mark] = field(default_factory=set[Mark])
+    duplicated: set[Mark] = field(default_factory=set[Mark])
 
     def __str__(self) -> str:
         lines = [f"{'ending':<24}{'visits':>8}{'events':>8}{'on the spot':>14}"]
@@ -45,7 +46,7 @@ class Tally:
             recorded, there = self.recorded[ending], self.on_the_spot[ending]
             lines.append(f"{ending:<24}{self.visits[ending]:>8}{recorded:>8}{there / max(recorded, 1):>14.1%}")
         lines.append(
-            f"after the next visit: {len(self.lost)} lost, {len(self.doubled)} double of {self.recorded.total()}"
+            f"after the next visit: {len(self.lost)} lost, {len(self.duplicated)} duplicated of {self.recorded.total()}"
         )
         return "\n".join(lines)
 
@@ -95,13 +96,13 @@ ENDINGS: tuple[Callable[[Page, RealApi], None], ...] = (
 
 
 def kill_renderer(page: Page) -> None:
-    """The tab's process dies as for want of memory."""
+    """Crash the renderer process of the tab, as when memory runs out."""
     with page.expect_event("crash"):
         page.context.new_cdp_session(page).send("Page.navigate", {"url": "chrome://crash"})
 
 
 def run(context: BrowserContext, site: Site, api: RealApi, *, visits: int, seed: int) -> Tally:
-    """Makes the visits, then the last one, and counts."""
+    """Run the visits and one last visit, and return the counts."""
     chance = random.Random(seed)
     url = site.page("/")
     site.page("/next")
@@ -124,12 +125,12 @@ def run(context: BrowserContext, site: Site, api: RealApi, *, visits: int, seed:
     return_later(context, url)
     stored = stored_marks(api)
     tally.lost = recorded - stored.keys()
-    tally.doubled = {mark for mark, times in stored.items() if times > 1}
+    tally.duplicated = {mark for mark, times in stored.items() if times > 1}
     return tally
 
 
 def mark_one(page: Page, visit: int, number: int, chance: random.Random) -> Mark:
-    """Records one event and stays a moment."""
+    """Record one event and sometimes wait up to 100 ms."""
     page.evaluate("([visit, number]) => tildaAnalytics.track('mark', { visit, number })", [visit, number])
     if chance.random() < 0.3:
         page.wait_for_timeout(chance.uniform(0, 100))
@@ -137,7 +138,7 @@ def mark_one(page: Page, visit: int, number: int, chance: random.Random) -> Mark
 
 
 def return_later(context: BrowserContext, url: str) -> None:
-    """The next visit: when nothing in the queue can still be another tab's."""
+    """Open the page again and wait until the queue is empty, including events claimed by a closed tab."""
     page = context.new_page()
     open_page(page, url)
     wait_until(lambda: queued(page) == [], seconds=60)
@@ -145,7 +146,7 @@ def return_later(context: BrowserContext, url: str) -> None:
 
 
 def stored_marks(api: RealApi) -> Counter[Mark]:
-    """How often each mark is stored."""
+    """Return the number of stored rows of each mark."""
     rows = api.server.rows(
         "select (payload #>> '{custom,visit}')::int, (payload #>> '{custom,number}')::int from public.events"
         " where site_id = %s and event_type = 'mark'",

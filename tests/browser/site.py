@@ -1,4 +1,4 @@
-"""A website for tests: pages of a few lines, each with the real snippet, under a name other than the API's."""
+"""A website for tests: short pages with the real snippet, on another origin than the API."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,7 +9,7 @@ TALL = '<div style="height: 5000px"></div>'
 
 
 class Site:
-    """Serves what `page` was told, at http://shop.localhost:PORT and any other name of this machine."""
+    """Serves the registered pages at http://shop.localhost:PORT and at every other name of this machine."""
 
     def __init__(self, api: EventLog) -> None:
         self.api = api
@@ -31,7 +31,7 @@ class Site:
         )
 
     def page(self, path: str, body: str = "", *, options: str = "", head: str = "") -> str:
-        """Serves a page at the path and gives its address."""
+        """Register a page at the path and return its URL."""
         self.pages[path] = (
             f"<!doctype html><html><head><meta charset=utf-8><title>Page {path}</title>{head}"
             f"{self.snippet(options)}</head><body>{body}</body></html>"

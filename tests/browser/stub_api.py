@@ -1,4 +1,4 @@
-"""A recording stand-in for the ingest API, for failures that are hard to cause in the real one."""
+"""A recording stub of the ingest API, for failures that are hard to cause in the real API."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ DIST = Path(__file__).parents[2] / "collector" / "dist"
 
 @dataclass
 class Request:
-    """One POST to /api/events as it arrived."""
+    """One received POST request to /api/events."""
 
     path: str
     headers: dict[str, str]
@@ -33,7 +33,7 @@ class Request:
 
 @dataclass
 class Answer:
-    """What the API says next: a status with headers, after a wait."""
+    """A response of the stub: a status and headers, sent after `hang_seconds`."""
 
     status: int = 202
     headers: dict[str, str] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Answer:
 
 
 class StubApi(EventLog):
-    """Serves the collector and takes events; `answer` decides what becomes of each request."""
+    """Serves the collector and records events. `answer` chooses the response to each request."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -58,24 +58,24 @@ class StubApi(EventLog):
 
     @property
     def arrivals(self) -> list[Event]:
-        """Every event that was answered 2xx, repeats included."""
+        """Every event of a request answered with 202, including duplicates."""
         return [event for request in list(self.requests) if request.answered == 202 for event in request.events]
 
     @property
     def events(self) -> list[Event]:
-        """Every event that was answered 2xx, once, in the order of the sender's clock."""
+        """Every event of a request answered with 202, without duplicates, in the order of the sender's clock."""
         unique = {event["event_id"]: event for event in reversed(self.arrivals)}
         return sorted(unique.values(), key=lambda event: event["created_at"])
 
     def start(self) -> None:
-        """Listens, again on the same port after `stop`."""
+        """Start listening. After `stop`, use the same port."""
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
         self._server.daemon_threads = True
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
-        """Refuses connections."""
+        """Stop listening, so that connections are refused."""
         if self._server:
             self._server.shutdown()
             self._server.server_close()
@@ -99,7 +99,7 @@ class StubApi(EventLog):
                 self._send(answer.status, b'{"accepted":0,"duplicates":0,"rejected":[]}', answer.headers)
 
             def do_OPTIONS(self) -> None:
-                raise AssertionError(f"a preflight for {urlsplit(self.path).path}")
+                raise AssertionError(f"the collector sent a preflight request for {urlsplit(self.path).path}")
 
             def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
                 self.send_response(status)

@@ -1,4 +1,4 @@
-"""`/docs` of an API works in a browser that reaches no other server."""
+"""The `/docs` page of the private API works in a browser without access to other servers."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def private_api(postgres_server: EmbeddedPostgres, secrets: Secrets, tmp_path: P
     server.kill()
 
 
-def test_the_page_calls_the_api_and_loads_nothing_from_elsewhere(
+def test_docs_page_calls_the_api_and_loads_only_local_files(
     page: Page, private_api: IngestServer, secrets: Secrets
 ) -> None:
-    asked: list[Request] = []
-    complaints: list[str] = []
-    page.on("request", lambda request: asked.append(request))  # noqa: PLW0108 - Playwright marks the function
-    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+    requests: list[Request] = []
+    console_errors: list[str] = []
+    page.on("request", lambda request: requests.append(request))  # noqa: PLW0108 - Playwright marks the function
+    page.on(
+        "console", lambda message: console_errors.append(message.text) if message.type in {"error", "warning"} else None
+    )
     answer = page.goto(f"{private_api.url}/docs")
     page.get_by_text("/api/sites/{site_id}/users/{user_id}/export").wait_for()
     page.get_by_role("button", name="Authorize").first.click()
@@ -39,9 +41,9 @@ def test_the_page_calls_the_api_and_loads_nothing_from_elsewhere(
     page.get_by_role("button", name="Try it out").click()
     page.get_by_placeholder("site_id").fill("shop")
     page.get_by_role("button", name="Execute").click()
-    page.locator(".live-responses-table").get_by_text('"scores"').wait_for()  # the API answered
+    page.locator(".live-responses-table").get_by_text('"scores"').wait_for()  # the response of the API is shown
 
-    over_network = [one for one in asked if not one.url.startswith("data:")]  # pictures within the style sheet
+    over_network = [one for one in requests if not one.url.startswith("data:")]  # without the images in the style sheet
     assert {urlsplit(one.url).netloc for one in over_network} == {urlsplit(private_api.url).netloc}
     answers = [(urlsplit(one.url).path, response.status) for one in over_network if (response := one.response())]
     assert {status for _, status in answers} == {200}
@@ -54,4 +56,4 @@ def test_the_page_calls_the_api_and_loads_nothing_from_elsewhere(
     }
     assert answer is not None
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert complaints == []  # among them would be what the policy blocks
+    assert console_errors == []  # a violation of the content security policy would be logged here

@@ -1,4 +1,4 @@
-"""The committed build is that of the committed source, and small."""
+"""The committed build of the collector matches its source and is small."""
 
 import csv
 import gzip
@@ -14,7 +14,7 @@ COLLECTOR = Path(__file__).parents[2] / "collector"
 
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A build made from scratch with the locked tools, in a copy of the folder."""
+    """Build the collector from scratch with the locked tools, in a copy of the folder."""
     copy = tmp_path_factory.mktemp("collector") / "collector"
     shutil.copytree(COLLECTOR, copy, ignore=shutil.ignore_patterns("node_modules", "dist"))
     for command in (["npm", "ci", "--no-audit", "--no-fund"], ["npm", "run", "build"]):
@@ -23,13 +23,13 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy / "dist"
 
 
-def test_the_committed_build_is_made_from_the_source(rebuilt: Path) -> None:
+def test_committed_build_equals_a_fresh_build(rebuilt: Path) -> None:
     built = {file.name: file.read_bytes() for file in rebuilt.iterdir()}
     committed = {file.name: file.read_bytes() for file in (COLLECTOR / "dist").iterdir()}
     assert built == committed, "run `make collector` and commit collector/dist"
 
 
-def test_the_types_say_what_can_be_called(rebuilt: Path) -> None:
+def test_types_accept_valid_calls_and_refuse_invalid_calls(rebuilt: Path) -> None:
     compiler = rebuilt.parent / "node_modules" / "typescript" / "bin" / "tsc"
     usage = Path(__file__).parent / "types" / "usage.ts"
     options = ["--noEmit", "--strict", "--target", "es2019", "--lib", "es2019,dom"]
@@ -37,11 +37,12 @@ def test_the_types_say_what_can_be_called(rebuilt: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_types_name_every_public_call() -> None:
+def test_types_declare_every_public_call() -> None:
     source = (COLLECTOR / "collector.js").read_text(encoding="utf-8")
     body = re.search(r"^  const calls = \{\n(.*?)^  \};", source, re.DOTALL | re.MULTILINE)
     assert body
-    calls = set(re.findall(r"^    (\w+)(?=[:(,])", body[1], re.MULTILINE)) - {"extend"}  # for our own modules
+    # `extend` is only for the collector's own modules
+    calls = set(re.findall(r"^    (\w+)(?=[:(,])", body[1], re.MULTILINE)) - {"extend"}
     declared = re.search(
         r"interface TildaAnalyticsCalls \{(.*?)^\}", (COLLECTOR / "types.d.ts").read_text(), re.DOTALL | re.MULTILINE
     )
@@ -49,15 +50,15 @@ def test_the_types_name_every_public_call() -> None:
     assert calls == set(re.findall(r"^  (\w+)\(", declared[1], re.MULTILINE))
 
 
-def test_the_lock_names_no_registry() -> None:
+def test_lock_file_contains_no_registry_urls() -> None:
     assert "resolved" not in (COLLECTOR / "package-lock.json").read_text(encoding="utf-8")
 
 
-def test_the_collector_weighs_at_most_six_kilobytes() -> None:
+def test_compressed_collector_is_at_most_six_kilobytes() -> None:
     assert len(gzip.compress((COLLECTOR / "dist" / "collector.min.js").read_bytes(), 9)) <= 6 * 1000
 
 
-def test_the_collector_and_the_models_exclude_the_same_referrers() -> None:
+def test_collector_and_dbt_seed_exclude_the_same_referrers() -> None:
     source = (COLLECTOR / "collector.js").read_text(encoding="utf-8")
     listed = re.search(r"REFERRER_EXCLUSIONS = listOf\(\s*`(.*?)\$", source, re.DOTALL)
     assert listed

@@ -1,4 +1,4 @@
-"""No consent, no storage and no event."""
+"""Without consent the collector stores nothing and sends nothing."""
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
@@ -12,11 +12,11 @@ BUTTON = "<button>Press</button>"
 
 
 def traces(page: Page) -> list[object]:
-    """Everything that the collector could have left in the browser."""
+    """Return everything that the collector may have stored in the browser."""
     return [stored(page), stored(page, "sessionStorage"), page.evaluate("document.cookie")]
 
 
-def test_before_consent_nothing_is_stored_or_sent(page: Page, site: Site, api: RealApi) -> None:
+def test_nothing_is_stored_or_sent_before_consent(page: Page, site: Site, api: RealApi) -> None:
     sent = watch_sending(page)
     open_page(page, site.page("/", BUTTON, options='data-consent="opt-in"'))
     page.click("button")
@@ -27,7 +27,7 @@ def test_before_consent_nothing_is_stored_or_sent(page: Page, site: Site, api: R
     assert (sent, api.events) == ([], [])
 
 
-def test_consent_given_later_starts_with_the_page_and_is_remembered(page: Page, site: Site, api: RealApi) -> None:
+def test_later_consent_records_the_page_view_and_is_remembered(page: Page, site: Site, api: RealApi) -> None:
     url = site.page("/", BUTTON, options='data-consent="opt-in"')
     open_page(page, url + "?utm_source=vk")
     page.click("button")
@@ -35,13 +35,13 @@ def test_consent_given_later_starts_with_the_page_and_is_remembered(page: Page, 
     api.wait_for("signup")
     [view] = api.of_type("page_view")
     assert view["payload"]["utm"] == {"source": "vk"}
-    assert api.of_type("click") == [], "what was done before is not remembered"
+    assert api.of_type("click") == [], "actions before consent are not recorded"
     open_page(page, url)
     hide(page)
     api.wait_for("page_view", count=2)
 
 
-def test_withdrawing_consent_clears_storage_and_queue(page: Page, site: Site, api: RealApi) -> None:
+def test_withdrawn_consent_clears_storage_and_queue(page: Page, site: Site, api: RealApi) -> None:
     sent = watch_sending(page)
     open_page(page, site.page("/", BUTTON, options='data-consent="opt-in"'))
     page.evaluate("tildaAnalytics.consent(true)")
@@ -55,7 +55,7 @@ def test_withdrawing_consent_clears_storage_and_queue(page: Page, site: Site, ap
     assert (sent, api.events) == ([], [])
 
 
-def test_a_refusal_is_remembered_where_the_default_is_yes(page: Page, site: Site, api: RealApi) -> None:
+def test_refusal_is_remembered_when_consent_is_the_default(page: Page, site: Site, api: RealApi) -> None:
     url = site.page("/")
     open_page(page, url)
     page.evaluate("tildaAnalytics.consent(false)")
@@ -68,7 +68,7 @@ def test_a_refusal_is_remembered_where_the_default_is_yes(page: Page, site: Site
     assert api.of_type("signup") == []
 
 
-def test_opting_out_outlasts_a_banner_that_says_yes(page: Page, site: Site, api: RealApi) -> None:
+def test_opt_out_overrides_later_consent(page: Page, site: Site, api: RealApi) -> None:
     sent = watch_sending(page)
     url = site.page("/")
     open_page(page, url)
@@ -82,7 +82,7 @@ def test_opting_out_outlasts_a_banner_that_says_yes(page: Page, site: Site, api:
 
 
 @pytest.mark.parametrize("signal", ["globalPrivacyControl: { value: true }", "doNotTrack: { value: '1' }"])
-def test_a_browser_that_says_no_means_no(page: Page, site: Site, api: RealApi, signal: str) -> None:
+def test_browser_privacy_signal_overrides_consent(page: Page, site: Site, api: RealApi, signal: str) -> None:
     sent = watch_sending(page)
     page.add_init_script(f"Object.defineProperties(navigator, {{ {signal} }})")
     open_page(page, site.page("/"))
@@ -93,7 +93,7 @@ def test_a_browser_that_says_no_means_no(page: Page, site: Site, api: RealApi, s
     assert (sent, api.events) == ([], [])
 
 
-def test_tildas_own_block_decides_and_may_change_its_mind(
+def test_consent_follows_the_cookies_of_tildas_consent_block(
     page: Page, context: BrowserContext, site: Site, api: RealApi
 ) -> None:
     give = "document.cookie='t_cookiesConsentGiven=true'; document.cookie='t_cookiesCategories=[%22analytics%22]'"
@@ -123,7 +123,7 @@ def test_tildas_own_block_decides_and_may_change_its_mind(
         ("undefined", False),
     ],
 )
-def test_a_function_of_the_page_may_decide(
+def test_consent_follows_a_function_of_the_page(
     page: Page, site: Site, api: RealApi, function: str, *, granted: bool
 ) -> None:
     head = f"<script>window.askVisitor = {function};</script>"
@@ -136,9 +136,7 @@ def test_a_function_of_the_page_may_decide(
     assert ("analytics_user_id" in stored(page)) is granted
 
 
-def test_a_second_tab_follows_when_consent_is_withdrawn(
-    page: Page, context: BrowserContext, site: Site, api: RealApi
-) -> None:
+def test_withdrawn_consent_clears_the_other_tabs(page: Page, context: BrowserContext, site: Site, api: RealApi) -> None:
     url = site.page("/", BUTTON)
     open_page(page, url)
     other = context.new_page()
@@ -150,9 +148,7 @@ def test_a_second_tab_follows_when_consent_is_withdrawn(
     assert traces(page) == [{"analytics_consent": "false"}, {}, ""]
 
 
-def test_an_answer_that_comes_after_the_withdrawal_leaves_no_trace(
-    page: Page, stub_site: Site, stub_api: StubApi
-) -> None:
+def test_response_after_withdrawn_consent_stores_nothing(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     stub_api.answer = lambda request: Answer(503, {"Retry-After": "60"}, hang_seconds=0.5)
     open_page(page, stub_site.page("/"))
     page.evaluate("tildaAnalytics.track('signup')")

@@ -1,4 +1,4 @@
-"""Nothing that was recorded is lost, whatever becomes of the page, the network and the API."""
+"""Recorded events are delivered despite failures of the page, the network and the API."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from tests.browser.site import Site
 from tests.browser.stub_api import Answer, StubApi
 
 
-def test_a_request_needs_no_preflight_and_names_the_site(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_request_needs_no_preflight_and_contains_the_site_key(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     open_page(page, stub_site.page("/"))
     hide(page)
     stub_api.wait_for("page_view")
@@ -23,7 +23,9 @@ def test_a_request_needs_no_preflight_and_names_the_site(page: Page, stub_site: 
     assert datetime.fromisoformat(request.body["sent_at"]) >= datetime.fromisoformat(request.events[0]["created_at"])
 
 
-def test_the_api_may_be_elsewhere_than_the_script(page: Page, stub_site: Site, stub_api: StubApi, api: RealApi) -> None:
+def test_endpoint_may_differ_from_the_script_origin(
+    page: Page, stub_site: Site, stub_api: StubApi, api: RealApi
+) -> None:
     options = f'data-site-key="{api.site_key}" data-endpoint="{api.url}/"'
     snippet = f'<script async src="{stub_api.url}/collector.js" {options}></script>'
     stub_site.pages["/"] = f"<!doctype html><title>Page</title>{snippet}<p>Bread</p>"
@@ -33,9 +35,11 @@ def test_the_api_may_be_elsewhere_than_the_script(page: Page, stub_site: Site, s
     assert stub_api.requests == []
 
 
-def test_events_go_in_batches_of_ten_or_after_five_seconds(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_events_are_sent_in_batches_of_ten_or_after_five_seconds(
+    page: Page, stub_site: Site, stub_api: StubApi
+) -> None:
     open_page(page, stub_site.page("/"))
-    for number in range(9):  # the tenth event, with the page view
+    for number in range(9):  # with the page view, ten events
         page.evaluate("n => tildaAnalytics.track('step', { n })", number)
     stub_api.wait_for("step", count=9, seconds=4)
     page.evaluate("tildaAnalytics.track('last')")
@@ -43,20 +47,20 @@ def test_events_go_in_batches_of_ten_or_after_five_seconds(page: Page, stub_site
     assert [len(request.events) for request in stub_api.requests] == [10, 1]
 
 
-def test_a_critical_event_does_not_wait(page: Page, site: Site, api: RealApi) -> None:
+def test_purchase_is_sent_without_waiting_for_a_batch(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/"))
     page.evaluate("tildaAnalytics.purchase({ id: 'o1', amount: 12.5, currency: 'EUR' })")
     [event] = api.wait_for("purchase", seconds=4)
     assert event["payload"]["order"] == {"id": "o1", "amount": 12.5, "currency": "EUR"}
 
 
-def test_a_hidden_page_sends_what_it_has(page: Page, site: Site, api: RealApi) -> None:
+def test_hidden_page_sends_its_queue(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/"))
     hide(page)
     assert [event["event_type"] for event in api.wait_for("page_leave", seconds=4)] == ["page_leave"]
 
 
-def test_a_closed_page_sends_what_it_has(context: BrowserContext, site: Site, api: RealApi) -> None:
+def test_closed_page_sends_its_queue(context: BrowserContext, site: Site, api: RealApi) -> None:
     page = context.new_page()
     open_page(page, site.page("/"))
     page.evaluate("tildaAnalytics.track('seen')")
@@ -64,7 +68,7 @@ def test_a_closed_page_sends_what_it_has(context: BrowserContext, site: Site, ap
     api.wait_for("page_view", "seen", "page_leave", count=3)
 
 
-def test_an_event_stays_queued_until_the_api_has_taken_it(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_event_stays_queued_until_the_api_accepts_it(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     stub_api.answer = lambda request: Answer(503)
     open_page(page, stub_site.page("/"))
     page.evaluate("tildaAnalytics.track('signup')")
@@ -75,7 +79,7 @@ def test_an_event_stays_queued_until_the_api_has_taken_it(page: Page, stub_site:
     wait_until(lambda: queued(page) == [])
 
 
-def test_a_resend_changes_nothing_but_the_time_of_sending(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_retry_changes_only_sent_at(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     stub_api.answer = lambda request: Answer(503)
     open_page(page, stub_site.page("/"))
     page.evaluate("tildaAnalytics.track('signup')")
@@ -85,7 +89,7 @@ def test_a_resend_changes_nothing_but_the_time_of_sending(page: Page, stub_site:
     assert datetime.fromisoformat(first.body["sent_at"]) < datetime.fromisoformat(second.body["sent_at"])
 
 
-def test_the_next_page_delivers_what_the_last_one_could_not(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_next_page_delivers_undelivered_events(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     open_page(page, stub_site.page("/"))
     stub_api.stop()
     page.evaluate("tildaAnalytics.track('signup', { plan: 'pro' })")
@@ -98,7 +102,7 @@ def test_the_next_page_delivers_what_the_last_one_could_not(page: Page, stub_sit
     wait_until(lambda: queued(page) == [])
 
 
-def test_a_page_that_comes_back_reports_leaving_again(page: Page, site: Site, api: RealApi) -> None:
+def test_page_shown_again_sends_a_second_page_leave(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/"))
     hide(page)
     show(page)
@@ -115,15 +119,15 @@ def track_many(page: Page, count: int, size: int = 10) -> None:
     )
 
 
-def test_no_request_is_larger_than_a_beacon_may_be(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_requests_stay_below_the_beacon_size_limit(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     open_page(page, stub_site.page("/"))
-    track_many(page, 30, size=6000)  # 12 KB each: two bytes a letter
+    track_many(page, 30, size=6000)  # 12 KB each: the letter takes two bytes
     stub_api.wait_for("step", count=30, seconds=20)
     assert max(request.size for request in stub_api.requests) <= 48 * 1024
     assert max(request.size for request in stub_api.requests) > 36 * 1024
 
 
-def test_a_batch_that_the_api_finds_too_large_is_halved(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_batch_refused_as_too_large_is_halved(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     stub_api.answer = lambda request: Answer(413 if len(request.events) > 3 else 202)
     open_page(page, stub_site.page("/"))
     track_many(page, 11)
@@ -133,11 +137,11 @@ def test_a_batch_that_the_api_finds_too_large_is_halved(page: Page, stub_site: S
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_poisoned_event_is_dropped_and_the_others_arrive(
+def test_refused_event_is_dropped_and_the_others_are_delivered(
     page: Page, stub_site: Site, stub_api: StubApi, status: int
 ) -> None:
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
     stub_api.answer = lambda request: Answer(status if "poison" in json.dumps(request.body) else 202)
     open_page(page, stub_site.page("/", options="data-debug"))
     track_many(page, 4)
@@ -145,13 +149,11 @@ def test_a_poisoned_event_is_dropped_and_the_others_arrive(
     track_many(page, 4)
     stub_api.wait_for("step", count=8)
     wait_until(lambda: queued(page) == [])
-    assert any("refused, dropped" in text and "poison" in text for text in said)
+    assert any("refused, dropped" in text and "poison" in text for text in messages)
 
 
 @pytest.mark.parametrize("status", [401, 404, 408, 429, 503])
-def test_nothing_is_dropped_for_a_refusal_that_may_pass(
-    page: Page, stub_site: Site, stub_api: StubApi, status: int
-) -> None:
+def test_temporary_refusal_drops_no_event(page: Page, stub_site: Site, stub_api: StubApi, status: int) -> None:
     stub_api.answer = lambda request: Answer(status if len(stub_api.requests) < 2 else 202)
     open_page(page, stub_site.page("/"))
     page.evaluate("tildaAnalytics.track('signup')")
@@ -159,7 +161,7 @@ def test_nothing_is_dropped_for_a_refusal_that_may_pass(
     assert len(stub_api.requests) == 2
 
 
-def test_an_api_that_asks_for_a_pause_gets_it_across_pages(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_retry_after_is_respected_on_the_next_page(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     stub_api.answer = lambda request: Answer(429, {"Retry-After": "3"})
     url = stub_site.page("/")
     open_page(page, url)
@@ -175,20 +177,20 @@ def test_an_api_that_asks_for_a_pause_gets_it_across_pages(page: Page, stub_site
     assert second.at - first.at >= 3
 
 
-def test_waits_grow_from_failure_to_failure(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_retry_delay_doubles_with_each_failure(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     stub_api.answer = lambda request: Answer(500)
     open_page(page, stub_site.page("/"))
     page.evaluate("tildaAnalytics.track('signup')")
     wait_until(lambda: stub_api.requests)
     page.wait_for_timeout(100)
-    track_many(page, 30)  # more than a batch, and no reason to ask sooner
+    track_many(page, 30)  # more than a batch must not trigger an earlier retry
     wait_until(lambda: len(stub_api.requests) == 3, seconds=20)
     waits = [b.at - a.at for a, b in zip(stub_api.requests, stub_api.requests[1:], strict=False)]
     for number, wait in enumerate(waits):
         assert wait >= 2**number
 
 
-def test_a_hanging_api_is_given_up_and_asked_again(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_request_that_times_out_is_retried(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     page.clock.install()
     stub_api.answer = lambda request: Answer(hang_seconds=20 if len(stub_api.requests) == 1 else 0)
     open_page(page, stub_site.page("/"))
@@ -201,7 +203,7 @@ def test_a_hanging_api_is_given_up_and_asked_again(page: Page, stub_site: Site, 
     wait_until(lambda: queued(page) == [])
 
 
-def test_a_time_without_network_costs_nothing(page: Page, context: BrowserContext, site: Site, api: RealApi) -> None:
+def test_offline_period_loses_no_event(page: Page, context: BrowserContext, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/"))
     context.set_offline(True)
     page.evaluate("tildaAnalytics.track('signup'); tildaAnalytics.track('later')")
@@ -212,7 +214,7 @@ def test_a_time_without_network_costs_nothing(page: Page, context: BrowserContex
     wait_until(lambda: queued(page) == [])
 
 
-def test_a_killed_api_costs_nothing(page: Page, site: Site, api: RealApi) -> None:
+def test_killed_api_loses_no_event(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/"))
     api.server.kill()
     page.evaluate("tildaAnalytics.track('signup'); tildaAnalytics.track('later')")
@@ -222,13 +224,13 @@ def test_a_killed_api_costs_nothing(page: Page, site: Site, api: RealApi) -> Non
     wait_until(lambda: queued(page) == [])
 
 
-def test_a_killed_tab_is_made_up_for_by_the_next_visit(context: BrowserContext, site: Site, api: RealApi) -> None:
+def test_next_visit_delivers_the_queue_of_a_crashed_tab(context: BrowserContext, site: Site, api: RealApi) -> None:
     url = site.page("/")
-    victim = context.new_page()
-    open_page(victim, url)
-    track_many(victim, 5)
-    kill_renderer(victim)
-    victim.close()
+    crashed_tab = context.new_page()
+    open_page(crashed_tab, url)
+    track_many(crashed_tab, 5)
+    kill_renderer(crashed_tab)
+    crashed_tab.close()
     assert api.events == []
     later = context.new_page()
     later.clock.install(time=datetime.now(UTC) + timedelta(seconds=15))
@@ -238,7 +240,9 @@ def test_a_killed_tab_is_made_up_for_by_the_next_visit(context: BrowserContext, 
     assert len(api.of_type("step")) == 5
 
 
-def test_two_tabs_share_the_queue(page: Page, context: BrowserContext, stub_site: Site, stub_api: StubApi) -> None:
+def test_two_tabs_deliver_a_shared_queue(
+    page: Page, context: BrowserContext, stub_site: Site, stub_api: StubApi
+) -> None:
     url = stub_site.page("/")
     open_page(page, url)
     other = context.new_page()
@@ -251,7 +255,7 @@ def test_two_tabs_share_the_queue(page: Page, context: BrowserContext, stub_site
     wait_until(lambda: queued(page) == [])
 
 
-def test_the_queue_is_bounded_and_keeps_the_newest(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_full_queue_keeps_the_newest_events(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     stub_api.answer = lambda request: Answer(503)
     open_page(page, stub_site.page("/"))
     track_many(page, 600)  # counts down to 0
@@ -263,7 +267,7 @@ def test_the_queue_is_bounded_and_keeps_the_newest(page: Page, stub_site: Site, 
 
 
 @pytest.mark.parametrize("hours", [-30, 5])
-def test_a_wrong_clock_is_no_obstacle(page: Page, site: Site, api: RealApi, hours: int) -> None:
+def test_events_of_a_wrong_clock_are_delivered(page: Page, site: Site, api: RealApi, hours: int) -> None:
     page.clock.install(time=datetime.now(UTC) + timedelta(hours=hours))
     open_page(page, site.page("/"))
     page.evaluate("tildaAnalytics.track('signup')")
@@ -273,7 +277,7 @@ def test_a_wrong_clock_is_no_obstacle(page: Page, site: Site, api: RealApi, hour
     wait_until(lambda: queued(page) == [])
 
 
-def test_an_event_that_no_request_can_carry_is_dropped_alone(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+def test_event_above_the_request_size_limit_is_dropped_alone(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     open_page(page, stub_site.page("/"))
     track_many(page, 1, size=40_000)
     page.evaluate("tildaAnalytics.track('signup')")

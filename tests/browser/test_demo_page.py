@@ -1,4 +1,4 @@
-"""The demo's visit, as the demo run makes it."""
+"""The automated visit of the demo."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +11,15 @@ from tests.browser.stub_api import StubApi
 from warehouse.kit.errors import UserError
 
 
-def in_a_thread_of_its_own(call: Callable[..., None], *args: str, **options: str) -> None:
-    """Playwright's own browser session of this run occupies the main thread."""
+def run_in_new_thread(call: Callable[..., None], *args: str, **options: str) -> None:
+    """Call the function in a new thread, because Playwright already uses the main thread of the test run."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(call, *args, **options).result()
 
 
-def test_a_visit_leaves_all_its_events(stub_api: StubApi) -> None:
+def test_demo_visit_sends_all_its_events(stub_api: StubApi) -> None:
     with serve("pk_demo", stub_api.url) as url:
-        in_a_thread_of_its_own(visit, url)
+        run_in_new_thread(visit, url)
     assert {"page_view", "scroll", "click", "form_start", "form_submit", "page_leave"} <= {
         event["event_type"] for event in stub_api.events
     }
@@ -32,6 +32,6 @@ def test_a_visit_leaves_all_its_events(stub_api: StubApi) -> None:
     assert "visitor@example.com" not in str(stub_api.events)
 
 
-def test_a_missing_browser_is_said_in_one_sentence() -> None:
+def test_missing_browser_is_reported_as_a_user_error() -> None:
     with pytest.raises(UserError, match="There is no Chromium at /nowhere/chromium"):
-        in_a_thread_of_its_own(visit, "http://127.0.0.1:9/", chromium="/nowhere/chromium")
+        run_in_new_thread(visit, "http://127.0.0.1:9/", chromium="/nowhere/chromium")

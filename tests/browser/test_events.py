@@ -1,4 +1,4 @@
-"""What the collector records."""
+"""The events that the collector records, and their fields."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ TILDA_FORM = """
 """
 
 
-def test_a_page_view_carries_the_whole_contract(page: Page, site: Site, api: RealApi) -> None:
+def test_page_view_contains_every_documented_field(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/a") + "?utm_source=vk&utm_medium=cpc&utm_campaign=spring&gclid=g1#part")
     hide(page)
     [event] = api.wait_for("page_view")
@@ -46,7 +46,7 @@ def test_a_page_view_carries_the_whole_contract(page: Page, site: Site, api: Rea
     assert payload["device"]["utc_offset"] == page.evaluate("-new Date().getTimezoneOffset()")
 
 
-def test_the_visits_of_this_headless_browser_are_let_through_by_a_setting(page: Page, site: Site, api: RealApi) -> None:
+def test_bot_exceptions_setting_admits_the_headless_test_browser(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/a"))
     hide(page)
     [event] = api.wait_for("page_view")
@@ -54,7 +54,7 @@ def test_the_visits_of_this_headless_browser_are_let_through_by_a_setting(page: 
     assert (event["is_bot"], event["device_type"]) == (False, "desktop")
 
 
-def test_a_click_names_its_place_its_target_and_its_text(page: Page, site: Site, api: RealApi) -> None:
+def test_click_records_position_target_and_text(page: Page, site: Site, api: RealApi) -> None:
     body = f'{TALL}<div id="rec9"><a class="t-btn active" href="#x"><b>Order</b>\n  bread</a></div>{TALL}'
     open_page(page, site.page("/", body))
     page.click(".t-btn b")
@@ -62,12 +62,12 @@ def test_a_click_names_its_place_its_target_and_its_text(page: Page, site: Site,
     [event] = api.wait_for("click")
     assert event["target_element"] == "#rec9 > a.t-btn"
     assert event["target_text"] == "Order bread"
-    assert 5000 < event["payload"]["click"]["y"] < 5100, "coordinates are the document's, not the window's"
+    assert 5000 < event["payload"]["click"]["y"] < 5100, "coordinates are relative to the document, not to the window"
     assert event["payload"]["click"]["button"] == 0
     assert event["payload"]["page"]["height"] > 10_000
 
 
-def test_scrolling_reports_the_deepest_point_once_at_rest(page: Page, site: Site, api: RealApi) -> None:
+def test_scroll_event_reports_the_maximum_depth_after_scrolling_stops(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/", TALL))
     for position in (500, 1000, 1500, 2000):
         page.evaluate("y => scrollTo(0, y)", position)
@@ -83,7 +83,7 @@ def test_scrolling_reports_the_deepest_point_once_at_rest(page: Page, site: Site
     assert 0 < timing["engagedTime"] <= timing["timeOnPage"] < 60
 
 
-def test_a_tilda_form_is_sent_without_a_submit_event(page: Page, site: Site, api: RealApi) -> None:
+def test_tilda_form_without_submit_event_is_recorded(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/", TILDA_FORM))
     page.fill("[name=Name]", "Anna")
     page.click(".t-submit")
@@ -94,7 +94,7 @@ def test_a_tilda_form_is_sent_without_a_submit_event(page: Page, site: Site, api
     assert "Anna" not in str(api.events)
 
 
-def test_a_failed_tilda_form_is_an_error_and_no_submission(page: Page, site: Site, api: RealApi) -> None:
+def test_failed_tilda_form_is_recorded_as_form_error(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/", TILDA_FORM))
     page.evaluate("window.outcome = 'tildaform:aftererror'")
     page.click(".t-submit")
@@ -104,7 +104,7 @@ def test_a_failed_tilda_form_is_an_error_and_no_submission(page: Page, site: Sit
     assert api.of_type("form_submit") == []
 
 
-def test_an_ordinary_form_is_sent_while_the_page_goes_away(page: Page, site: Site, api: RealApi) -> None:
+def test_html_form_is_recorded_during_navigation(page: Page, site: Site, api: RealApi) -> None:
     site.page("/done")
     form = '<form id="f" name="login" method="post" action="/done"><input name="user"><button>Go</button></form>'
     open_page(page, site.page("/", form))
@@ -114,7 +114,7 @@ def test_an_ordinary_form_is_sent_while_the_page_goes_away(page: Page, site: Sit
     assert submit["payload"]["form"] == {"id": "f", "name": "login"}
 
 
-def test_a_form_begun_and_left_names_the_last_field(page: Page, site: Site, api: RealApi) -> None:
+def test_form_abandon_contains_the_last_field(page: Page, site: Site, api: RealApi) -> None:
     site.page("/next")
     open_page(page, site.page("/", '<form id="f"><input name="one"><input name="two"></form>'))
     page.fill("[name=one]", "1")
@@ -124,14 +124,14 @@ def test_a_form_begun_and_left_names_the_last_field(page: Page, site: Site, api:
     assert abandon["payload"]["form"] == {"id": "f", "field": "two"}
 
 
-def test_calls_made_before_the_script_has_loaded_are_kept(page: Page, site: Site, api: RealApi) -> None:
+def test_calls_before_the_script_loads_are_recorded(page: Page, site: Site, api: RealApi) -> None:
     head = "<script>(window.tildaAnalytics = []).push(['track', 'signup', {plan: 'pro'}])</script>"
     open_page(page, site.page("/", head=head))
     [event] = api.wait_for("signup", seconds=2)
     assert event["payload"]["custom"] == {"plan": "pro"}
 
 
-def test_ids_are_shared_by_storage_cookie_and_events(
+def test_storage_cookie_and_events_contain_the_same_ids(
     page: Page, context: BrowserContext, site: Site, api: RealApi
 ) -> None:
     open_page(page, site.page("/"))

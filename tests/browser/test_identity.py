@@ -1,4 +1,4 @@
-"""Who is who, with storage and without."""
+"""Visitor IDs and session IDs, with storage and without."""
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
@@ -8,7 +8,7 @@ from tests.browser.event_log import RealApi, wait_until
 from tests.browser.site import Site
 from tests.browser.stub_api import StubApi
 
-# Chromium has no switch that Playwright can reach to forbid storage, so the page is given what a forbidden one shows.
+# Playwright cannot disable storage in Chromium, so this script makes storage fail as in a browser that forbids it.
 DENY_STORAGE = """
   for (const name of ['localStorage', 'sessionStorage'])
     Object.defineProperty(window, name, { get() { throw new DOMException('denied', 'SecurityError'); } });
@@ -16,7 +16,7 @@ DENY_STORAGE = """
 """
 
 
-def test_a_visitor_is_known_again(page: Page, site: Site, api: RealApi) -> None:
+def test_visitor_id_persists_across_page_loads(page: Page, site: Site, api: RealApi) -> None:
     url = site.page("/")
     open_page(page, url)
     open_page(page, url)
@@ -24,7 +24,7 @@ def test_a_visitor_is_known_again(page: Page, site: Site, api: RealApi) -> None:
     assert len({event["user_id"] for event in api.wait_for("page_view", count=2)}) == 1
 
 
-def test_the_cookie_alone_brings_a_visitor_back(page: Page, site: Site, api: RealApi) -> None:
+def test_visitor_id_is_restored_from_the_cookie(page: Page, site: Site, api: RealApi) -> None:
     url = site.page("/")
     open_page(page, url)
     user_id = page.evaluate("localStorage.analytics_user_id")
@@ -34,7 +34,7 @@ def test_the_cookie_alone_brings_a_visitor_back(page: Page, site: Site, api: Rea
 
 
 @pytest.mark.parametrize("name", ["localStorage", "cookie"])
-def test_a_spoiled_id_is_replaced(page: Page, site: Site, api: RealApi, name: str) -> None:
+def test_invalid_stored_visitor_id_is_replaced(page: Page, site: Site, api: RealApi, name: str) -> None:
     site.page(
         "/", head="<script>localStorage.analytics_user_id = '<b>'; document.cookie = 'analytics_user_id=x y'</script>"
     )
@@ -44,7 +44,7 @@ def test_a_spoiled_id_is_replaced(page: Page, site: Site, api: RealApi, name: st
     assert len(event["user_id"]) == 36
 
 
-def test_without_storage_there_is_one_id_for_the_visit(page: Page, site: Site, api: RealApi) -> None:
+def test_ids_stay_constant_within_a_page_without_storage(page: Page, site: Site, api: RealApi) -> None:
     page.add_init_script(DENY_STORAGE)
     open_page(page, site.page("/"))
     page.evaluate("tildaAnalytics.track('signup')")
@@ -53,7 +53,7 @@ def test_without_storage_there_is_one_id_for_the_visit(page: Page, site: Site, a
     assert view["session_id"] == signup["session_id"]
 
 
-def test_a_sandboxed_frame_is_measured_too(page: Page, site: Site, api: RealApi) -> None:
+def test_sandboxed_frame_records_events(page: Page, site: Site, api: RealApi) -> None:
     site.page("/inner", "<button>Press</button>")
     outer = '<!doctype html><iframe sandbox="allow-scripts" src="/inner"></iframe>'
     site.pages["/outer"] = outer
@@ -65,14 +65,14 @@ def test_a_sandboxed_frame_is_measured_too(page: Page, site: Site, api: RealApi)
     assert view["user_id"] == signup["user_id"]
 
 
-def test_identify_names_the_person_behind_the_visitor(page: Page, site: Site, api: RealApi) -> None:
+def test_identify_sends_the_external_id_and_traits(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/"))
     page.evaluate("tildaAnalytics.identify('customer-7', { plan: 'pro' })")
     [event] = api.wait_for("identify")
     assert event["payload"]["identity"] == {"external_id": "customer-7", "plan": "pro"}
 
 
-def test_reset_makes_a_new_visitor_and_session(page: Page, site: Site, api: RealApi) -> None:
+def test_reset_creates_a_new_visitor_and_session(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/"))
     page.evaluate("tildaAnalytics.reset(); tildaAnalytics.track('signup')")
     view, signup = api.wait_for("page_view", "signup", count=2)
@@ -81,7 +81,7 @@ def test_reset_makes_a_new_visitor_and_session(page: Page, site: Site, api: Real
     assert page.evaluate("document.cookie") == f"analytics_user_id={signup['user_id']}"
 
 
-def test_subdomains_share_a_visitor_by_the_cookie(page: Page, site: Site, api: RealApi) -> None:
+def test_subdomains_share_the_visitor_cookie(page: Page, site: Site, api: RealApi) -> None:
     site.page("/", options='data-cookie-domain="shop.test"')
     open_page(page, site.url("/", host="www.shop.test"))
     open_page(page, site.url("/", host="shop.test"))
@@ -89,7 +89,9 @@ def test_subdomains_share_a_visitor_by_the_cookie(page: Page, site: Site, api: R
     assert len({event["user_id"] for event in api.wait_for("page_view", count=2)}) == 1
 
 
-def test_a_server_may_keep_the_cookie(page: Page, context: BrowserContext, stub_site: Site, stub_api: StubApi) -> None:
+def test_visitor_cookie_set_by_the_server_is_kept(
+    page: Page, context: BrowserContext, stub_site: Site, stub_api: StubApi
+) -> None:
     given = "11111111-2222-4333-8444-555555555555"
     url = stub_site.page("/", options="data-server-cookie")
     context.add_cookies([{"name": "analytics_user_id", "value": given, "url": url, "expires": 4102444800}])
@@ -102,7 +104,7 @@ def test_a_server_may_keep_the_cookie(page: Page, context: BrowserContext, stub_
     assert cookie["expires"] > 4_000_000_000 or cookie["expires"] > page.evaluate("Date.now() / 1000") + 380 * 86_400
 
 
-def test_a_page_without_a_secure_context_works(page: Page, site: Site, api: RealApi) -> None:
+def test_page_without_a_secure_context_records_events(page: Page, site: Site, api: RealApi) -> None:
     site.page("/")
     open_page(page, site.url("/", host="plain.test"))
     assert not page.evaluate("isSecureContext")
@@ -110,7 +112,7 @@ def test_a_page_without_a_secure_context_works(page: Page, site: Site, api: Real
     api.wait_for("signup")
 
 
-def test_two_copies_of_the_script_count_once(page: Page, site: Site, api: RealApi) -> None:
+def test_duplicate_script_records_one_page_view(page: Page, site: Site, api: RealApi) -> None:
     page.on("console", lambda message: None)
     open_page(page, site.page("/", site.snippet()))
     page.wait_for_load_state("networkidle")
@@ -119,7 +121,7 @@ def test_two_copies_of_the_script_count_once(page: Page, site: Site, api: RealAp
     assert len(api.of_type("page_view")) == 1
 
 
-def test_a_full_storage_loses_nothing(page: Page, site: Site, api: RealApi) -> None:
+def test_full_storage_loses_no_event(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/"))
     page.evaluate(
         """() => {

@@ -1,4 +1,4 @@
-"""The optional modules, each in a file of its own that loads after consent."""
+"""The optional modules of the collector, each in a separate file that loads after consent."""
 
 import itertools
 import re
@@ -10,7 +10,7 @@ from tests.browser.event_log import RealApi, wait_until
 from tests.browser.site import TALL, Site
 
 
-def test_the_fingerprint_is_a_signal_once_a_session_and_never_the_key(page: Page, site: Site, api: RealApi) -> None:
+def test_fingerprint_is_sent_once_a_session_and_is_not_the_visitor_id(page: Page, site: Site, api: RealApi) -> None:
     url = site.page("/", options="data-fingerprint")
     open_page(page, url)
     [event] = api.wait_for("identify", seconds=20)
@@ -24,7 +24,7 @@ def test_the_fingerprint_is_a_signal_once_a_session_and_never_the_key(page: Page
     assert len(api.of_type("identify")) == 1
 
 
-def test_web_vitals_are_told_when_the_page_hides(page: Page, site: Site, api: RealApi) -> None:
+def test_web_vitals_are_sent_when_the_page_is_hidden(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/", f"<h1>Bread</h1><button>Press</button>{TALL}", options="data-web-vitals"))
     wait_until(lambda: page.evaluate("performance.getEntriesByName('first-contentful-paint').length"))
     page.click("button")
@@ -37,16 +37,20 @@ def test_web_vitals_are_told_when_the_page_hides(page: Page, site: Site, api: Re
     show(page)
     hide(page)
     api.wait_for("page_leave", count=2)
-    told = [event["payload"]["web_vitals"] for event in api.of_type("web_vitals")]
-    assert all(one != next_one for one, next_one in itertools.pairwise(told)), "the same is not told twice"
+    sent_vitals = [event["payload"]["web_vitals"] for event in api.of_type("web_vitals")]
+    assert all(one != next_one for one, next_one in itertools.pairwise(sent_vitals)), (
+        "unchanged values are not sent again"
+    )
 
 
-def test_no_module_loads_before_consent(page: Page, site: Site, api: RealApi) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+def test_modules_load_only_after_consent(page: Page, site: Site, api: RealApi) -> None:
+    requested_files: list[str] = []
+    page.on("request", lambda request: requested_files.append(request.url.rpartition("/")[2]))
     open_page(page, site.page("/", options='data-fingerprint data-web-vitals data-consent="opt-in"'))
     page.wait_for_load_state("networkidle")
-    assert "collector.js" in asked
-    assert not {"collector.fingerprint.js", "collector.vitals.js"} & set(asked)
+    assert "collector.js" in requested_files
+    assert not {"collector.fingerprint.js", "collector.vitals.js"} & set(requested_files)
     page.evaluate("tildaAnalytics.consent(true)")
-    wait_until(lambda: {"collector.fingerprint.js", "collector.vitals.js"} <= set(asked) or page.wait_for_timeout(50))
+    wait_until(
+        lambda: {"collector.fingerprint.js", "collector.vitals.js"} <= set(requested_files) or page.wait_for_timeout(50)
+    )

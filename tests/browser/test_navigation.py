@@ -1,4 +1,4 @@
-"""Pages that change without loading, links that lead away, pages left out."""
+"""Single-page navigation, outbound links, excluded pages and engaged time."""
 
 import pytest
 from playwright.sync_api import Page
@@ -8,7 +8,7 @@ from tests.browser.event_log import RealApi
 from tests.browser.site import TALL, Site
 
 
-def test_a_single_page_application_has_many_pages(page: Page, site: Site, api: RealApi) -> None:
+def test_history_navigation_records_page_views(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/", TALL + '<form id="f"><input name="a"></form>'))
     page.fill("[name=a]", "x")
     page.evaluate("history.pushState({}, '', '/catalogue'); document.title = 'Catalogue'")
@@ -34,7 +34,9 @@ def test_a_single_page_application_has_many_pages(page: Page, site: Site, api: R
 
 
 @pytest.mark.parametrize(("options", "views"), [("", 1), ("data-hash", 2)])
-def test_the_hash_counts_when_asked_for(page: Page, site: Site, api: RealApi, options: str, views: int) -> None:
+def test_hash_change_is_a_page_view_only_with_data_hash(
+    page: Page, site: Site, api: RealApi, options: str, views: int
+) -> None:
     open_page(page, site.page("/", options=options))
     page.evaluate("location.hash = '#/cart'")
     page.wait_for_timeout(200)
@@ -57,7 +59,9 @@ def test_the_hash_counts_when_asked_for(page: Page, site: Site, api: RealApi, op
         ("http://www.shop.localhost/", None),
     ],
 )
-def test_links_that_lead_away(page: Page, site: Site, api: RealApi, href: str, event_type: str | None) -> None:
+def test_outbound_links_and_downloads_are_recorded(
+    page: Page, site: Site, api: RealApi, href: str, event_type: str | None
+) -> None:
     link = f'<a href="{href}" onclick="event.preventDefault()"><b id="b">Go</b></a>'
     open_page(page, site.page("/", link))
     page.click("#b")
@@ -74,7 +78,7 @@ def test_links_that_lead_away(page: Page, site: Site, api: RealApi, href: str, e
 @pytest.mark.parametrize(
     ("path", "counted"), [("/admin/users", False), ("/admin", True), ("/draft", False), ("/drafts", True)]
 )
-def test_excluded_pages_are_not_counted(page: Page, site: Site, api: RealApi, path: str, counted: bool) -> None:
+def test_excluded_pages_record_no_page_view(page: Page, site: Site, api: RealApi, path: str, counted: bool) -> None:
     open_page(page, site.page(path, options='data-exclude="/admin/*, /draft"'))
     page.evaluate("tildaAnalytics.track('signup')")
     hide(page)
@@ -85,7 +89,7 @@ def test_excluded_pages_are_not_counted(page: Page, site: Site, api: RealApi, pa
     assert (len(api.of_type("page_view")) == 2) is counted
 
 
-def test_an_engaged_visitor_is_told_from_an_open_tab(page: Page, site: Site, api: RealApi) -> None:
+def test_engaged_time_excludes_idle_time(page: Page, site: Site, api: RealApi) -> None:
     page.clock.install()
     open_page(page, site.page("/", TALL))
     page.clock.fast_forward(100_000)
@@ -97,4 +101,4 @@ def test_an_engaged_visitor_is_told_from_an_open_tab(page: Page, site: Site, api
     [leave] = api.wait_for("page_leave")
     timing = leave["payload"]["timing"]
     assert 110 <= timing["timeOnPage"] < 120
-    assert 40 <= timing["engagedTime"] < 45, "30 s after the last sign of life, and the two times 5 s"
+    assert 40 <= timing["engagedTime"] < 45, "30 s after the last activity, plus twice 5 s"

@@ -1,4 +1,4 @@
-"""What people type stays in the page."""
+"""Text that visitors type is not sent."""
 
 import hashlib
 
@@ -31,12 +31,12 @@ def fill_and_send(page: Page) -> None:
     page.wait_for_url("**/done")
 
 
-def test_no_value_of_a_form_leaves_the_page(page: Page, site: Site, api: RealApi) -> None:
+def test_form_values_are_not_sent_by_default(page: Page, site: Site, api: RealApi) -> None:
     site.page("/done")
     open_page(page, site.page("/", FORM))
     fill_and_send(page)
     api.wait_for("form_submit")
-    said = str(api.events)
+    sent_text = str(api.events)
     for secret in (
         "Anna",
         "Kazan",
@@ -46,10 +46,10 @@ def test_no_value_of_a_form_leaves_the_page(page: Page, site: Site, api: RealApi
         "xample",
         hashlib.sha256(b"anna@example.com").hexdigest(),
     ):
-        assert secret not in said
+        assert secret not in sent_text
 
 
-def test_listed_fields_and_the_hash_of_the_address_do_when_asked_for(page: Page, site: Site, api: RealApi) -> None:
+def test_listed_form_fields_and_the_email_hash_are_sent_when_enabled(page: Page, site: Site, api: RealApi) -> None:
     site.page("/done")
     open_page(page, site.page("/", FORM, options='data-form-fields="city, size news" data-hash-email'))
     fill_and_send(page)
@@ -73,7 +73,9 @@ def test_listed_fields_and_the_hash_of_the_address_do_when_asked_for(page: Page,
         ('<button id="t">' + "long " * 100 + "</button>", ("long " * 20).strip()),
     ],
 )
-def test_a_click_says_what_one_may_read(page: Page, site: Site, api: RealApi, html: str, text: str | None) -> None:
+def test_click_text_excludes_private_and_editable_content(
+    page: Page, site: Site, api: RealApi, html: str, text: str | None
+) -> None:
     open_page(page, site.page("/", html))
     page.eval_on_selector("#t", "element => element.click()")
     hide(page)

@@ -1,4 +1,4 @@
-"""When a session continues and when another one begins."""
+"""The rules by which a session continues or a new session starts."""
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, Playwright
@@ -10,7 +10,7 @@ from tests.browser.site import Site
 
 
 def sessions(api: RealApi, views: int) -> list[str]:
-    """The session of each page view, in their order."""
+    """Wait for `views` page views and return their session IDs in order."""
     return [event["session_id"] for event in api.wait_for("page_view", count=views)]
 
 
@@ -20,7 +20,7 @@ def visit_pages(page: Page, *urls: str, referrer: str = "") -> None:
     hide(page)
 
 
-def test_pages_of_the_site_and_reloads_share_a_session(page: Page, site: Site, api: RealApi) -> None:
+def test_navigation_and_reload_keep_the_session(page: Page, site: Site, api: RealApi) -> None:
     first, second = site.page("/a", '<a id="next" href="/b">next</a>'), site.page("/b")
     open_page(page, first + "?utm_source=vk")
     page.click("#next")
@@ -31,7 +31,9 @@ def test_pages_of_the_site_and_reloads_share_a_session(page: Page, site: Site, a
     hide(page)
     assert len(set(sessions(api, 3))) == 1
     views = api.of_type("page_view")
-    assert [view["payload"].get("utm") for view in views] == [{"source": "vk"}] * 3, "the session's campaign"
+    assert [view["payload"].get("utm") for view in views] == [{"source": "vk"}] * 3, (
+        "each page view of a session has the session's campaign"
+    )
     assert [view["referrer"] or "" for view in views] == ["", first + "?utm_source=vk", ""]
 
 
@@ -47,7 +49,7 @@ def test_pages_of_the_site_and_reloads_share_a_session(page: Page, site: Site, a
         ("/b", "http://www.shop.localhost/", False),
     ],
 )
-def test_a_new_campaign_or_referrer_begins_a_session(  # noqa: PLR0917
+def test_new_campaign_or_external_referrer_starts_a_session(  # noqa: PLR0917
     page: Page, site: Site, api: RealApi, second: str, referrer: str, begins: bool
 ) -> None:
     options = 'data-referrer-exclusions="partner.example"'
@@ -57,13 +59,13 @@ def test_a_new_campaign_or_referrer_begins_a_session(  # noqa: PLR0917
     assert (len(set(sessions(api, 2))) == 2) is begins
 
 
-def test_the_same_referrer_again_is_the_same_session(page: Page, site: Site, api: RealApi) -> None:
+def test_repeated_referrer_keeps_the_session(page: Page, site: Site, api: RealApi) -> None:
     url = site.page("/a")
     visit_pages(page, url, url, referrer="https://google.com/")
     assert len(set(sessions(api, 2))) == 1
 
 
-def test_half_an_hour_of_idleness_ends_a_session(page: Page, site: Site, api: RealApi) -> None:
+def test_session_ends_after_thirty_idle_minutes(page: Page, site: Site, api: RealApi) -> None:
     page.clock.install()
     open_page(page, site.page("/a"))
     page.evaluate("tildaAnalytics.track('before')")
@@ -76,7 +78,7 @@ def test_half_an_hour_of_idleness_ends_a_session(page: Page, site: Site, api: Re
     assert before["session_id"] == within["session_id"] != after["session_id"]
 
 
-def test_leaving_neither_starts_nor_extends_a_session(page: Page, site: Site, api: RealApi) -> None:
+def test_page_leave_neither_starts_nor_extends_a_session(page: Page, site: Site, api: RealApi) -> None:
     page.clock.install()
     open_page(page, site.page("/a"))
     page.clock.fast_forward(20 * 60 * 1000)
@@ -93,7 +95,7 @@ def test_leaving_neither_starts_nor_extends_a_session(page: Page, site: Site, ap
 
 
 @pytest.mark.parametrize("opening", ["window.open('/b')", "document.querySelector('a').click()"])
-def test_a_new_tab_is_a_new_session_even_with_an_opener(
+def test_new_tab_starts_a_session_even_with_an_opener(
     page: Page, context: BrowserContext, site: Site, api: RealApi, opening: str
 ) -> None:
     site.page("/b")
@@ -109,7 +111,7 @@ def test_a_new_tab_is_a_new_session_even_with_an_opener(
     assert len({event["user_id"] for event in api.events}) == 1
 
 
-def test_the_back_forward_cache_keeps_the_session(playwright: Playwright, site: Site, api: RealApi) -> None:
+def test_back_forward_cache_keeps_the_session(playwright: Playwright, site: Site, api: RealApi) -> None:
     browser = launch(playwright, without_flags=("--disable-back-forward-cache",))
     page = browser.new_page(user_agent="Mozilla/5.0 (X11; Linux x86_64) Chrome/150.0.0.0 Safari/537.36")
     site.page("/b", "b")
@@ -119,8 +121,8 @@ def test_the_back_forward_cache_keeps_the_session(playwright: Playwright, site: 
     page.wait_for_url("**/b")
     page.wait_for_function(READY)
     page.evaluate("history.back()")
-    # A restored page fires no load event, which Playwright's own waits look for, and an evaluation that meets the
-    # navigation fails: the API tells when the page is back.
+    # Wait for the events instead of the page: a restored page fires no load event, and an evaluation fails during the
+    # navigation.
     first, second, again = api.wait_for("page_view", count=3)
     assert page.evaluate("window.kept && window.restored")
     page.evaluate("tildaAnalytics.track('signup')")

@@ -1,4 +1,4 @@
-"""What `tilda snippet` prints, pasted into a page, behind a TLS proxy that serves the API under a path."""
+"""The snippet of `tilda snippet` works in a page when a TLS proxy serves the API under a path prefix."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from warehouse.sites.snippet import snippet
 
 
 @pytest.mark.parametrize("with_scripts", [True, False])
-def test_the_pasted_snippet_delivers(
+def test_pasted_snippet_records_a_page_view(
     browser: Browser, site: Site, api: RealApi, tmp_path: Path, *, with_scripts: bool
 ) -> None:
     with (

@@ -1,4 +1,4 @@
-"""What Tilda's own scripts do, and what of it is recorded."""
+"""Recording of carts, popups, forms and payments that Tilda's own scripts handle."""
 
 from playwright.sync_api import Page
 
@@ -9,13 +9,13 @@ from tests.browser.site import Site
 
 STATISTICS = """
 <script>
-  window.told = [];
-  window.Tilda = { sendEventToStatistics(...args) { told.push(args); return 7; } };
+  window.statisticsCalls = [];
+  window.Tilda = { sendEventToStatistics(...args) { statisticsCalls.push(args); return 7; } };
 </script>
 """
 
 
-def test_the_cart_a_popup_and_the_form_of_a_tilda_page(page: Page, api: RealApi) -> None:
+def test_tilda_cart_popup_and_form_are_recorded(page: Page, api: RealApi) -> None:
     with serve(api.site_key, api.url) as url:
         open_page(page, url)
         page.click("#rec102 .js-product-buy >> nth=1")
@@ -34,7 +34,7 @@ def test_the_cart_a_popup_and_the_form_of_a_tilda_page(page: Page, api: RealApi)
     assert zero_block["target_element"] == "#rec101 > a.tn-atom"
 
 
-def test_a_form_survives_its_own_redirect(page: Page, api: RealApi) -> None:
+def test_form_submit_is_recorded_before_its_redirect(page: Page, api: RealApi) -> None:
     with serve(api.site_key, api.url) as url:
         open_page(page, url)
         page.fill("#form104 [name=Name]", "Anna")
@@ -48,7 +48,7 @@ def test_a_form_survives_its_own_redirect(page: Page, api: RealApi) -> None:
     assert submit["payload"]["page_view_id"] == views[0]["payload"]["page_view_id"]
 
 
-def test_a_payment_is_a_purchase_with_what_was_in_the_cart(page: Page, site: Site, api: RealApi) -> None:
+def test_payment_is_recorded_as_a_purchase_with_the_cart_items(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/", head=STATISTICS))
     given = page.evaluate(
         """() => {
@@ -60,11 +60,11 @@ def test_a_payment_is_a_purchase_with_what_was_in_the_cart(page: Page, site: Sit
     assert purchase["payload"]["order"] == {
         "id": "1887", "amount": 3981, "items": [{"name": "Chair", "sku": "C1", "price": 1990.5, "quantity": 2}]
     }  # fmt: skip
-    assert given == 7, "Tilda's own function answers as before"
-    assert page.evaluate("told") == [["/tilda/form9/payment/", "Order 1887", "", "3981.00"]]
+    assert given == 7, "the wrapper returns the value of Tilda's function"
+    assert page.evaluate("statisticsCalls") == [["/tilda/form9/payment/", "Order 1887", "", "3981.00"]]
 
 
-def test_statistics_that_load_late_are_heard(page: Page, site: Site, api: RealApi) -> None:
+def test_tilda_statistics_loaded_later_are_recorded(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/", "<button>Buy</button>"))
     page.evaluate("window.Tilda = { sendEventToStatistics() {} }")
     page.click("button")
@@ -75,11 +75,11 @@ def test_statistics_that_load_late_are_heard(page: Page, site: Site, api: RealAp
     assert cart["payload"]["order"]["items"] == [{"name": "Chair", "price": 1990, "quantity": 1}]
 
 
-def test_an_error_of_ours_never_reaches_tilda(page: Page, site: Site, api: RealApi) -> None:
+def test_collector_errors_do_not_reach_tilda(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/", head=STATISTICS))
     page.evaluate("window.tcart = { products: 'nonsense' }; Tilda.sendEventToStatistics('/payment/', 'Order 1', '', 1)")
     page.evaluate("tildaAnalytics.track('loop', window); tildaAnalytics.purchase(); tildaAnalytics.push('nonsense')")
     page.evaluate("tildaAnalytics.track('signup')")
     api.wait_for("signup")
-    assert wait_until(lambda: page.evaluate("told.length")) == 1
+    assert wait_until(lambda: page.evaluate("statisticsCalls.length")) == 1
     assert api.rejected == []

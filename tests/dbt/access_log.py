@@ -1,7 +1,7 @@
-"""Sessions of an access log worked out by pandas from its lines: nothing of the models, the database or the import.
+"""An independent computation of the sessions of an access log, in pandas.
 
-Shared with the platform on purpose are only the names of things: what counts as a file, who is a crawler, how a visitor
-and an event are called, and the lists of the seeds.
+It does not use the models, the database or the import. It deliberately shares with the platform only the list of file
+extensions, the detection of crawlers, the visitor IDs and event IDs, and the dbt seeds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _seed(name: str) -> pd.DataFrame:
 
 
 def _unescaped(text: str) -> str:
-    r"""Apache writes quotes as \" and what is not ASCII as \xhh."""
+    r"""Decode Apache's escapes: \" for a quote and \xhh for a byte that is not ASCII."""
     if "\\" not in text:
         return text
     return text.encode().decode("unicode_escape").encode("latin-1").decode(errors="replace")
@@ -51,7 +51,7 @@ def _host(url: str) -> str | None:
 
 
 def _texts(values: Iterable[str | None]) -> pd.Series:
-    """With None, and not NaN, for what is not there."""
+    """Return a series of texts with None, not NaN, for missing values."""
     return pd.Series([value or None for value in values], dtype=object)
 
 
@@ -60,7 +60,7 @@ def _under(host: str, domains: list[str]) -> bool:
 
 
 def read_page_views(path: Path, site: str, domains: list[str], hash_key: str) -> pd.DataFrame:
-    """People's page views of a log in Apache's combined format, in the order in which they happened."""
+    """Return the page views of a log in Apache's combined format in order of time, without bots."""
     text = path.read_bytes()
     raw = pd.Series((gzip.decompress(text) if path.suffix == ".gz" else text).splitlines())
     log = raw.str.decode("utf-8", "replace").str.extract(LINE)
@@ -70,7 +70,7 @@ def read_page_views(path: Path, site: str, domains: list[str], hash_key: str) ->
     log = log[log["status"].isin(["200", "203", "304"]) & (log["method"] == "GET") & ~extension.isin(STATIC_EXTENSIONS)]
     log = log.reset_index(drop=True)
 
-    # a line that stands in the log twice is two requests: among its like it is number 0, 1, …
+    # Equal lines are different requests, so the event ID contains the line's number among its equals (0, 1, …).
     copies = log.groupby("raw").cumcount()
     views = pd.DataFrame(
         {
@@ -89,19 +89,19 @@ def read_page_views(path: Path, site: str, domains: list[str], hash_key: str) ->
     agents = ["" if agent == "-" else agent for agent in log["agent"].map(_unescaped)]
     names = ["\0".join((site, address, agent)) for address, agent in zip(log["address"], agents, strict=True)]
     views["user_id"] = [hmac.digest(hash_key.encode(), name.encode(), "sha256").hex()[:32] for name in names]
-    said = [parse_user_agent(agent) for agent in agents]
+    parsed_agents = [parse_user_agent(agent) for agent in agents]
     for name in ("device_type", "browser", "os"):
-        views[name] = [getattr(agent, name) or "unknown" for agent in said]
+        views[name] = [getattr(agent, name) or "unknown" for agent in parsed_agents]
 
     own = [*domains, *_seed("referrer_exclusions")["domain"]]
     hosts = [_host(_unescaped(referrer)) for referrer in log["referrer"]]
     views["referrer_domain"] = _texts(None if not host or _under(host, own) else host for host in hosts)
-    is_bot = [agent.is_bot or not named for agent, named in zip(said, agents, strict=True)]
+    is_bot = [agent.is_bot or not named for agent, named in zip(parsed_agents, agents, strict=True)]
     return views[~pd.Series(is_bot, index=views.index)].sort_values(["at", "event_id"], kind="stable")
 
 
 def _number_sessions(history: pd.DataFrame) -> pd.Series:
-    """One visitor's sessions: 30 idle minutes end one, so does another campaign or another external referrer."""
+    """Number one visitor's sessions. 30 idle minutes, a new campaign or a new external referrer end a session."""
     numbers: list[int] = []
     number, campaign, referrer, last = 0, None, None, None
     for view in history.itertuples():
@@ -116,7 +116,7 @@ def _number_sessions(history: pd.DataFrame) -> pd.Series:
 
 
 def _channel(session: Any) -> str:
-    """GA4's default channel groups for what a log can tell: a referrer, or the campaign of the page's address."""
+    """Return GA4's default channel group from the referrer or the UTM parameters, the only sources in a log."""
     source, medium, campaign = ((getattr(session, name) or "").lower() or None for name in UTM[:3])
     tagged = bool(source or medium or campaign)
     source = source or session.referrer_domain
@@ -141,12 +141,12 @@ def _channel(session: Any) -> str:
 
 
 def recompute_sessions(views: pd.DataFrame, timezone: str) -> pd.DataFrame:
-    """What `marts.sessions` should hold, every column, by `session_id`."""
+    """Return the expected rows of `marts.sessions` with every column, indexed by `session_id`."""
     views = views.assign(
         number=views.groupby("user_id", group_keys=False)[views.columns.tolist()].apply(_number_sessions)
     )
     by_session = views.groupby(["user_id", "number"], sort=False)
-    # the first row whole: GroupBy.first() would skip what is missing in it
+    # head(1) keeps the complete first row; GroupBy.first() would skip its missing values
     first = by_session.head(1).set_index(["user_id", "number"])
     sessions = first.drop(columns=["at", "path"]).assign(
         started_at=first["at"],
@@ -157,7 +157,7 @@ def recompute_sessions(views: pd.DataFrame, timezone: str) -> pd.DataFrame:
         exit_page=by_session.tail(1).set_index(["user_id", "number"])["path"],
     )
     sessions = sessions.reset_index().drop(columns="number")
-    # events without a session of their own: named by the visitor and the first event
+    # A log has no session IDs, so the ID is derived from the visitor and the first event.
     sessions["session_id"] = [
         uuid5(UUID(hashlib.md5(f"{row.site_id}\x1f{row.user_id}".encode()).hexdigest()), str(row.event_id))
         for row in sessions.itertuples()
@@ -168,7 +168,7 @@ def recompute_sessions(views: pd.DataFrame, timezone: str) -> pd.DataFrame:
     sessions["is_bounce"] = sessions["page_views"] < 2
     sessions["channel"] = [_channel(row) for row in sessions.itertuples()]
     sessions["session_date"] = sessions["started_at"].dt.tz_convert(timezone).dt.date
-    # a log tells of no attention, no conversion and no other device of the visitor
+    # A log contains no engaged time, no conversions and no identifiers that join visitors.
     sessions = sessions.assign(
         client_session_id=None, person_id=sessions["user_id"], engaged_seconds=0, conversion_count=0, revenue=0
     )
@@ -176,7 +176,7 @@ def recompute_sessions(views: pd.DataFrame, timezone: str) -> pd.DataFrame:
 
 
 def modelled_sessions(connection: psycopg.Connection, site: str) -> pd.DataFrame:
-    """What `marts.sessions` holds of a site, by `session_id`."""
+    """Return the rows of a site in `marts.sessions`, indexed by `session_id`."""
     with connection.cursor(row_factory=psycopg.rows.tuple_row) as cursor:
         cursor.execute("select * from marts.sessions where site_id = %s", [site])
         assert cursor.description
@@ -185,17 +185,17 @@ def modelled_sessions(connection: psycopg.Connection, site: str) -> pd.DataFrame
 
 
 def differing(modelled: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
-    """Rows that are not the same in every column, or are on one side only."""
+    """Return the rows that differ in any column or exist on one side only."""
     assert set(modelled.columns) == set(expected.columns)
     both = modelled.index.intersection(expected.index)
     left, right = (frame.loc[both, modelled.columns].astype(object) for frame in (modelled, expected))
     same = (left == right) | (left.isna() & right.isna())
-    lonely = modelled.index.symmetric_difference(expected.index)
+    one_sided = modelled.index.symmetric_difference(expected.index)
     return pd.concat(
         [
             left[~same.all(axis=1)].assign(side="modelled"),
             right[~same.all(axis=1)].assign(side="expected"),
-            modelled.loc[modelled.index.intersection(lonely)].assign(side="modelled only"),
-            expected.loc[expected.index.intersection(lonely)].assign(side="expected only"),
+            modelled.loc[modelled.index.intersection(one_sided)].assign(side="modelled only"),
+            expected.loc[expected.index.intersection(one_sided)].assign(side="expected only"),
         ]
     )

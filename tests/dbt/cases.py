@@ -1,4 +1,4 @@
-"""Sites as hypothesis makes them: a few visitors, events that are hard on incremental models, in several deliveries."""
+"""Hypothesis strategies for sites with a few visitors and edge-case events, loaded in several deliveries."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 SPACE = UUID("7d5d6c57-6a3e-4a5e-8a3b-0f8f4b8f2a11")
 DELIVERIES = 3
 ZONES = ["UTC", "Europe/Moscow", "America/New_York", "Pacific/Kiritimati", "No/Such_Zone"]
-# Midnights of Moscow, of UTC at a month's end, the end of summer time in New York, a Monday, a month before.
+# Shortly before midnight in Moscow, the end of a month in UTC, the end of summer time in New York and the start of a
+# Monday in New York; and a day a month earlier.
 ANCHORS = [
     datetime(2026, 10, 31, 20, 55, tzinfo=UTC),
     datetime(2026, 10, 31, 23, 50, tzinfo=UTC),
@@ -22,11 +23,11 @@ ANCHORS = [
 ]
 GAPS = [0, 0, 10, 300, 1799, 1800, 1801, 3600, 86_400]
 LATE = [0, 0, 1, 70, 3_600, 86_400, 30 * 86_400]
-# How far a sender's clock is off: not enough to count, hours, and so far that its time is not taken.
+# Clock errors of senders, in seconds: below the correction threshold, hours, and too large to be credible.
 SKEWS = [0, 0, 0, 30, -7_200, 90_000, -40 * 86_400]
 TYPES = ["page_view"] * 4 + ["click", "scroll", "page_leave", "page_leave", "web_vitals", "add_to_cart", "form_start"]
 TYPES += ["form_abandon", "form_submit", "form_submit", "purchase", "purchase", "signup", "identify", "identify"]
-# The site's own, two that pass customers on (a payment page, a domain that the site has at times), two that bring some.
+# The site's own host, a payment page, a domain that only some sites own, and two external referrers.
 REFERRERS = [None] * 6 + ["shop.ru", "pay.yookassa.ru", "blog.other.ru", "ya.ru", "vk.com"]
 CAMPAIGNS: list[dict[str, str]] = [{}] * 8
 CAMPAIGNS += [{"utm_source": "mail", "utm_medium": "email"}, {"utm_source": "yandex", "utm_medium": "cpc"}]
@@ -39,8 +40,8 @@ class Site:
     """One example.
 
     Attributes:
-        timezones: Before and after the last delivery.
-        domains: Before and after the last delivery.
+        timezones: The time zones before and after the last delivery.
+        domains: The domains before and after the last delivery.
         events: Rows of public.events without `site_id`, with the number of their delivery as `delivery`.
     """
 
@@ -50,7 +51,7 @@ class Site:
 
 
 def _payload(draw: st.DrawFn, event_type: str) -> dict[str, Any]:
-    """Orders, transactions and identities come from few, so that visitors share them."""
+    """Draw a payload. Orders, transactions and identities have few values, so that visitors share them."""
     payload: dict[str, Any] = {}
     if event_type == "page_view":
         payload = draw(st.sampled_from([{}, {"page_view_id": "p1"}, {"page_view_id": "p2"}]))
@@ -77,7 +78,7 @@ def _payload(draw: st.DrawFn, event_type: str) -> dict[str, Any]:
 
 @st.composite
 def sites(draw: st.DrawFn) -> Site:
-    """Up to 30 events of up to 4 visitors and those without an id."""
+    """Draw a site with up to 30 events of up to 4 visitors and of visitors without an ID."""
     events: list[dict[str, Any]] = []
     at = draw(st.sampled_from(ANCHORS))
     for number in range(draw(st.integers(1, 30))):
@@ -88,7 +89,7 @@ def sites(draw: st.DrawFn) -> Site:
         is_webhook = event_type in ("form_submit", "purchase") and draw(st.booleans())
         received_at = at + timedelta(seconds=draw(st.sampled_from(LATE)))
         skew = timedelta(seconds=draw(st.sampled_from(SKEWS)))
-        # as landing does: a time that cannot be is replaced by that of the arrival
+        # As landing does, replace an impossible time by the time of arrival.
         is_credible = timedelta(hours=-25) <= received_at - at - skew <= timedelta(days=35)
         event = {
             "event_id": number,
@@ -111,7 +112,7 @@ def sites(draw: st.DrawFn) -> Site:
             "delivery": draw(st.integers(0, DELIVERIES - 1)),
         }
         events.append(event)
-        if draw(st.integers(0, 7)) == 0:  # sent again: the same row, under another time, by another visitor
+        if draw(st.integers(0, 7)) == 0:  # a duplicate: equal, or with another time or visitor
             again = event | {"delivery": draw(st.integers(0, DELIVERIES - 1))}
             if draw(st.booleans()):
                 again["created_at"] += timedelta(minutes=draw(st.integers(-40, 40)))
@@ -126,13 +127,15 @@ def sites(draw: st.DrawFn) -> Site:
 
 
 def rows_of(site_id: str, site: Site, delivery: int, loaded_at: datetime) -> list[dict[str, Any]]:
-    """Rows of public.events of one delivery. Five sites share their event ids, as when one file is imported into each.
+    """Return the rows of public.events of one delivery.
+
+    Every five sites share their event IDs, as when one file is imported into several sites.
 
     Args:
         site_id: `site-` and a number.
         site: The example.
-        delivery: Which of its events.
-        loaded_at: For all of them.
+        delivery: Number of the delivery.
+        loaded_at: Load time of all rows.
     """
     rows: list[dict[str, Any]] = []
     sharing = int(site_id.removeprefix("site-")) // 5

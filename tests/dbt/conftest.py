@@ -1,4 +1,4 @@
-"""One database, one build: the tests of this tier read what it made."""
+"""Fixtures: one database and one dbt build, shared by the tests in this folder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ HASH_KEY = "key"
 
 @dataclass
 class Models:
-    """A built database and the events that went in."""
+    """A connection to the database with the built models and their source events."""
 
     connection: psycopg.Connection[dict[str, Any]]
 
@@ -35,7 +35,7 @@ class Models:
 
 @pytest.fixture(scope="session")
 def models(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
-    """Hostile events, shared identifiers and a real log, built with every test of dbt, unit tests too."""
+    """Load edge-case events, shared identifiers and a real log, and run `dbt build` with all dbt tests."""
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute(
             sql.SQL("create database {} template {}").format(sql.Identifier(DATABASE), sql.Identifier(TEMPLATE))

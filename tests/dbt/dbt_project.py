@@ -1,4 +1,4 @@
-"""Runs dbt on a database, as the platform does."""
+"""Runs dbt on a database with the platform's environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PROJECT = Path(__file__).resolve().parents[2] / "dbt_project"
 
 
 def run_dbt(url: str, target: Path, *arguments: str, project: Path = PROJECT) -> str:
-    """Run one dbt command; returns what it printed. An AssertionError holds that when dbt fails."""
+    """Run one dbt command and return its stdout. If dbt fails, raise AssertionError with its output."""
     environment = os.environ | dbt_environment(url) | {"DBT_MACROS_HASH": macros_hash(project)}
     command = [Path(sys.executable).parent / "dbt", arguments[0], "--project-dir", project, "--profiles-dir", project]
     command += ["--target-path", target, "--log-path", target / "logs", "--quiet", *arguments[1:]]

@@ -1,4 +1,4 @@
-"""Events that are hard on models: late, doubled, of wrong clocks, without session or visitor, across days and zones."""
+"""Edge-case events: late, duplicated, with wrong clocks, without session or visitor, across days and time zones."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ HOSTILE_SITES = {
     "york": ("America/New_York", ["shop.ru", "www.other.com"]),
     "nowhere": ("No/Such_Zone", []),
 }
-# The site of a real log, and one whose visitors share identifiers.
+# The site of the real log, and a site whose visitors share identifiers.
 LOG_SITE, CROWDED_SITE = "blog", "crowded"
 SITES: dict[str, tuple[str, list[str]]] = HOSTILE_SITES | {
     LOG_SITE: ("America/Los_Angeles", ["semicomplete.com"]),
     CROWDED_SITE: ("UTC", ["shop.ru"]),
 }
 WRONG_CLOCK = "wrong clock"
-# The variable `identifier_visitor_bound` of the project.
+# The value of the dbt variable `identifier_visitor_bound`.
 BOUND = 25
-# Over a month's end, and over the end of summer time in New York on 1 November.
+# The period includes the end of a month and the end of summer time in New York on 1 November.
 BEGIN = datetime(2026, 10, 2, 12, tzinfo=UTC)
 DAYS = 40
 HOSTS = [None, None, "shop.ru", "blog.shop.ru", "other.com", "ya.ru", "vk.com", "pay.yookassa.ru"]
@@ -57,7 +57,7 @@ def _payload(rng: random.Random, event_type: str, view: str | None) -> dict[str,
 
 
 def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
-    """Rows of public.events, in random order."""
+    """Return rows of public.events for `visits` random visits, in random order."""
     rng = random.Random(seed)
     of_addresses = random.Random(seed)
     events: list[dict[str, Any]] = []
@@ -99,7 +99,7 @@ def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
                 event["payload"]["identity"] = {"email_sha256": f"address {of_addresses.randint(1, 60)}"}
             event["created_at"] = event["client_created_at"] or event["received_at"]
             events.append(event)
-            if rng.random() < 0.06:  # sent again under another time
+            if rng.random() < 0.06:  # a duplicate with another time
                 later = timedelta(seconds=rng.choice([1, 4_000]))
                 events.append(
                     event | {"created_at": event["created_at"] + later, "received_at": event["received_at"] + later}
@@ -109,10 +109,10 @@ def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
 
 
 def crowded_events() -> list[dict[str, Any]]:
-    """Identifiers of as many visitors as may share one, and of one more.
+    """Return events with identifiers that BOUND visitors share, and that BOUND + 1 visitors share.
 
-    Each visitor, `<kind> <visitors> <number>`, says it twice; orders and transactions also come by a webhook, which is
-    a visitor of its own.
+    Each visitor, named `<kind> <visitors> <number>`, sends the identifier twice. Orders and transactions also arrive by
+    a webhook, which counts as one of the visitors.
     """
     rng = random.Random(1)
     payloads: dict[str, tuple[str, dict[str, Any]]] = {
@@ -147,7 +147,7 @@ def crowded_events() -> list[dict[str, Any]]:
                         "payload": body,
                     }
                 )
-    # seen at BEGIN with a clock three days behind, sent two days later
+    # An event seen at BEGIN with a clock three days behind, and sent two days later.
     seen = {"created_at": BEGIN - timedelta(days=3), "client_created_at": BEGIN - timedelta(days=3)}
     sent = {"sent_at": BEGIN - timedelta(days=1), "received_at": BEGIN + timedelta(days=2)}
     what = {"event_id": _uuid(rng), "session_id": _uuid(rng), "user_id": WRONG_CLOCK, "event_type": "page_view"}
@@ -156,7 +156,7 @@ def crowded_events() -> list[dict[str, Any]]:
 
 
 def insert_events(connection: psycopg.Connection, events: list[dict[str, Any]]) -> None:
-    """Put rows into public.events as they are."""
+    """Insert rows into public.events without the processing of the ingest API."""
     if not events:
         return
     names = list(events[0])
@@ -170,7 +170,7 @@ def insert_events(connection: psycopg.Connection, events: list[dict[str, Any]]) 
 
 
 def add_sites(connection: psycopg.Connection) -> None:
-    """The sites of the events above."""
+    """Insert the sites of `SITES`."""
     for site, (timezone, domains) in SITES.items():
         connection.execute(
             "insert into public.sites (site_id, name, domains, timezone, public_key) values (%s, %s, %s, %s, %s)",

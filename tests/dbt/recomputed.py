@@ -1,4 +1,4 @@
-"""Sessions, page views and daily totals worked out again in plain Python, straight from the stored rows."""
+"""An independent computation of sessions, page views and daily totals in Python, from the stored events."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _within(host: str, domain: str) -> bool:
 
 
 def prepare(rows: list[Event]) -> list[Event]:
-    """Stored rows as modelled events: clock corrected, bots and second copies left out."""
+    """Turn stored rows into modelled events: correct clocks, and remove bots and duplicates."""
     excluded = _excluded()
     copies: dict[tuple[str, UUID], Event] = {}
     for row in rows:
@@ -72,7 +72,7 @@ def prepare(rows: list[Event]) -> list[Event]:
 
 
 def sessionise(events: list[Event]) -> list[list[Event]]:
-    """The rules of sessions, event by event. Returns sessions as lists; their first event began them."""
+    """Apply the session rules event by event. Return each session as a list of events in order."""
     sessions: list[list[Event]] = []
     streams: dict[tuple[str, str, UUID | None], list[Event]] = {}
     last_active: dict[tuple[str, str, UUID | None], Any] = {}
@@ -115,7 +115,7 @@ def sessionise(events: list[Event]) -> list[list[Event]]:
 
 
 def session_rows(sessions: list[list[Event]]) -> dict[tuple[str, UUID], Event]:
-    """What `marts.sessions` should hold, in part."""
+    """Return expected rows of `marts.sessions` with some of its columns, by site and session ID."""
     seen: set[tuple[str, str]] = set()
     rows: dict[tuple[str, UUID], Event] = {}
     for session in sorted(sessions, key=lambda session: (session[0]["at"], session[0]["session"])):
@@ -142,7 +142,7 @@ def session_rows(sessions: list[list[Event]]) -> dict[tuple[str, UUID], Event]:
 
 
 def daily_rows(sessions: list[list[Event]]) -> dict[tuple[str, Any], dict[str, int]]:
-    """Sessions, page views and visitors of each day of a site."""
+    """Return the numbers of sessions, page views and visitors, by site and day."""
     counts: dict[tuple[str, Any], dict[str, Any]] = defaultdict(
         lambda: {"sessions": 0, "page_views": 0, "visitors": set()}
     )

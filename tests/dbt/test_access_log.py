@@ -1,4 +1,4 @@
-"""A real log, row for row: the models against pandas. `python -m bench.access_log` does the same with any log."""
+"""The sessions of a real log match pandas, row by row. `python -m bench.access_log` compares any other log."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from tests.dbt.events import LOG_SITE, SITES
 from tests.e2e.sample_log import SAMPLE_LOG
 
 
-def test_sessions_of_a_real_log(models: Models) -> None:
+def test_sessions_of_a_real_log_match_pandas(models: Models) -> None:
     timezone, domains = SITES[LOG_SITE]
     expected = recompute_sessions(read_page_views(SAMPLE_LOG, LOG_SITE, domains, HASH_KEY), timezone)
     modelled = modelled_sessions(models.connection, LOG_SITE)
     assert len(expected) > 1000
     assert len(modelled) == len(expected)
-    others = differing(modelled, expected)
-    assert others.empty, others.head(10).to_string()
+    differences = differing(modelled, expected)
+    assert differences.empty, differences.head(10).to_string()

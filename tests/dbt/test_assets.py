@@ -1,9 +1,9 @@
-"""The names by which a selection of assets is checked are those of Dagster's graph."""
+"""The asset names that validate a selection match Dagster's asset graph."""
 
 from orchestration.selection import known_assets
 
 
-def test_the_known_assets_are_those_of_the_graph() -> None:
+def test_known_assets_match_the_dagster_graph() -> None:
     from orchestration.definitions import defs  # noqa: PLC0415 - dbt may parse its project first
 
     graph = defs.resolve_asset_graph()

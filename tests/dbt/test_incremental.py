@@ -1,7 +1,7 @@
-"""Incremental builds give what a full refresh gives, row by row, in every mart.
+"""Incremental builds produce the rows of a full refresh in every mart.
 
-Each example of hypothesis is a site of its own, so that all share the same few runs of dbt. They run in this process on
-one parsed project, with low bounds, so that quarantines and identifiers of too many visitors come up.
+Each hypothesis example is a separate site, so that all examples share a few dbt runs. The runs use one parsed project
+in this process. Low bounds make visitors with too many events and identifiers with too many visitors occur.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from warehouse.kit.embedded_postgres import EmbeddedPostgres
 
 BOUNDS = "{visitor_event_bound: 11, session_hours_bound: 1, identifier_visitor_bound: 2}"
 BUILD = ["build", "--exclude-resource-types", "unit_test", "test", "--vars", BOUNDS]
-# Beside the seeds of the project: strict order, paths, four steps, a site's own; goals of a page and of a worth.
+# Rows added to the project's seeds: funnels with strict order, paths, four steps and one site only; goals with a path,
+# a minimum value and one site only.
 MORE_SEEDS = {
     "funnels": [
         "strict,Strict,,1,Home,page_view,/,1,strict",
@@ -43,12 +44,12 @@ MORE_SEEDS = {
     ],
     "goals": ["page,Page,,page_view,/p,,", "big,Large order,,purchase,,,20", "own,Own,site-1,form_submit,,f,"],
 }
-LIST = "model.tilda_analytics.int_affected_visitors"
+AFFECTED_VISITORS_MODEL = "model.tilda_analytics.int_affected_visitors"
 LOADED = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 class Builds:
-    """Runs of dbt on databases of one server, in this process."""
+    """Runs dbt in this process on databases of one server."""
 
     def __init__(self, folder: Path) -> None:
         self.target = folder / "target"
@@ -60,15 +61,15 @@ class Builds:
         self.manifest: Manifest | None = None
 
     def parse(self, url: str) -> None:
-        """Read the project; every run uses this reading, so that it costs once."""
+        """Parse the project once. Every run reuses the manifest."""
         self.manifest = cast("Manifest", self._invoke(url, ["parse", "--vars", BOUNDS]))
 
     def run(self, url: str, *arguments: str) -> None:
-        """One build."""
+        """Run one build, which must succeed."""
         self._invoke(url, [*BUILD, *arguments])
 
     def try_to_run(self, url: str) -> bool:
-        """One build; whether dbt could make all models."""
+        """Run one build and return whether dbt succeeded."""
         return self._call(url, list(BUILD)).success
 
     def _invoke(self, url: str, command: list[str]) -> object:
@@ -95,9 +96,9 @@ class Builds:
 
     @contextmanager
     def with_affected(self, query: str) -> Iterator[None]:
-        """The project with another list of affected visitors: a bug to be caught."""
+        """Replace the query for affected visitors, to simulate a bug."""
         assert self.manifest
-        node = cast("Any", self.manifest.nodes[LIST])
+        node = cast("Any", self.manifest.nodes[AFFECTED_VISITORS_MODEL])
         right = node.raw_code
         head, separator, _ = right.partition("with recursive")
         assert separator
@@ -108,7 +109,7 @@ class Builds:
             node.raw_code = right
 
 
-# What somebody would write who watches loaded_at and does not think of those whom the new events concern as well.
+# A plausible bug: select only visitors with newly loaded events, and forget the other visitors whom the events affect.
 WITHOUT_WIDENING = """
 select distinct
     site_id,
@@ -120,7 +121,7 @@ where not is_bot and {{ is_newly_loaded() }}
 
 
 def make_sites(examples: int, *, derandomize: bool) -> list[Site]:
-    """Examples of hypothesis as a list."""
+    """Return hypothesis examples as a list."""
     made: list[Site] = []
 
     @settings(
@@ -146,7 +147,7 @@ def _deliver(connection: psycopg.Connection, made: list[Site], delivery: int) ->
                 "update public.sites set timezone = %s, domains = %s where site_id = %s",
                 [site.timezones[1], site.domains[1], f"site-{number}"],
             )
-    # every other site lies within the overlap of the next run
+    # The load times of every second site lie within the overlap of the next run.
     rows = [
         row
         for number, site in enumerate(made)
@@ -158,7 +159,7 @@ def _deliver(connection: psycopg.Connection, made: list[Site], delivery: int) ->
 
 
 def _marts(connection: psycopg.Connection) -> dict[tuple[str, str], str]:
-    """By mart and site: a hash of all rows."""
+    """Return a hash of all rows, by mart and site."""
     found: dict[tuple[str, str], str] = {}
     names = connection.execute("select tablename from pg_tables where schemaname = 'marts'").fetchall()
     assert len(names) > 10
@@ -185,8 +186,8 @@ def _copy(admin: psycopg.Connection, name: str, copy: str) -> None:
     admin.execute(sql.SQL("create database {} template {}").format(sql.Identifier(copy), sql.Identifier(name)))
 
 
-def _check(server: EmbeddedPostgres, folder: Path, made: list[Site], name: str) -> tuple[Builds, str]:
-    """Equality, and that a bug is caught. Returns what runs dbt, and the address of the database as it was left."""
+def _compare_builds(server: EmbeddedPostgres, folder: Path, made: list[Site], name: str) -> tuple[Builds, str]:
+    """Compare incremental and full builds and check that a simulated bug is detected. Return the runner and the URL."""
     with connect(server.url("postgres")) as admin:
         builds = Builds(folder)
         _copy(admin, TEMPLATE, name)
@@ -205,48 +206,50 @@ def _check(server: EmbeddedPostgres, folder: Path, made: list[Site], name: str) 
                     ],
                 )
             _deliver(connection, made, 0)
-        # a first build that breaks off is begun anew
+        # an interrupted first build, followed by a complete build
         builds.run(url, "--select", "+int_events_sessionised")
         builds.run(url)
         after_first = f"{name}_after_first"
         _copy(admin, name, after_first)
         with connect(url) as connection:
             _deliver(connection, made, 1)
-            # a run that breaks off: what is left out has to be made up for
+            # an interrupted run: the next run must build the omitted models
             builds.run(url, "--exclude", "sessions+", "int_persons+", "tag:daily")
             _deliver(connection, made, 2)
             builds.run(url)
             assert connection.execute("select distinct build from ops.watermarks").fetchall() == [(3,)]
             incremental = _marts(connection)
 
-        # The same again with a bug. The name stays: dbt's reading of the project holds it.
+        # Repeat with a bug. The database keeps its name, because the parsed manifest contains the name.
         admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
         _copy(admin, after_first, name)
         with connect(url) as connection:
             _deliver(connection, made, 1)
             _deliver(connection, made, 2)
             with builds.with_affected(WITHOUT_WIDENING):
-                was_built = builds.try_to_run(url)
-            bugged = _marts(connection)
+                bug_was_built = builds.try_to_run(url)
+            with_bug = _marts(connection)
             builds.run(url, "--full-refresh")
             full = _marts(connection)
         assert len(full) > 5 * len(made)
         assert not _differing(incremental, full)
-        assert not was_built or _differing(bugged, full)
+        assert not bug_was_built or _differing(with_bug, full)
         return builds, url
 
 
-def test_incremental_equals_full(postgres_server: EmbeddedPostgres, tmp_path: Path) -> None:
-    _check(postgres_server, tmp_path, make_sites(150, derandomize=True), "incremental")
+def test_incremental_builds_equal_a_full_refresh(postgres_server: EmbeddedPostgres, tmp_path: Path) -> None:
+    _compare_builds(postgres_server, tmp_path, make_sites(150, derandomize=True), "incremental")
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_incremental_equals_full_for_many(postgres_server: EmbeddedPostgres, tmp_path: Path) -> None:
-    builds, url = _check(postgres_server, tmp_path, make_sites(5_000, derandomize=False), "incremental_many")
+def test_incremental_builds_equal_a_full_refresh_for_many_sites(
+    postgres_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    builds, url = _compare_builds(postgres_server, tmp_path, make_sites(5_000, derandomize=False), "incremental_many")
     with connect(url) as connection:
         before = _marts(connection)
-        # a month that is a file only: a full build keeps what it was told of it
+        # A month that exists only as an archive file: a full refresh must keep its rows.
         connection.execute("delete from public.events where created_at >= '2026-10-01' and created_at < '2026-11-01'")
         connection.execute(
             "insert into archive.cold_files (month, url, row_count, byte_count, checksum, dropped_at)"

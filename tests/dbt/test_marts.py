@@ -1,4 +1,4 @@
-"""What holds in the marts whatever the events."""
+"""Invariants of the marts that hold for any events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.dbt.conftest import Models
 CREDITS = ("first_touch", "last_touch", "last_non_direct", "linear", "position_based", "time_decay")
 
 
-def test_credits_of_a_conversion_sum_to_one(models: Models) -> None:
+def test_attribution_credits_of_a_conversion_sum_to_one(models: Models) -> None:
     sums = models.rows(
         f"select {', '.join(f'sum({name}) as {name}' for name in CREDITS)}"
         " from marts.attribution group by site_id, conversion_id"
@@ -20,7 +20,7 @@ def test_credits_of_a_conversion_sum_to_one(models: Models) -> None:
         assert list(row.values()) == pytest.approx([1.0] * len(CREDITS))
 
 
-def test_each_visitor_is_of_one_cohort(models: Models) -> None:
+def test_each_visitor_is_in_one_cohort_of_each_period(models: Models) -> None:
     cohorts = models.rows(
         "select period, sum(cohort_size)::int as size from marts.retention_cohorts"
         " where periods_later = 0 group by period"
@@ -29,18 +29,18 @@ def test_each_visitor_is_of_one_cohort(models: Models) -> None:
     assert {row["period"]: row["size"] for row in cohorts} == {"week": visitors["n"], "month": visitors["n"]}
 
 
-def test_funnel_of_a_day_adds_up_to_the_funnel(models: Models) -> None:
+def test_daily_funnels_sum_to_the_total_funnel(models: Models) -> None:
     daily = models.rows(
         "select site_id, funnel_id, step, sum(entered)::int as entered, sum(reached)::int as reached"
         " from marts.funnel_daily group by 1, 2, 3 order by 1, 2, 3"
     )
-    whole = models.rows("select site_id, funnel_id, step, entered, reached from marts.funnel_steps order by 1, 2, 3")
-    assert daily == whole
-    steps = [(row["funnel_id"], row["step"]) for row in whole if row["site_id"] == "moscow"]
+    total = models.rows("select site_id, funnel_id, step, entered, reached from marts.funnel_steps order by 1, 2, 3")
+    assert daily == total
+    steps = [(row["funnel_id"], row["step"]) for row in total if row["site_id"] == "moscow"]
     assert steps == [(funnel, step) for funnel in ("lead", "shop") for step in (1, 2, 3)]
 
 
-def test_days_of_pages_add_up_to_views_and_sessions(models: Models) -> None:
+def test_daily_pages_sum_to_page_views_and_sessions(models: Models) -> None:
     (pages,) = models.rows(
         "select sum(page_views)::int as views, sum(exits)::int as exits, sum(engaged_seconds) as engaged_seconds,"
         " sum(scroll_percent_sum)::int as scroll, sum(entrances)::int as entrances, sum(bounces)::int as bounces,"
@@ -50,16 +50,16 @@ def test_days_of_pages_add_up_to_views_and_sessions(models: Models) -> None:
         "select count(*) as views, count(*) filter (where is_exit) as exits, sum(engaged_seconds) as engaged_seconds,"
         " sum(max_scroll_percent)::int as scroll from marts.page_views"
     )
-    (landed,) = models.rows(
+    (landings,) = models.rows(
         "select count(*) as entrances, count(*) filter (where is_bounce) as bounces, sum(revenue) as revenue"
         " from marts.sessions where page_views > 0"
     )
     assert views["scroll"] > 0
-    assert landed["revenue"] > 0
-    assert pages == views | landed
+    assert landings["revenue"] > 0
+    assert pages == views | landings
 
 
-def test_days_of_acquisition_add_up_to_sessions(models: Models) -> None:
+def test_daily_acquisition_sums_to_sessions(models: Models) -> None:
     sums = "sum(page_views)::int as page_views, sum(engaged_seconds) as engaged_seconds, sum(revenue) as revenue"
     daily = models.rows(
         "select referrer_domain, utm_campaign, sum(sessions)::int as sessions, sum(new_visitors)::int as new_visitors,"
@@ -75,7 +75,7 @@ def test_days_of_acquisition_add_up_to_sessions(models: Models) -> None:
     assert daily == sessions
 
 
-def test_an_analyst_reads_marts_and_nothing_else(models: Models) -> None:
+def test_analyst_reads_only_the_marts(models: Models) -> None:
     connection = models.connection
     with connection.transaction(force_rollback=True):
         connection.execute("set local role analyst")
@@ -86,7 +86,7 @@ def test_an_analyst_reads_marts_and_nothing_else(models: Models) -> None:
                 connection.execute(f"select count(*) from {private}")
 
 
-def test_descriptions_land_in_postgres(models: Models) -> None:
+def test_every_mart_and_column_has_a_comment_in_postgres(models: Models) -> None:
     missing = models.rows(
         """
         select c.oid::regclass as relation, a.attname from pg_class as c

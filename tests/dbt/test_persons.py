@@ -1,4 +1,4 @@
-"""Persons against connected components worked out again in plain Python; what too many share joins nobody."""
+"""Persons match independently computed connected components. Identifiers of too many visitors join nobody."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.dbt.events import BOUND, CROWDED_SITE, WRONG_CLOCK
 from tests.dbt.recomputed import prepare
 
 
-def test_shared_identifiers_join_visitors(models: Models) -> None:
+def test_shared_identifiers_join_visitors_into_one_person(models: Models) -> None:
     holders: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for event in prepare(models.rows("select * from public.events")):
         for kind, value in (event["payload"] or {}).get("identity", {}).items():
@@ -38,7 +38,7 @@ def test_shared_identifiers_join_visitors(models: Models) -> None:
     assert sum(user != who for (_, user), who in modelled.items()) > 5
 
 
-def test_what_too_many_visitors_share_joins_none(models: Models) -> None:
+def test_identifier_shared_by_too_many_visitors_joins_nobody(models: Models) -> None:
     joined = models.rows(
         "select regexp_replace(user_id, ' [0-9]+$', '') as visitors, count(distinct person_id)::int as persons"
         f" from marts.sessions where site_id = '{CROWDED_SITE}' and user_id <> '{WRONG_CLOCK}' group by 1"
@@ -49,12 +49,12 @@ def test_what_too_many_visitors_share_joins_none(models: Models) -> None:
         f"external {many}": many,
         f"email {few}": 1,
         f"email {many}": many,
-        # orders and forms tell who bought and wrote, not who somebody is; one of the visitors is the webhook
+        # Orders and forms do not identify a person. One of the visitors is the webhook.
         **{f"{kind} {visitors}": visitors - 1 for kind in ("order", "transaction") for visitors in (few, many)},
     }
 
 
-def test_an_order_number_of_too_many_visitors_is_none(models: Models) -> None:
+def test_order_number_shared_by_too_many_visitors_is_counted_per_visitor(models: Models) -> None:
     found = models.rows(
         "select coalesce(order_id, transaction_id) as identifier, event_count::int,"
         " is_confirmed_by_webhook as confirmed from marts.conversions"
@@ -62,13 +62,13 @@ def test_an_order_number_of_too_many_visitors_is_none(models: Models) -> None:
         " order by 1, 2 desc"
     )
     few, many = BOUND, BOUND + 1
-    one = [{"event_count": 2 * (few - 1) + 1, "confirmed": True}]
-    # each visitor's own is still one, however often it was reported; the webhook knows no visitor
-    many_of_them = [*[{"event_count": 2, "confirmed": False}] * (many - 1), {"event_count": 1, "confirmed": True}]
+    one_row = [{"event_count": 2 * (few - 1) + 1, "confirmed": True}]
+    # Each visitor's order is one conversion, however often it is sent. The webhook's order has no visitor.
+    many_rows = [*[{"event_count": 2, "confirmed": False}] * (many - 1), {"event_count": 1, "confirmed": True}]
     expected = [
         {"identifier": f"{kind} {visitors}", **row}
         for kind in ("order", "transaction")
-        for visitors, rows in ((few, one), (many, many_of_them))
+        for visitors, rows in ((few, one_row), (many, many_rows))
         for row in rows
     ]
     assert found == expected

@@ -1,4 +1,4 @@
-"""A person is forgotten in every model, as dbt really builds them."""
+"""Erasure removes a person from every model of a real dbt build."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from warehouse.privacy.erase import erase
 from warehouse.privacy.export import export
 from warehouse.privacy.places import impersonal_tables
 
-# Tables that tell nobody from anybody else. A new one that names no visitor, session or person must be decided on:
-# here, or in warehouse.privacy.places.
+# Tables without data of single persons. A new table without a visitor, session or person column must be added here or
+# in warehouse.privacy.places.
 IMPERSONAL = {
     "intermediate.int_cutoffs",
     "intermediate.int_retention",
@@ -38,9 +38,9 @@ IMPERSONAL = {
 
 
 @pytest.fixture
-def built(models: Models, postgres_server: EmbeddedPostgres) -> Iterator[str]:
-    """A copy of the built database, to take somebody out of."""
-    # a database that somebody is connected to cannot be copied
+def copied_url(models: Models, postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """Copy the built database for an erasure and yield the URL of the copy."""
+    # Postgres cannot copy a database with open connections.
     models.connection.close()
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute("create database models_without template models")
@@ -54,13 +54,13 @@ def built(models: Models, postgres_server: EmbeddedPostgres) -> Iterator[str]:
         admin.execute("drop database models_without with (force)")
 
 
-def test_nothing_of_a_person_is_left_in_any_model(built: str, secrets: Secrets, tmp_path: Path) -> None:
+def test_erased_person_is_in_no_model(copied_url: str, secrets: Secrets, tmp_path: Path) -> None:
     settings = Settings(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
-    with connect(built) as owner:
+    with connect(copied_url) as owner:
         assert impersonal_tables(owner) == IMPERSONAL
         names = security_table.tables(owner)
         assert security_table.real(owner, names) == security_table.decided(names)
-        # somebody with several ids, or else with much to lose
+        # The person with the most visitor IDs and, among equals, the most sessions.
         site, person = owner.execute(
             "select site_id, person_id from marts.visitors where site_id = any(%s) group by 1, 2"
             " order by count(*) desc, sum(session_count) desc limit 1",
@@ -72,23 +72,25 @@ def test_nothing_of_a_person_is_left_in_any_model(built: str, secrets: Secrets, 
                 "select user_id from marts.visitors where site_id = %s and person_id = %s", [site, person]
             )
         ]
-    url = replace_in_url(built, user=PRIVACY_LOGIN, password=secrets.privacy_password)
+    url = replace_in_url(copied_url, user=PRIVACY_LOGIN, password=secrets.privacy_password)
     held = {place["place"]: place["count"] for place in export(url, settings, site, ids[0])["held"]}
     assert {"public.events", "marts.visitors", "marts.sessions", "intermediate.int_events_sessionised"} <= held.keys()
     done = erase(url, settings, site, ids[0])
     assert done.left == 0
     assert set(ids) <= set(done.visitor_ids)
-    # what the person did without an id, in sessions of theirs, stands in the models under names of its own
+    # The person's events without an ID have synthetic `anonymous:` IDs in the models.
     assert all(one.startswith("anonymous:") for one in set(done.visitor_ids) - set(ids))
     assert {place: number for place, number in done.removed.items() if number and place in held} == held
     dump = subprocess.run(
-        [programs(18) / "pg_dump", "--data-only", "--inserts", f"--dbname={built}"], check=True, capture_output=True
+        [programs(18) / "pg_dump", "--data-only", "--inserts", f"--dbname={copied_url}"],
+        check=True,
+        capture_output=True,
     ).stdout.decode()
-    # the ids of these tests are short: they are somebody's only in a row of the same site
+    # The visitor IDs of these tests are not unique across sites, so compare only rows of the same site.
     rows = [line for line in dump.splitlines() if f"'{site}'" in line]
     assert [row for row in rows for one in done.visitor_ids if f"'{one}'" in row] == []
-    # the day on which an event counts is built again, whatever the sender's clock said
+    # The day of the corrected event time is rebuilt, even if the sender's clock was wrong.
     assert erase(url, settings, CROWDED_SITE, WRONG_CLOCK).left == 0
-    with connect(built) as owner:
+    with connect(copied_url) as owner:
         days = owner.execute("select event_date from ops.rebuild_days where site_id = %s", [CROWDED_SITE]).fetchall()
     assert (BEGIN.date(),) in days

@@ -1,4 +1,4 @@
-"""The marts against an independent recomputation, row for row."""
+"""Sessions, page views, daily totals and purchases match an independent recomputation, row by row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def sessions(models: Models) -> list[list[dict]]:
     return sessionise(prepare(models.rows("select * from public.events")))
 
 
-def test_sessions(models: Models, sessions: list[list[dict]]) -> None:
+def test_sessions_match_the_recomputation(models: Models, sessions: list[list[dict]]) -> None:
     expected = session_rows(sessions)
     names = list(next(iter(expected.values())))
     modelled = {
@@ -31,7 +31,7 @@ def test_sessions(models: Models, sessions: list[list[dict]]) -> None:
     ]
 
 
-def test_page_views_belong_to_their_sessions(models: Models, sessions: list[list[dict]]) -> None:
+def test_page_views_have_the_recomputed_session_and_time(models: Models, sessions: list[list[dict]]) -> None:
     expected = {
         (event["site_id"], event["event_id"]): (event["session"], event["at"])
         for session in sessions
@@ -45,7 +45,7 @@ def test_page_views_belong_to_their_sessions(models: Models, sessions: list[list
     assert modelled == expected
 
 
-def test_daily_totals(models: Models, sessions: list[list[dict]]) -> None:
+def test_daily_totals_match_the_recomputation(models: Models, sessions: list[list[dict]]) -> None:
     expected = daily_rows(sessions)
     modelled = {
         (row["site_id"], row["date"]): {name: row[name] for name in ("sessions", "page_views", "visitors")}
@@ -54,7 +54,7 @@ def test_daily_totals(models: Models, sessions: list[list[dict]]) -> None:
     assert modelled == expected
 
 
-def test_parts_of_a_day_add_up_to_its_total(models: Models) -> None:
+def test_daily_metrics_sum_to_daily_totals(models: Models) -> None:
     assert not models.rows(
         """
         select * from (
@@ -69,7 +69,7 @@ def test_parts_of_a_day_add_up_to_its_total(models: Models) -> None:
     )
 
 
-def test_one_order_is_one_purchase(models: Models) -> None:
+def test_each_order_is_one_purchase(models: Models) -> None:
     stored = prepare(models.rows(f"select * from public.events where site_id <> '{CROWDED_SITE}'"))
     expected = {(e["site_id"], e["payload"]["order"]["id"]) for e in stored if e["event_type"] == "purchase"}
     modelled = models.rows(

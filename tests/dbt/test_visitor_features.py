@@ -1,4 +1,4 @@
-"""Features against a recomputation from nothing but the events that had been received before each cut-off."""
+"""Visitor features match a recomputation from the events that were received before each cutoff."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
 
 
 def _recomputed(stored: list[dict[str, Any]], site: str, day: date) -> dict[str, dict[str, Any]]:
-    """By visitor: what could be known of the site at midnight of `day`."""
+    """Return the expected features by visitor, from events received before midnight of `day`."""
     zone = _zone(site)
     as_of = _midnight(day, zone)
     known = prepare([row for row in stored if row["site_id"] == site and row["received_at"] < as_of])
@@ -32,9 +32,11 @@ def _recomputed(stored: list[dict[str, Any]], site: str, day: date) -> dict[str,
     week, month = day - timedelta(7), day - timedelta(28)
     rows: dict[str, dict[str, Any]] = {}
     for user in {event["user"] for event in known if event["user_id"]}:
-        mine = [event | {"day": event["at"].astimezone(zone).date()} for event in known if event["user"] == user]
-        lately = [event for event in mine if event["day"] >= month]
-        if not lately:
+        visitor_events = [
+            event | {"day": event["at"].astimezone(zone).date()} for event in known if event["user"] == user
+        ]
+        recent_events = [event for event in visitor_events if event["day"] >= month]
+        if not recent_events:
             continue
         starts = sorted(
             (session[0] for session in sessions if session[0]["user"] == user), key=lambda event: event["order"]
@@ -42,17 +44,17 @@ def _recomputed(stored: list[dict[str, Any]], site: str, day: date) -> dict[str,
         days = [start["at"].astimezone(zone) for start in starts]
         recent = [start for start in days if start.date() >= month]
         rows[user] = {
-            "days_since_last_event": (as_of - max(event["at"] for event in mine)) / timedelta(1),
-            "days_since_first_event": (as_of - min(event["at"] for event in mine)) / timedelta(1),
-            "active_days_7d": len({event["day"] for event in mine if event["day"] >= week}),
-            "active_days_28d": len({event["day"] for event in lately}),
+            "days_since_last_event": (as_of - max(event["at"] for event in visitor_events)) / timedelta(1),
+            "days_since_first_event": (as_of - min(event["at"] for event in visitor_events)) / timedelta(1),
+            "active_days_7d": len({event["day"] for event in visitor_events if event["day"] >= week}),
+            "active_days_28d": len({event["day"] for event in recent_events}),
             "sessions_7d": sum(start.date() >= week for start in days),
             "sessions_28d": len(recent),
             "sessions_trend": sum(start.date() >= week for start in days)
             - sum(week - timedelta(7) <= start.date() < week for start in days),
-            "page_views_28d": sum(event["event_type"] == "page_view" for event in lately),
-            "distinct_pages_28d": len({e["page_path"] for e in lately if e["event_type"] == "page_view"}),
-            "add_to_carts_28d": sum(event["event_type"] == "add_to_cart" for event in lately),
+            "page_views_28d": sum(event["event_type"] == "page_view" for event in recent_events),
+            "distinct_pages_28d": len({e["page_path"] for e in recent_events if e["event_type"] == "page_view"}),
+            "add_to_carts_28d": sum(event["event_type"] == "add_to_cart" for event in recent_events),
             "evening_share_28d": sum(start.hour >= 18 for start in recent) / len(recent) if recent else None,
             "weekend_share_28d": sum(start.weekday() >= 5 for start in recent) / len(recent) if recent else None,
             "last_utm_source": starts[-1]["utm_source"] if starts else None,
@@ -65,12 +67,12 @@ def features(models: Models) -> list[dict[str, Any]]:
     return models.rows("select * from marts.visitor_features")
 
 
-def test_features_know_only_what_had_been_received(models: Models, features: list[dict[str, Any]]) -> None:
+def test_features_use_only_events_received_before_the_cutoff(models: Models, features: list[dict[str, Any]]) -> None:
     stored = models.rows("select * from public.events")
     cutoffs = {(row["site_id"], row["as_of"].astimezone(_zone(row["site_id"])).date()) for row in features}
     late = models.rows("select * from intermediate.int_visitor_cutoffs where has_late_events")
     assert len(cutoffs) > 12
-    assert late, "no visitor has events that came late over a cut-off: the test would prove little"
+    assert late, "the data needs a visitor with events that arrived after the cutoff; otherwise the test proves little"
     for site, day in cutoffs:
         expected = _recomputed(stored, site, day)
         as_of = _midnight(day, _zone(site))
@@ -80,7 +82,7 @@ def test_features_know_only_what_had_been_received(models: Models, features: lis
             assert {name: modelled[user][name] for name in row} == pytest.approx(row, nan_ok=True), (site, day, user)
 
 
-def test_labels(models: Models, features: list[dict[str, Any]]) -> None:
+def test_labels_match_the_recomputation(models: Models, features: list[dict[str, Any]]) -> None:
     stored = prepare(models.rows("select * from public.events"))
     newest = {site: max(e["received_at"] for e in stored if e["site_id"] == site) for site in SITES}
     starts = [session[0] for session in sessionise(stored)]
@@ -92,10 +94,10 @@ def test_labels(models: Models, features: list[dict[str, Any]]) -> None:
             continue
         assert day.weekday() == 0
         until = _midnight(day + timedelta(7), zone)
-        mine = (row["site_id"], row["user_id"])
-        after = [e for e in stored if (e["site_id"], e["user"]) == mine and row["as_of"] < e["at"] <= until]
+        visitor = (row["site_id"], row["user_id"])
+        after = [e for e in stored if (e["site_id"], e["user"]) == visitor and row["as_of"] < e["at"] <= until]
         assert row["converted_7d"] == any(event["event_type"] in CONVERSIONS for event in after)
         assert row["purchased_7d"] == any(event["event_type"] == "purchase" for event in after)
         assert row["returned_7d"] == any(
-            (start["site_id"], start["user"]) == mine and row["as_of"] < start["at"] <= until for start in starts
+            (start["site_id"], start["user"]) == visitor and row["as_of"] < start["at"] <= until for start in starts
         )

@@ -1,4 +1,4 @@
-"""Fixtures of tests that talk to running processes."""
+"""Fixtures for tests that send requests to running processes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from warehouse.kit.secret_store import Secrets
 def running_ingest(
     postgres_server: EmbeddedPostgres, secrets: Secrets, folder: Path, settings: dict[str, str]
 ) -> Iterator[IngestServer]:
-    """An ingest API with a database of its own, for as long as the context."""
+    """Run an ingest API on a new database; stop the API and drop the database at the end."""
     owner = postgres_server.url("postgres")
     with connect(owner) as admin:
         database = f"shared_{folder.name}"
@@ -36,7 +36,7 @@ def running_ingest(
 def shared_ingest(
     postgres_server: EmbeddedPostgres, secrets: Secrets, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[IngestServer]:
-    """One ingest API for a module's tests that leave nothing behind which another would trip over."""
+    """Run one ingest API for the tests of a module that do not affect each other."""
     folder = tmp_path_factory.mktemp("ingest")
     with running_ingest(postgres_server, secrets, folder, {"RATE_LIMIT_PER_IP": "off"}) as server:
         yield server
@@ -46,7 +46,7 @@ def shared_ingest(
 def guarded_ingest(
     postgres_server: EmbeddedPostgres, secrets: Secrets, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[IngestServer]:
-    """One with small bounds and every setting of its own, behind a proxy that says who the visitor is."""
+    """Run an ingest API with low rate limits, non-default paths and trusted proxies."""
     settings = {
         "RATE_LIMIT_PER_IP": "20/5 minutes",
         "RATE_LIMIT_PER_SITE": "60/5 minutes",

@@ -1,4 +1,4 @@
-"""A real MindsDB for tests, started as the stack starts it."""
+"""A real MindsDB server for tests, started with the command and environment of the stack."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ START_SECONDS = 200
 
 
 class MindsDB:
-    """One server on a folder of its own; what it keeps outlives `stop` and `kill`."""
+    """A MindsDB server with its own data folder. The data survives `stop` and `kill`."""
 
     def __init__(self, folder: Path) -> None:
-        mindsdb.install()  # waits, if `make test` is at it already
+        mindsdb.install()  # waits if another process is installing MindsDB
         http = free_port(47400)
         self.settings = Settings(
             _env_file=None,
@@ -58,7 +58,7 @@ class MindsDB:
             processes.stop_orphans(self.process.pid)
 
     def kill(self) -> None:
-        """What a machine that runs out of memory, or power, does to it."""
+        """Send SIGKILL to the process group, as the out-of-memory killer does."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -67,7 +67,7 @@ class MindsDB:
         return Server(self.server.addresses.url, USERNAME, password or self.settings.secrets.mindsdb_password)
 
     def mysql(self, query: str, password: str | None = None) -> list[tuple[object, ...]]:
-        """What a MySQL client gets."""
+        """Return the rows that a MySQL client receives for a query."""
         host, _, port = self.server.addresses.mysql.rpartition(":")
         with (
             pymysql.connect(

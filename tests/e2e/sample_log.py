@@ -1,4 +1,4 @@
-"""The sample log counted by hand: a few lines that share nothing with the code under test but its list of bots."""
+"""An independent count of the sample log. It shares only the list of bots with the code under test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from warehouse.events.user_agents import parse_user_agent
 SAMPLE_LOG = Path(__file__).parents[2] / "demo" / "data" / "semicomplete-access.log.gz"
 OWN_HOST = "semicomplete.com"
 COMBINED = re.compile(r'(\S+) .*?\[(.+?)\] "GET (\S+).*?" (\d+) \S+ "(.*?)" "(.*?)"?$')
-# every kind of file in this log that is no page; programs (.py, .rb, .cgi) may make one
+# File types in this log that are not pages. Scripts (.py, .rb, .cgi) are not listed because they may produce pages.
 FILE = re.compile(
     r"\.(png|jpg|jpeg|gif|ico|css|js|pdf|doc|txt|xml|swf|gz|tgz|zip|bz2|rpm|deb|exe|pyc|spec|tex|lua|sh|c|h|cpp|patch|log"
     r"|conf|mp3|mp4|ogg|svg|ttf|woff|eot|pcap|xsl|tar|jar|java|vim|md|gem|diff|json|rss|atom|rdf)$",

@@ -1,4 +1,4 @@
-"""A stack of its own for tests: `tilda` as people call it, on its own data directory and ports."""
+"""Runs the `tilda` command for tests with a separate data directory and separate ports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNSET = {"MINDSDB_URL", *SECRETS, *(f"{name}_FILE" for name in SECRETS)}
 
 
 def free_ports() -> dict[str, int]:
-    """A free port for each process of a stack, by its setting; test runs of one machine begin at different ports."""
+    """Return a free port for each port setting. Parallel test runs start their search at different ports."""
     first = 10_000 + os.getpid() % 2_000 * 10
     ports: dict[str, int] = {}
     for name in ("POSTGRES_PORT", "INGEST_PORT", "PRIVATE_PORT", "DAGSTER_PORT", "MINDSDB_PORT", "MINDSDB_MYSQL_PORT"):
@@ -30,7 +30,7 @@ def free_ports() -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Stack:
-    """Runs `tilda` on one data directory: the checkout's, or that of an installed wheel in another folder."""
+    """Runs `tilda` on one data directory, from the checkout or from an installed wheel."""
 
     data_dir: Path
     ports: dict[str, int] = field(default_factory=free_ports)
@@ -41,7 +41,7 @@ class Stack:
     def environment(self) -> dict[str, str]:
         ports = {name: str(port) for name, port in self.ports.items()}
         base = {name: value for name, value in os.environ.items() if name not in UNSET}
-        # MindsDB has tests of its own; every stack with one would cost them all its start
+        # MindsDB is off because it starts slowly. tests/e2e/test_mindsdb.py covers it.
         return base | ports | {"DATA_DIR": str(self.data_dir), "MINDSDB": "0"} | self.settings
 
     def popen(self, *arguments: str, **more: str) -> subprocess.Popen[str]:
@@ -57,14 +57,14 @@ class Stack:
         )
 
     def run(self, *arguments: str, code: int = 0, timeout: float = 240, **more: str) -> str:
-        """Run a command to its end and return what it printed; its exit code must be `code`."""
+        """Run a command, require the exit code `code`, and return stdout followed by stderr."""
         with self.popen(*arguments, **more) as process:
             out, err = process.communicate(timeout=timeout)
         assert process.returncode == code, f"tilda {' '.join(arguments)}: {process.returncode}\n{out}\n{err}"
         return out + err
 
     def owner_url(self) -> str:
-        """The owner's address of the running embedded server."""
+        """Return the URL of the running embedded Postgres with the owner's login."""
         return direct_url(Settings(_env_file=None, data_dir=self.data_dir))
 
     def status(self) -> dict[str, Any]:

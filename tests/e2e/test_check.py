@@ -1,4 +1,4 @@
-"""`tilda check`: one event from a site's public address into Postgres, and what is said when it does not get there."""
+"""`tilda check` sends one event through the public URL to Postgres and explains each failure."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Steps = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Checked:
-    """What a run said: its exit code and its steps by name."""
+    """The result of one run: the exit code, and the steps by name."""
 
     code: int
     steps: Steps
 
     def failure(self) -> tuple[str, str]:
-        """Detail and remedy of the one step that failed."""
+        """Return the detail and the remedy of the only failed step."""
         assert self.code == 1
         (step,) = (step for step in self.steps.values() if step["status"] == "failed")
         return step["detail"], step["remedy"]
@@ -57,7 +57,7 @@ def _proxy(shared_ingest: IngestServer, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture
 def proxy(_proxy: HttpsProxy, monkeypatch: pytest.MonkeyPatch) -> HttpsProxy:
-    """A proxy whose certificate is trusted, and which is the public address."""
+    """Use an HTTPS proxy with a trusted certificate as PUBLIC_URL."""
     _proxy.restore()
     monkeypatch.setenv("SSL_CERT_FILE", str(_proxy.certificate))
     monkeypatch.setenv("PUBLIC_URL", _proxy.url)
@@ -67,12 +67,12 @@ def proxy(_proxy: HttpsProxy, monkeypatch: pytest.MonkeyPatch) -> HttpsProxy:
 def run(site: str) -> Checked:
     result = CliRunner().invoke(cli, ["check", site, "--json"])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    told = json.loads(result.output)
-    assert told["ok"] == (result.exit_code == 0)
-    return Checked(result.exit_code, {step["name"]: step for step in told["steps"]})
+    report = json.loads(result.output)
+    assert report["ok"] == (result.exit_code == 0)
+    return Checked(result.exit_code, {step["name"]: step for step in report["steps"]})
 
 
-def test_an_event_reaches_postgres_and_leaves_nothing_behind(shared_ingest: IngestServer, site: str) -> None:
+def test_check_delivers_an_event_and_removes_its_rows(shared_ingest: IngestServer, site: str) -> None:
     checked = run(site)
     assert checked.code == 0
     assert {name: step["status"] for name, step in checked.steps.items()} == {
@@ -92,13 +92,13 @@ def test_an_event_reaches_postgres_and_leaves_nothing_behind(shared_ingest: Inge
         assert shared_ingest.rows(f"select from {table} where site_id = %s", site) == []
 
 
-def test_the_steps_are_printed_for_people(site: str) -> None:
+def test_check_prints_each_step_as_text(site: str) -> None:
     result = CliRunner().invoke(cli, ["check", site])
     assert "✓ collector: http://127.0.0.1:" in result.output
     assert "… visits: No visit has arrived yet." in result.output
 
 
-def test_a_visit_is_told_with_its_time(shared_ingest: IngestServer, site: str) -> None:
+def test_check_reports_the_time_of_the_last_visit(shared_ingest: IngestServer, site: str) -> None:
     shared_ingest.rows(
         "insert into public.sessions (site_id, session_id, started_at, is_bot) values"
         " (%s, gen_random_uuid(), '2026-10-01 10:00Z', false), (%s, gen_random_uuid(), '2026-09-01Z', true)"
@@ -109,7 +109,9 @@ def test_a_visit_is_told_with_its_time(shared_ingest: IngestServer, site: str) -
     assert "2026-10-01 10:00 UTC" in run(site).steps["visits"]["detail"]
 
 
-def test_through_a_tls_proxy_under_a_path(proxy: HttpsProxy, site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_passes_through_a_tls_proxy_with_a_path_prefix(
+    proxy: HttpsProxy, site: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     proxy.prefix = "/stats"
     monkeypatch.setenv("PUBLIC_URL", proxy.url)
     checked = run(site)
@@ -117,7 +119,7 @@ def test_through_a_tls_proxy_under_a_path(proxy: HttpsProxy, site: str, monkeypa
     assert "valid certificate" in checked.steps["collector"]["detail"]
 
 
-def test_an_untrusted_certificate_is_one_sentence(
+def test_untrusted_certificate_fails_the_check_with_a_remedy(
     proxy: HttpsProxy, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
@@ -126,14 +128,14 @@ def test_an_untrusted_certificate_is_one_sentence(
     assert "Let's Encrypt" in remedy
 
 
-def test_a_name_that_dns_does_not_know(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresolvable_host_fails_the_check_with_a_remedy(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUBLIC_URL", "https://stats.does-not-exist.invalid")
     detail, remedy = run(site).failure()
     assert detail == "DNS does not know stats.does-not-exist.invalid."
     assert "DNS record" in remedy
 
 
-def test_nothing_that_listens(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_connection_fails_the_check_with_a_remedy(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port(21_050)
     monkeypatch.setenv("PUBLIC_URL", f"http://127.0.0.1:{port}")
     detail, remedy = run(site).failure()
@@ -141,14 +143,14 @@ def test_nothing_that_listens(site: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "tilda up" in remedy
 
 
-def test_https_on_a_port_that_speaks_http(
+def test_https_url_of_a_plain_http_port_fails_the_check(
     shared_ingest: IngestServer, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PUBLIC_URL", shared_ingest.url.replace("http://", "https://"))
     assert "does not speak TLS" in run(site).failure()[0]
 
 
-def test_without_a_public_url_the_running_stack_is_checked(
+def test_check_uses_the_running_stack_without_public_url(
     shared_ingest: IngestServer, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PUBLIC_URL")
@@ -161,7 +163,7 @@ def test_without_a_public_url_the_running_stack_is_checked(
     assert shared_ingest.url in checked.failure()[1]
 
 
-def test_a_closed_site_is_told_before_anything_is_sent(shared_ingest: IngestServer, site: str) -> None:
+def test_closed_site_fails_the_check_before_an_event_is_sent(shared_ingest: IngestServer, site: str) -> None:
     shared_ingest.rows(
         "update public.sites set closed_key = public_key, public_key = null where site_id = %s returning 1", site
     )
@@ -170,7 +172,7 @@ def test_a_closed_site_is_told_before_anything_is_sent(shared_ingest: IngestServ
     assert "event" not in checked.steps
 
 
-def test_another_page_in_place_of_the_collector(proxy: HttpsProxy, site: str) -> None:
+def test_wrong_response_for_the_collector_fails_the_check(proxy: HttpsProxy, site: str) -> None:
     proxy.replaced["/collector.js"] = (200, {"Content-Type": "text/html"}, b"<h1>Welcome to nginx!</h1>")
     detail, remedy = run(site).failure()
     assert "serves something else (text/html), not the collector" in detail
@@ -179,10 +181,10 @@ def test_another_page_in_place_of_the_collector(proxy: HttpsProxy, site: str) ->
     assert "does not reach the API" in run(site).failure()[1]
 
 
-def test_paths_of_the_settings_are_asked_for(
+def test_check_requests_the_configured_paths(
     guarded_ingest: IngestServer, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The collector always sends to /api/events: with another EVENTS_PATH it loses every event."""
+    """The collector always sends to /api/events, so another EVENTS_PATH loses every event."""
     monkeypatch.setenv("PUBLIC_URL", guarded_ingest.url)
     assert "/collector.js answers 404" in run(site).failure()[0]
     monkeypatch.setenv("COLLECTOR_PATH", "/assets/c.js")
@@ -192,20 +194,20 @@ def test_paths_of_the_settings_are_asked_for(
     assert remedy == "The collector sends to /api/events: leave EVENTS_PATH empty."
 
 
-def test_an_answer_that_pages_may_not_read(proxy: HttpsProxy, site: str) -> None:
-    """Two values are refused by browsers: the collector would send every event again and again."""
+def test_duplicate_cors_header_fails_the_check(proxy: HttpsProxy, site: str) -> None:
+    """Browsers refuse two Access-Control-Allow-Origin values, so the collector would resend every event endlessly."""
     proxy.added["Access-Control-Allow-Origin"] = "*"
     detail, remedy = run(site).failure()
     assert "https://shop.example, *" in detail
     assert "reverse proxy" in remedy
 
 
-def test_a_redirect_of_events(proxy: HttpsProxy, site: str) -> None:
+def test_redirected_events_endpoint_fails_the_check(proxy: HttpsProxy, site: str) -> None:
     proxy.replaced["/api/events"] = (301, {"Location": "https://www.stats.example/api/events"}, b"")
     assert "https://www.stats.example/api/events" in run(site).failure()[1]
 
 
-def test_a_key_that_the_answering_api_does_not_know(
+def test_key_unknown_to_the_api_fails_the_check(
     guarded_ingest: IngestServer, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PUBLIC_URL", guarded_ingest.url)
@@ -217,7 +219,7 @@ def test_a_key_that_the_answering_api_does_not_know(
     assert "Another installation" in remedy
 
 
-def test_an_api_that_writes_to_another_database(
+def test_api_that_writes_to_another_database_fails_the_check(
     shared_ingest: IngestServer, guarded_ingest: IngestServer, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guarded_ingest.add_site(site, site, ["shop.example"])
@@ -228,22 +230,22 @@ def test_an_api_that_writes_to_another_database(
     detail, remedy = run(site).failure()
     assert "not in the database" in detail
     assert "DATABASE_URL" in remedy
-    # what stays is a bot's, without a visitor and a session: no model sees it
+    # The remaining row is a bot event without a visitor or a session, which the models ignore.
     assert guarded_ingest.rows(
         "select event_type, is_bot, user_id, session_id from public.events where site_id = %s", site
     ) == [("tilda_check", True, None, None)]
 
 
-def test_warnings_of_the_api_are_faults(proxy: HttpsProxy, site: str) -> None:
-    told = b'{"ready": true, "warnings": ["10.0.0.7 sends X-Forwarded-For and is not trusted."]}'
-    proxy.replaced["/ready"] = (200, {"Content-Type": "application/json"}, told)
+def test_api_warning_fails_the_check(proxy: HttpsProxy, site: str) -> None:
+    response = b'{"ready": true, "warnings": ["10.0.0.7 sends X-Forwarded-For and is not trusted."]}'
+    proxy.replaced["/ready"] = (200, {"Content-Type": "application/json"}, response)
     assert run(site).failure()[0] == "10.0.0.7 sends X-Forwarded-For and is not trusted."
 
 
-def test_a_refused_origin_is_told_with_the_sites_domains(
+def test_refused_origin_fails_the_check_with_a_remedy(
     shared_ingest: IngestServer, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the API refuses while it does not know of a new domain yet."""
+    """The API refuses a new domain until it has reloaded the list of sites."""
     monkeypatch.setattr(check, "NOTICED_WITHIN_SECONDS", 0.0)
     monkeypatch.setattr(check, "_origin", lambda *_: "https://other.example")
     detail, remedy = run(site).failure()

@@ -1,4 +1,4 @@
-"""Bounds, proxies, keys and what an attacker would try."""
+"""Rate limits, proxies, keys, and requests of an attacker."""
 
 import itertools
 import json
@@ -16,7 +16,7 @@ _addresses = itertools.count(1)
 
 
 def visitor() -> dict[str, str]:
-    """Headers of a visitor with an address of its own, behind the proxy."""
+    """Return proxy headers with a new visitor address."""
     number = next(_addresses)
     return {"X-Forwarded-For": f"198.51.{number // 250}.{number % 250 + 1}"}
 
@@ -31,7 +31,7 @@ def events(count: int) -> list[dict[str, object]]:
     return [page_view() for _ in range(count)]
 
 
-def test_one_address_may_send_so_much_and_learns_when_to_come_back(guarded_ingest: IngestServer):
+def test_rate_limit_per_address_answers_429_with_retry_after(guarded_ingest: IngestServer):
     url, headers = new_site(guarded_ingest), visitor() | {"Origin": "https://shop.example"}
     assert httpx.post(url, json=events(15), headers=headers).json()["accepted"] == 15
     before = guarded_ingest.count()
@@ -40,32 +40,32 @@ def test_one_address_may_send_so_much_and_learns_when_to_come_back(guarded_inges
     assert 0 < int(refused.headers["retry-after"]) <= 600
     assert refused.headers["access-control-allow-origin"] == "https://shop.example"
     assert "Retry-After" in refused.headers["access-control-expose-headers"]
-    assert guarded_ingest.count() == before  # nothing of a refused request is stored
+    assert guarded_ingest.count() == before  # no event of a refused request is stored
     assert httpx.post(url, json=events(5), headers=headers).json()["accepted"] == 5
     assert httpx.post(url, json=events(1), headers=headers).status_code == 429
     assert httpx.post(url, json=events(1), headers=visitor()).status_code == 202
 
 
-def test_bad_and_empty_requests_count_too(guarded_ingest: IngestServer):
+def test_invalid_and_empty_requests_count_against_the_rate_limit(guarded_ingest: IngestServer):
     url, headers = new_site(guarded_ingest), visitor()
     answers = [httpx.post(url, content=body, headers=headers).status_code for body in [b"{", b"[]"] * 11]
     assert answers[:20] == [400, 202] * 10
     assert answers[20:] == [429, 429]
 
 
-def test_a_batch_above_the_bound_passes_a_fresh_address(guarded_ingest: IngestServer):
-    """Else a full offline queue would be refused for ever."""
+def test_first_batch_of_an_address_may_exceed_the_rate_limit(guarded_ingest: IngestServer):
+    """Otherwise the collector could never send a full offline queue."""
     assert httpx.post(new_site(guarded_ingest), json=events(25), headers=visitor()).json()["accepted"] == 25
 
 
-def test_a_site_has_a_bound_of_its_own(guarded_ingest: IngestServer):
+def test_rate_limit_per_site_covers_all_addresses(guarded_ingest: IngestServer):
     url = new_site(guarded_ingest)
     answers = [httpx.post(url, json=events(20), headers=visitor()) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [202, 202, 202, 429]
     assert answers[3].json()["code"] == "rate_limited_site"
 
 
-def test_the_service_key_is_exempt_and_speaks_for_visitors(guarded_ingest: IngestServer, secrets: Secrets):
+def test_service_key_skips_rate_limits_and_forwards_the_visitor_address(guarded_ingest: IngestServer, secrets: Secrets):
     url = new_site(guarded_ingest)
     key = {"Authorization": f"Bearer {secrets.service_key}", "User-Agent": "python-httpx/1"}
     session = str(uuid4())
@@ -80,10 +80,10 @@ def test_the_service_key_is_exempt_and_speaks_for_visitors(guarded_ingest: Inges
     assert [httpx.post(url, json=events(15), headers=wrong).status_code for _ in range(2)] == [202, 429]
 
 
-def test_the_newest_untrusted_hop_is_the_visitor(guarded_ingest: IngestServer):
+def test_visitor_address_is_the_last_untrusted_forwarded_hop(guarded_ingest: IngestServer):
     url = new_site(guarded_ingest)
     for forwarded, stored in (
-        ("6.6.6.6, 203.0.113.7, 10.1.2.3", "203.0.113.0"),  # the leftmost is what the visitor claimed
+        ("6.6.6.6, 203.0.113.7, 10.1.2.3", "203.0.113.0"),  # the visitor can forge the leftmost address
         ("[2001:db8:1:2::3]:443", "2001:db8:1::"),
         ("203.0.113.77:5050", "203.0.113.0"),
         ("unknown, 203.0.114.1", "203.0.114.0"),
@@ -98,7 +98,7 @@ def test_the_newest_untrusted_hop_is_the_visitor(guarded_ingest: IngestServer):
         ]
 
 
-def test_crawlers_are_flagged_not_dropped(guarded_ingest: IngestServer):
+def test_crawler_events_are_stored_with_is_bot(guarded_ingest: IngestServer):
     session = str(uuid4())
     agent = {"User-Agent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}
     answer = httpx.post(new_site(guarded_ingest), json=[page_view(session_id=session)], headers=visitor() | agent)
@@ -106,7 +106,7 @@ def test_crawlers_are_flagged_not_dropped(guarded_ingest: IngestServer):
     assert guarded_ingest.rows("select is_bot from public.events where session_id = %s", session) == [(True,)]
 
 
-def test_headless_browsers_are_flagged_but_for_the_exceptions_of_a_setting(guarded_ingest: IngestServer):
+def test_headless_browser_is_a_bot_unless_bot_exceptions_names_it(guarded_ingest: IngestServer):
     url, sessions = new_site(guarded_ingest), [str(uuid4()), str(uuid4())]
     headless = (
         "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/140.0 Safari/537.36"
@@ -117,7 +117,7 @@ def test_headless_browsers_are_flagged_but_for_the_exceptions_of_a_setting(guard
     assert [guarded_ingest.rows(flags, session) for session in sessions] == [[(True, "bot")], [(False, "desktop")]]
 
 
-def test_the_visitors_cookie_is_set_by_a_server_under_the_sites_domain_only(guarded_ingest: IngestServer):
+def test_visitor_cookie_is_set_only_by_a_host_under_the_site_domain(guarded_ingest: IngestServer):
     url = new_site(guarded_ingest, ["shop.example"]) + "&cookie=1"
     origin = {"Origin": "https://www.shop.example"}
     event = page_view(user_id="visitor-12345")
@@ -134,7 +134,7 @@ def test_the_visitors_cookie_is_set_by_a_server_under_the_sites_domain_only(guar
     assert "set-cookie" not in httpx.post(url, json=[hostile], headers=own).headers
 
 
-def test_what_postgres_cannot_hold_is_rejected_by_name(shared_ingest: IngestServer):
+def test_events_that_postgres_cannot_store_are_rejected_with_a_code(shared_ingest: IngestServer):
     def event(**fields: object) -> str:
         return json.dumps(page_view(**fields))
 
@@ -165,7 +165,7 @@ def test_what_postgres_cannot_hold_is_rejected_by_name(shared_ingest: IngestServ
     assert shared_ingest.send(page_view()).json()["accepted"] == 1
 
 
-def test_logs_hold_no_key_and_no_visitor(shared_ingest: IngestServer):
+def test_logs_contain_no_site_key_and_no_visitor_data(shared_ingest: IngestServer):
     secret = "visitor-who-must-not-be-logged"
     shared_ingest.send(page_view(user_id=secret), {"event_id": secret})
     httpx.post(f"{shared_ingest.url}/api/events?key={secret}", json=[])
@@ -177,7 +177,7 @@ def test_logs_hold_no_key_and_no_visitor(shared_ingest: IngestServer):
         assert {"at", "level", "logger", "message"} <= set(json.loads(line))
 
 
-def test_metrics_count_what_passed(shared_ingest: IngestServer):
+def test_metrics_count_received_accepted_duplicate_and_rejected_events(shared_ingest: IngestServer):
     before = shared_ingest.metrics()
     event = page_view()
     shared_ingest.send(event, event, {"bad": 1})
@@ -192,7 +192,7 @@ def test_metrics_count_what_passed(shared_ingest: IngestServer):
         assert after[name] - before.get(name, 0) == difference
 
 
-def test_a_stolen_login_can_land_events_and_nothing_else(shared_ingest: IngestServer, secrets: Secrets):
+def test_ingest_login_may_call_only_its_functions(shared_ingest: IngestServer, secrets: Secrets):
     shared_ingest.send(page_view())
     url = replace_in_url(shared_ingest.database_url, user=INGEST_LOGIN, password=secrets.ingest_password)
     tables = shared_ingest.rows(
@@ -225,7 +225,8 @@ def test_a_stolen_login_can_land_events_and_nothing_else(shared_ingest: IngestSe
             ):
                 with pytest.raises(psycopg.Error) as refused:
                     connection.execute(statement)  # pyright: ignore[reportArgumentType]
-                assert refused.value.sqlstate in {"42501", "42809"}, statement  # no right; a view cannot be truncated
+                # permission denied, or TRUNCATE of a view
+                assert refused.value.sqlstate in {"42501", "42809"}, statement
         for statement in (
             "create table public.t (i int)",
             "create schema s",

@@ -1,4 +1,4 @@
-"""The other ways in: the pixel, Tilda's webhook, the collector's files, under configured paths."""
+"""The pixel, Tilda's webhook and the collector's files, under default and configured paths."""
 
 import gzip
 from urllib.parse import urlencode
@@ -21,7 +21,7 @@ def new_site(server: IngestServer) -> str:
     return key
 
 
-def test_paths_are_configurable(guarded_ingest: IngestServer):
+def test_endpoint_paths_follow_the_settings(guarded_ingest: IngestServer):
     url, key = guarded_ingest.url, new_site(guarded_ingest)
     assert httpx.post(f"{url}/e?key={key}", json=[page_view()], headers=visitor()).status_code == 202
     assert httpx.post(f"{url}/api/events?key={key}", json=[page_view()]).status_code == 404
@@ -31,7 +31,7 @@ def test_paths_are_configurable(guarded_ingest: IngestServer):
     assert httpx.get(f"{url}/p.gif").headers["content-type"] == "image/gif"
 
 
-def test_the_collector_is_compressed_and_cached_by_its_version(shared_ingest: IngestServer):
+def test_collector_is_compressed_and_cached_by_version(shared_ingest: IngestServer):
     script = (BASE_DIR / "collector" / "dist" / "collector.min.js").read_bytes()
     url = f"{shared_ingest.url}/collector.js"
     with httpx.Client() as client:
@@ -53,7 +53,7 @@ def test_the_collector_is_compressed_and_cached_by_its_version(shared_ingest: In
     assert httpx.get(url, headers=other).status_code == 200
 
 
-def test_the_pixel_records_a_page_view_and_always_answers_an_image(guarded_ingest: IngestServer):
+def test_pixel_records_events_and_always_returns_an_image(guarded_ingest: IngestServer):
     key, url = new_site(guarded_ingest), f"{guarded_ingest.url}/p.gif"
     seen = {"event_id": str(uuid4()), "user_id": "mail-1", "event_type": "email_open"}
     requests = [
@@ -79,7 +79,7 @@ def test_the_pixel_records_a_page_view_and_always_answers_an_image(guarded_inges
     ]
 
 
-def test_click_ids_are_read_from_the_address_on_every_way_in(guarded_ingest: IngestServer):
+def test_every_endpoint_reads_click_ids_from_the_page_url(guarded_ingest: IngestServer):
     key, server = new_site(guarded_ingest), guarded_ingest.url
     address = "https://shop.example/a?yclid=77&x=1"
     event = page_view() | {"page_url": address, "payload": {"click_ids": {"gclid": "of the session"}}}
@@ -104,7 +104,7 @@ def test_click_ids_are_read_from_the_address_on_every_way_in(guarded_ingest: Ing
     ]
 
 
-def test_tildas_webhook(guarded_ingest: IngestServer):
+def test_webhook_stores_forms_and_orders_once_without_personal_data(guarded_ingest: IngestServer):
     key, url = new_site(guarded_ingest), f"{guarded_ingest.url}/api/webhooks/tilda"
 
     def call(token: str = "hook-secret", **fields: str) -> httpx.Response:
@@ -118,7 +118,7 @@ def test_tildas_webhook(guarded_ingest: IngestServer):
     assert guarded_ingest.rows("select count(*) from public.events where site_id = %s", key) == [(0,)]
 
     form = {"Name": "Anna", "Email": "anna@example.com", "tranid": "1:2", "formid": "f1"}
-    for _ in range(3):  # Tilda repeats what it thinks was not answered
+    for _ in range(3):  # Tilda retries a call that it considers unanswered
         assert call(**form, COOKIES="analytics_user_id=visitor-42").text == "ok"
     assert call(**form | {"tranid": "1:3"}, payment='{"orderid":"o-9","amount":"100"}').text == "ok"
     assert call(**form | {"tranid": "1:4"}, **{"form-spec-comments": "buy pills"}).text == "ok"
@@ -131,19 +131,21 @@ def test_tildas_webhook(guarded_ingest: IngestServer):
         ("form_submit", "visitor-42", "1:2", None, False, "webhook"),
         ("purchase", None, "1:3", 100, False, "webhook"),
         ("form_submit", None, "1:4", None, True, "webhook"),
-        ("purchase", None, "1:5", None, False, "webhook"),  # an order whose amount is unknown
+        ("purchase", None, "1:5", None, False, "webhook"),  # an order without an amount
     ]
     assert call(**form | {"tranid": "1:6"}, payment='{"orderid":"o-9","amount":-5}').text == "ok"
     assert guarded_ingest.rows("select code from public.rejected_events where site_id = %s", key) == [
         ("invalid_payload",)
     ]
-    nameless = httpx.post(f"{url}?token=hook-secret", data=form)
-    assert (nameless.status_code, nameless.json()["code"]) == (401, "missing_key"), "there are several sites here"
+    without_key = httpx.post(f"{url}?token=hook-secret", data=form)
+    assert (without_key.status_code, without_key.json()["code"]) == (401, "missing_key"), (
+        "the site key is required because there are several sites"
+    )
     everything = guarded_ingest.rows("select events::text from public.events where site_id = %s", key)
     assert "anna" not in str(everything).lower()
 
 
-def test_the_webhook_is_closed_without_a_token(shared_ingest: IngestServer):
+def test_webhook_answers_404_when_no_token_is_configured(shared_ingest: IngestServer):
     answer = httpx.post(f"{shared_ingest.url}/api/webhooks/tilda?token=", data={"test": "test"})
     assert (answer.status_code, answer.json()["code"]) == (404, "webhook_closed")
 

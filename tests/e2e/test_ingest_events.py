@@ -1,4 +1,4 @@
-"""What senders of events rely on, over HTTP, against the real process and Postgres."""
+"""The HTTP contract of the events endpoint, tested against the real process and Postgres."""
 
 import gzip
 import json
@@ -14,11 +14,11 @@ from tests.ingest_server import IngestServer, page_view
 
 @pytest.fixture
 def api(shared_ingest: IngestServer) -> IngestServer:
-    """A website of its own on the shared process."""
+    """Return the shared ingest API with a new site."""
     return shared_ingest.with_new_site()
 
 
-def test_events_land_enriched(api: IngestServer):
+def test_stored_events_have_derived_columns(api: IngestServer):
     event = page_view(created_at=datetime.now(UTC).isoformat(), page_title="Catalogue")
     answer = api.send(event, headers={"User-Agent": "Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36"})
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "duplicates": 0, "rejected": [], "ignored": []})
@@ -31,7 +31,7 @@ def test_events_land_enriched(api: IngestServer):
     assert api.rows("select event_count from public.sessions where site_id = %s", api.site_id) == [(1,)]
 
 
-def test_beacons_and_envelopes_are_read(api: IngestServer):
+def test_text_plain_body_with_sent_at_is_accepted(api: IngestServer):
     now = datetime.now(UTC)
     body = json.dumps({"sent_at": now.isoformat(), "events": [page_view()]})
     answer = httpx.post(api.events_url, content=body, headers={"Content-Type": "text/plain;charset=UTF-8"})
@@ -39,7 +39,7 @@ def test_beacons_and_envelopes_are_read(api: IngestServer):
     assert api.rows("select sent_at from public.events where site_id = %s", api.site_id) == [(now,)]
 
 
-def test_a_bad_event_spoils_only_itself(api: IngestServer):
+def test_invalid_event_does_not_reject_its_batch(api: IngestServer):
     bad_click = page_view(event_type="click", payload={"click": {"x": "left"}})
     answer = api.send(page_view(), bad_click, page_view(), page_view(user_id="a\u0000b"))
     assert answer.status_code == 202
@@ -56,7 +56,7 @@ def test_a_bad_event_spoils_only_itself(api: IngestServer):
     ]
 
 
-def test_resends_are_counted_and_stored_once(api: IngestServer):
+def test_resent_events_are_counted_as_duplicates_and_stored_once(api: IngestServer):
     events = [
         page_view(created_at=(datetime.now(UTC) - timedelta(days=days)).isoformat()) for days in (0, 20, 34, 36, 4000)
     ] + [page_view()]
@@ -66,7 +66,7 @@ def test_resends_are_counted_and_stored_once(api: IngestServer):
     assert api.count() == 6
 
 
-def test_each_request_has_its_own_account_when_flushes_are_shared(api: IngestServer):
+def test_each_response_counts_its_own_events_when_requests_share_a_flush(api: IngestServer):
     shared = [page_view(created_at=datetime.now(UTC).isoformat()) for _ in range(30)]
     with httpx.Client() as client, ThreadPoolExecutor(16) as pool:
 
@@ -82,7 +82,7 @@ def test_each_request_has_its_own_account_when_flushes_are_shared(api: IngestSer
     assert sum(accepted for accepted, _ in answers) == own + len(shared) == api.count()
 
 
-def test_events_without_a_time_are_claimed_once_by_parallel_senders(api: IngestServer):
+def test_event_without_created_at_is_stored_once_by_parallel_senders(api: IngestServer):
     event = page_view(created_at=None)
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: api.send(event).json(), range(24)))
@@ -109,7 +109,7 @@ def test_events_without_a_time_are_claimed_once_by_parallel_senders(api: IngestS
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_requests_that_cannot_be_read(
+def test_unreadable_request_is_refused_with_a_problem_document(
     shared_ingest: IngestServer, body: bytes, headers: dict[str, str], status: int, code: str
 ):
     answer = httpx.post(shared_ingest.events_url, content=body, headers={"Content-Type": "text/plain"} | headers)
@@ -117,7 +117,7 @@ def test_requests_that_cannot_be_read(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_body_without_a_length_is_cut_off_at_its_bound(shared_ingest: IngestServer):
+def test_chunked_body_above_the_size_limit_is_refused(shared_ingest: IngestServer):
     def chunks():
         for _ in range(40):
             yield b" " * 65_536
@@ -126,15 +126,15 @@ def test_a_body_without_a_length_is_cut_off_at_its_bound(shared_ingest: IngestSe
     assert (answer.status_code, answer.json()["code"]) == (413, "request_too_large")
 
 
-def test_keys(shared_ingest: IngestServer):
+def test_site_key_is_required_and_may_be_a_header(shared_ingest: IngestServer):
     url = f"{shared_ingest.url}/api/events"
     assert httpx.post(url, json=[]).json()["code"] == "missing_key"
     assert httpx.post(f"{url}?key=nobody", json=[]).json()["code"] == "unknown_key"
     assert httpx.post(url, json=[], headers={"apikey": shared_ingest.site_key}).status_code == 202
 
 
-def test_a_page_may_read_every_answer(shared_ingest: IngestServer):
-    """A page that cannot read a refusal never empties its queue."""
+def test_every_response_allows_the_origin_of_the_page(shared_ingest: IngestServer):
+    """A page that cannot read an error response never empties its queue."""
     site = uuid4().hex
     shared_ingest.add_site(site, site, ["shop.example", "магазин.рф"])
     url = f"{shared_ingest.url}/api/events?key={site}"
@@ -152,7 +152,7 @@ def test_a_page_may_read_every_answer(shared_ingest: IngestServer):
             assert "Origin" in answer.headers["vary"]
 
 
-def test_a_foreign_page_is_refused(shared_ingest: IngestServer):
+def test_origin_outside_the_site_domains_is_refused(shared_ingest: IngestServer):
     site = uuid4().hex
     shared_ingest.add_site(site, site, ["shop.example"])
     for origin in (
@@ -169,7 +169,7 @@ def test_a_foreign_page_is_refused(shared_ingest: IngestServer):
         assert "access-control-allow-origin" not in answer.headers
 
 
-def test_preflight(shared_ingest: IngestServer):
+def test_preflight_allows_the_requested_headers(shared_ingest: IngestServer):
     answer = httpx.options(
         f"{shared_ingest.url}/api/events",
         headers={
@@ -184,12 +184,12 @@ def test_preflight(shared_ingest: IngestServer):
     assert "POST" in answer.headers["access-control-allow-methods"]
 
 
-def test_health_and_readiness(shared_ingest: IngestServer):
+def test_health_and_ready_report_a_working_api(shared_ingest: IngestServer):
     assert httpx.get(f"{shared_ingest.url}/health").json() == {"status": "ok"}
     assert httpx.get(f"{shared_ingest.url}/ready").json()["ready"] is True
 
 
-def test_the_collector_is_served_with_an_etag(shared_ingest: IngestServer):
+def test_collector_answers_304_to_its_etag(shared_ingest: IngestServer):
     answer = httpx.get(f"{shared_ingest.url}/collector.js")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/javascript")
@@ -197,7 +197,7 @@ def test_the_collector_is_served_with_an_etag(shared_ingest: IngestServer):
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_graceful_stop_finishes_what_was_taken(ingest_server: IngestServer):
+def test_graceful_stop_stores_every_accepted_event(ingest_server: IngestServer):
     with ThreadPoolExecutor(16) as pool:
         answers = [pool.submit(ingest_server.send, *(page_view() for _ in range(50))) for _ in range(40)]
         answers[4].result()

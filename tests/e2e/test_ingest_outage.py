@@ -1,4 +1,4 @@
-"""Postgres goes away and comes back: what was acknowledged is there, once."""
+"""Postgres stops and starts again: every acknowledged event is stored exactly once."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from warehouse.kit.secret_store import Secrets
 
 @pytest.fixture(scope="module")
 def own_postgres(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) -> Iterator[EmbeddedPostgres]:
-    """A server that may be stopped, durable as in production."""
+    """Run a Postgres server that tests may stop, with the durability settings of production."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("outage") / "data", password=secrets.postgres_password)
     server.start(55600, or_next_free=True)
     try:
@@ -56,7 +56,7 @@ def ready(api: IngestServer) -> dict[str, object]:
     return httpx.get(f"{api.url}/ready").json()
 
 
-def test_events_are_spooled_while_postgres_is_away_and_replayed_when_it_is_back(
+def test_events_are_spooled_while_postgres_is_down_and_replayed_afterwards(
     api: IngestServer, own_postgres: EmbeddedPostgres
 ):
     before, without_time = page_view(), page_view()
@@ -69,14 +69,15 @@ def test_events_are_spooled_while_postgres_is_away_and_replayed_when_it_is_back(
     assert {(answer.status_code, answer.json()["spooled"], len(answer.json()["rejected"])) for answer in answers} == {
         (202, 2, 1)
     }
-    assert api.send(before, without_time, without_time).json()["spooled"] == 3  # nobody can know which are new
+    # duplicates are unknown until Postgres is back
+    assert api.send(before, without_time, without_time).json()["spooled"] == 3
     state = ready(api)
     assert (state["ready"], state["database"], state["spool"]["rows"]) == (True, "away", 63)  # type: ignore[index]
     metrics = api.metrics()
     assert (metrics["tilda_spool_rows"], metrics["tilda_postgres_away"]) == (63, 1)
     assert httpx.post(f"{api.url}/api/events?key=never-seen", json=[]).status_code == 503
 
-    api.kill()  # the machine restarts, Postgres is still away: the key is known, the events are kept
+    api.kill()  # after a restart without Postgres the API still knows the key and keeps the spooled events
     api.start()
     assert api.send(page_view()).json()["spooled"] == 1
 
@@ -86,10 +87,10 @@ def test_events_are_spooled_while_postgres_is_away_and_replayed_when_it_is_back(
     assert api.rows("select code, count(*) from public.rejected_events group by code") == [("invalid_event", 20)]
     assert api.send(without_time, before).json()["duplicates"] == 2
     [(times,)] = api.rows("select count(*) from public.events where loaded_at - received_at > interval '50 ms'")
-    assert times >= 40  # received_at is the arrival, not the replay
+    assert times >= 40  # received_at is the time of arrival, not of the replay
 
 
-def test_a_full_spool_answers_503_and_loses_nothing_that_was_taken(api: IngestServer, own_postgres: EmbeddedPostgres):
+def test_full_spool_answers_503_and_keeps_the_spooled_events(api: IngestServer, own_postgres: EmbeddedPostgres):
     port = own_postgres.running_port()
     assert port is not None
     assert api.send(page_view()).json()["accepted"] == 1
@@ -110,7 +111,7 @@ def test_a_full_spool_answers_503_and_loses_nothing_that_was_taken(api: IngestSe
     assert api.send(page_view()).json()["accepted"] == 1
 
 
-def test_a_connection_that_the_server_cuts_is_opened_again(api: IngestServer):
+def test_terminated_database_connection_is_reopened(api: IngestServer):
     api.send(page_view())
     for _ in range(3):
         api.rows("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tilda_ingest'")

@@ -1,4 +1,4 @@
-"""The two privacy calls over HTTP, with the service key only."""
+"""The two privacy endpoints (export and erase), which require the service key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from warehouse.kit.secret_store import Secrets
 VISITOR = "visitor/17 ä"
 
 
-def test_a_person_is_shown_and_forgotten_over_http(database_url: str, secrets: Secrets, tmp_path: Path) -> None:
+def test_visitor_is_exported_and_erased_over_http(database_url: str, secrets: Secrets, tmp_path: Path) -> None:
     server = IngestServer(database_url, secrets, tmp_path, application="private")
     server.add_site("shop", "pk")
     with connect(database_url) as owner:

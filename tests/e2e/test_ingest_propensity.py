@@ -1,4 +1,4 @@
-"""The private API: who will convert, for those who hold a key."""
+"""The propensity endpoint of the private API."""
 
 import csv
 import io
@@ -40,7 +40,7 @@ def private(
         server.kill()
 
 
-def test_scores_are_read_with_a_key_only_page_by_page_and_filtered(private: IngestServer, secrets: Secrets):
+def test_scores_need_a_key_and_are_paginated_filtered_and_exported(private: IngestServer, secrets: Secrets):
     url, key = f"{private.url}/api/propensity", {"Authorization": f"Bearer {secrets.reader_key}"}
     for wrong in ({}, {"Authorization": "Bearer no"}, {"apikey": "\u00e9".encode("latin-1")}):
         assert httpx.get(url, params={"site_id": "shop"}, headers=wrong).status_code == 401
@@ -69,7 +69,8 @@ def test_scores_are_read_with_a_key_only_page_by_page_and_filtered(private: Inge
     text = get(format="csv").text
     rows = list(csv.DictReader(io.StringIO(text)))
     assert len(rows) == 25
-    assert rows[0]["user_id"] == "'=cmd|' /C calc'!A0"  # no formula in a spreadsheet
+    # a leading quote stops a spreadsheet from running the text as a formula
+    assert rows[0]["user_id"] == "'=cmd|' /C calc'!A0"
     assert httpx.get(url, params={"site_id": "shop"}, headers=key | {"Accept": "text/csv"}).text == text
 
     for wrong in ({"band": "x"}, {"limit": 0}, {"min_score": "nan"}, {"cursor": "x"}, {"target": "a b"}):
@@ -78,7 +79,7 @@ def test_scores_are_read_with_a_key_only_page_by_page_and_filtered(private: Inge
     assert get(site_id="a\u0000b").status_code in {200, 422}
 
 
-def test_the_site_is_named_as_the_answer_names_it_or_by_its_former_name(private: IngestServer, secrets: Secrets):
+def test_site_is_selected_by_site_id_or_the_deprecated_site_parameter(private: IngestServer, secrets: Secrets):
     def get(**params: str) -> httpx.Response:
         headers = {"Authorization": f"Bearer {secrets.reader_key}"}
         return httpx.get(f"{private.url}/api/propensity", params=params, headers=headers)

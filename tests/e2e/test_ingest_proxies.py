@@ -1,4 +1,4 @@
-"""Behind a reverse proxy each visitor keeps an address and a rate limit; where that fails, the operator is told."""
+"""Behind a reverse proxy each visitor has an address and a rate limit. A wrong proxy setting causes a warning."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,19 +17,19 @@ from warehouse.kit.secret_store import Secrets
 def default_ingest(
     postgres_server: EmbeddedPostgres, secrets: Secrets, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[IngestServer]:
-    """An ingest API with every setting at its default."""
+    """Run an ingest API with default settings."""
     with running_ingest(postgres_server, secrets, tmp_path_factory.mktemp("proxied"), {}) as server:
         yield server
 
 
 def visitors(count: int) -> Iterator[dict[str, str]]:
-    """What a proxy on this machine says of visitors in networks of their own."""
+    """Yield the headers that a proxy sends for visitors in different networks."""
     for number in range(count):
         yield {"X-Forwarded-For": f"198.51.{number}.9"}
 
 
-def test_each_visitor_behind_a_proxy_on_this_machine_has_a_rate_limit_of_its_own(default_ingest: IngestServer):
-    """With one address for all, the default of 500 events in 5 minutes would refuse most of these."""
+def test_each_visitor_behind_a_local_proxy_has_a_separate_rate_limit(default_ingest: IngestServer):
+    """If all visitors shared one address, the default limit of 500 events in 5 minutes would refuse most requests."""
     statuses = {
         default_ingest.send(*(page_view() for _ in range(10)), headers=visitor).status_code for visitor in visitors(120)
     }
@@ -38,14 +38,14 @@ def test_each_visitor_behind_a_proxy_on_this_machine_has_a_rate_limit_of_its_own
     assert httpx.get(f"{default_ingest.url}/ready").json()["warnings"] == []
 
 
-def test_one_visitor_is_limited_behind_the_proxy_too(default_ingest: IngestServer):
+def test_single_visitor_behind_a_local_proxy_is_rate_limited(default_ingest: IngestServer):
     headers = {"X-Forwarded-For": "203.0.113.50"}
     batch = [page_view() for _ in range(250)]
     answers = [default_ingest.send(*batch, headers=headers).status_code for _ in range(3)]
     assert answers == [202, 202, 429]
 
 
-def test_a_proxy_that_is_not_trusted_is_named_with_the_remedy(
+def test_untrusted_proxy_causes_warnings_that_name_trusted_proxies(
     postgres_server: EmbeddedPostgres, secrets: Secrets, tmp_path: Path
 ):
     settings = {"TRUSTED_PROXIES": "10.0.0.0/8", "RATE_LIMIT_PER_IP": "30/5 minutes"}
@@ -61,11 +61,13 @@ def test_a_proxy_that_is_not_trusted_is_named_with_the_remedy(
         assert "TRUSTED_PROXIES" in forwarded
         assert "30 of the last" in limited
         log = server.log.read_text()
-        assert log.count("TRUSTED_PROXIES does not name is ignored") == 1, "once a minute, not once a request"
+        assert log.count("TRUSTED_PROXIES does not name is ignored") == 1, (
+            "the warning is logged once a minute, not for each request"
+        )
         assert log.count("many requests are answered 429") == 1
 
 
-def test_forwarded_headers_can_be_refused_altogether(
+def test_trusted_proxies_none_ignores_forwarded_headers(
     postgres_server: EmbeddedPostgres, secrets: Secrets, tmp_path: Path
 ):
     with running_ingest(postgres_server, secrets, tmp_path, {"TRUSTED_PROXIES": "none"}) as server:
@@ -73,7 +75,7 @@ def test_forwarded_headers_can_be_refused_altogether(
         assert server.rows("select host(ip_address) from public.events") == [("127.0.0.0",)]
 
 
-def test_redirects_keep_the_visitors_scheme(default_ingest: IngestServer):
+def test_redirects_keep_the_forwarded_scheme(default_ingest: IngestServer):
     for scheme, expected in (("https", "https"), ("http", "http"), ("gopher", "http")):
         headers = {"X-Forwarded-Proto": scheme, "Host": "stats.example.com"}
         answer = httpx.get(f"{default_ingest.url}/health/", headers=headers)

@@ -1,4 +1,4 @@
-"""Postgres answers and refuses: nothing is spooled for ever, the sender keeps its events, the operator is told why."""
+"""Postgres refuses statements: the API answers 503 without spooling, and /ready and the log give the reason."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ import pytest
 from tests.ingest_server import IngestServer, page_view
 from warehouse.kit.database import connect
 
-BREAK_AND_MEND = [
+FAILURES_AND_REPAIRS = [
     (
         "revoke execute on function public.land_events(json) from tilda_ingest",
         "grant execute on function public.land_events(json) to tilda_ingest",
@@ -36,11 +36,11 @@ def api(ingest_server: IngestServer) -> Iterator[IngestServer]:
     return ingest_server
 
 
-@pytest.mark.parametrize(("break_it", "mend_it", "sqlstate", "text"), BREAK_AND_MEND)
-def test_a_wrong_right_or_schema_answers_503_until_it_is_corrected(
-    api: IngestServer, break_it: str, mend_it: str, sqlstate: str, text: str
+@pytest.mark.parametrize(("failure", "repair", "sqlstate", "text"), FAILURES_AND_REPAIRS)
+def test_missing_permission_or_function_answers_503_until_it_is_restored(
+    api: IngestServer, failure: str, repair: str, sqlstate: str, text: str
 ):
-    run(api, break_it)
+    run(api, failure)
     event = page_view()
     for _ in range(5):
         answer = api.send(event)
@@ -49,18 +49,18 @@ def test_a_wrong_right_or_schema_answers_503_until_it_is_corrected(
     ready = httpx.get(f"{api.url}/ready")
     assert (ready.status_code, ready.json()["ready"], ready.json()["database"]) == (503, False, "refuses")
     assert sqlstate in ready.json()["warnings"][0]
-    assert ready.json()["spool"]["rows"] == 0, "only an absent server spools"
+    assert ready.json()["spool"]["rows"] == 0, "events are spooled only while Postgres is unreachable or busy"
     log = api.log.read_text()
     assert text in log
-    assert log.count("Postgres refuses to store events") == 1, "the same refusal is logged once a minute"
+    assert log.count("Postgres refuses to store events") == 1, "a repeated error is logged once a minute"
 
-    run(api, mend_it)
+    run(api, repair)
     assert api.send(event).json()["accepted"] == 1
     ready = httpx.get(f"{api.url}/ready")
     assert (ready.status_code, ready.json()["database"], ready.json()["warnings"]) == (200, "reachable", [])
 
 
-def test_a_login_that_is_refused_answers_503(api: IngestServer):
+def test_refused_database_login_answers_503(api: IngestServer):
     api.rows("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'tilda_ingest' and pid <> 0")
     run(api, "alter role tilda_ingest nologin")
     try:
@@ -72,8 +72,8 @@ def test_a_login_that_is_refused_answers_503(api: IngestServer):
     assert api.send(page_view()).json()["accepted"] == 1
 
 
-def test_a_statement_timeout_spools(api: IngestServer):
-    """The server is busy, not wrong: rows wait on the disk, and land when it has time again."""
+def test_statement_timeout_spools_the_events(api: IngestServer):
+    """A timeout means that Postgres is busy, so the rows are spooled to disk and stored later."""
     run(api, "alter function public.land_events(json) rename to land_events_moved")
     run(
         api,
@@ -92,7 +92,7 @@ def run(api: IngestServer, statement: str) -> None:
         connection.execute(statement)  # pyright: ignore[reportArgumentType]
 
 
-def test_refused_origins_are_counted_for_the_operator(api: IngestServer):
+def test_refused_origins_are_counted_and_stored_at_shutdown(api: IngestServer):
     api.add_site("blog", "pk_blog", ["blog.example"])
     url = f"{api.url}/api/events?key=pk_blog"
     origins = [
@@ -105,7 +105,7 @@ def test_refused_origins_are_counted_for_the_operator(api: IngestServer):
     answers = [httpx.post(url, json=[page_view()], headers={"Origin": origin}).status_code for origin in origins]
     assert answers == [403, 403, 403, 403, 202]
     assert "4 recent requests came from pages" in httpx.get(f"{api.url}/ready").json()["warnings"][0]
-    assert api.stop() == 0, "the counts are written before the process ends"
+    assert api.stop() == 0, "the process writes the counts before it ends"
     assert api.rows("select origin, requests from ops.refused_origins where site_id = 'blog' order by origin") == [
         ("https://new-blog.example", 2),
         ("null", 1),

@@ -1,4 +1,4 @@
-"""The real Supabase client, unchanged, against the API."""
+"""The unmodified Supabase client against the API."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent / "supabase"
 
 @pytest.fixture(scope="module")
 def client() -> Path:
-    """The script, with the locked client beside it."""
+    """Install the locked Supabase client and return the path of the script that uses it."""
     if not (FOLDER / "node_modules" / ".package-lock.json").exists():
         npm = shutil.which("npm")
         assert npm is not None, "this test needs Node 20 with npm"
@@ -26,7 +26,7 @@ def client() -> Path:
     return FOLDER / "client.mjs"
 
 
-def test_the_client_inserts_and_upserts_and_cannot_read(client: Path, shared_ingest: IngestServer):
+def test_supabase_client_inserts_and_upserts_but_cannot_read(client: Path, shared_ingest: IngestServer):
     events = [page_view(page_title=f"supabase {number}") for number in range(8)]
     done = subprocess.run(
         ["node", str(client), shared_ingest.url, shared_ingest.site_key, json.dumps(events)],
@@ -72,7 +72,9 @@ def test_the_client_inserts_and_upserts_and_cannot_read(client: Path, shared_ing
     sessions = shared_ingest.rows(
         "select user_id, browser, os, event_count from public.sessions where session_id::text like '5e551011%%'"
     )
-    assert sessions == [("supabase-1", "Firefox", "Linux", 0)], "what was empty is filled, what was there stays"
+    assert sessions == [("supabase-1", "Firefox", "Linux", 0)], (
+        "an upsert fills empty columns and keeps the other values"
+    )
 
 
 def post(server: IngestServer, body: object, query: str = "", **headers: str) -> httpx.Response:
@@ -81,11 +83,11 @@ def post(server: IngestServer, body: object, query: str = "", **headers: str) ->
     )
 
 
-def test_answers_are_those_of_postgrest(shared_ingest: IngestServer):
+def test_error_responses_match_postgrest(shared_ingest: IngestServer):
     created = post(shared_ingest, page_view())
     assert (created.status_code, created.content) == (201, b"")
     for body, query, headers, status, code in (
-        ([page_view(), {"event_type": "x"}], "", {}, 400, "PGRST102"),  # keys differ
+        ([page_view(), {"event_type": "x"}], "", {}, 400, "PGRST102"),  # the objects have different keys
         ("text", "", {}, 400, "PGRST102"),
         ([[]], "", {}, 400, "PGRST102"),
         (page_view(event_id="x"), "", {}, 400, "22P02"),
@@ -103,7 +105,7 @@ def test_answers_are_those_of_postgrest(shared_ingest: IngestServer):
     assert post(shared_ingest, []).status_code == 201
 
 
-def test_profiles_of_others_and_of_what_no_column_holds_are_refused(shared_ingest: IngestServer):
+def test_profiles_of_other_sites_or_with_invalid_values_are_refused(shared_ingest: IngestServer):
     def answer(table: str, text: str) -> tuple[int, str]:
         answer = httpx.post(
             f"{shared_ingest.url}/rest/v1/{table}",
@@ -123,7 +125,7 @@ def test_profiles_of_others_and_of_what_no_column_holds_are_refused(shared_inges
     assert shared_ingest.rows("select from public.users where user_id in ('u', %s)", "x" * 129) == []
 
 
-def test_columns_choose_what_is_read(shared_ingest: IngestServer):
+def test_columns_parameter_selects_the_stored_columns(shared_ingest: IngestServer):
     event = page_view(page_title="not asked for")
     assert post(shared_ingest, [event], '?columns="event_id","event_type"').status_code == 201
     assert shared_ingest.rows(
@@ -131,7 +133,7 @@ def test_columns_choose_what_is_read(shared_ingest: IngestServer):
     ) == [(None, None)]
 
 
-def test_a_browser_may_preflight_the_clients_headers(shared_ingest: IngestServer):
+def test_preflight_allows_the_supabase_client_headers(shared_ingest: IngestServer):
     names = "apikey,authorization,content-profile,content-type,prefer,x-client-info"
     answer = httpx.options(
         f"{shared_ingest.url}/rest/v1/events",

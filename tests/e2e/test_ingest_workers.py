@@ -1,4 +1,4 @@
-"""Several workers share one database, one spool folder and one set of metrics, and nothing unsafely."""
+"""Several workers safely share one database, one spool folder and one set of metrics."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.secret_store import Secrets
 
 
-def test_writers_that_share_sessions_and_shuffle_their_retries_see_no_deadlock(
+def test_concurrent_retries_of_shared_sessions_do_not_deadlock(
     postgres_server: EmbeddedPostgres, secrets: Secrets, tmp_path: Path
 ):
     settings = {"RATE_LIMIT_PER_IP": "off", "INGEST_WORKERS": "4"}
@@ -28,7 +28,7 @@ def test_writers_that_share_sessions_and_shuffle_their_retries_see_no_deadlock(
 
         def send(batch: list[dict[str, object]]) -> tuple[int, int]:
             shuffled = random.sample(batch, len(batch))
-            # A connection each, so that the kernel spreads them over the workers.
+            # A new connection for each request lets the kernel distribute requests over the workers.
             answer = httpx.post(server.events_url, json=shuffled, timeout=60)
             assert answer.status_code == 202, answer.text
             return answer.json()["accepted"], answer.json()["duplicates"]

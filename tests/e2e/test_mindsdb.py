@@ -1,4 +1,4 @@
-"""Models in a real MindsDB: published, read by a MySQL client, taken back when anything is wrong."""
+"""Models in a real MindsDB: publishing, reading with a MySQL client, and rolling back a failed publish."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ml.model import Propensity
 from orchestration.defs.mindsdb import steps
 from tests.e2e.mindsdb_server import MindsDB
 from tests.e2e.stack import Stack
-from tests.e2e.test_stack import gone
+from tests.e2e.test_stack import processes_left
 from tests.unit.ml_world import COLUMNS, WEEK, visitors
 from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
@@ -37,7 +37,7 @@ from warehouse.kit.settings import Settings
 from warehouse.propensity import store
 from warehouse.propensity.mindsdb_server import mindsdb_login
 
-# the server starts, and may have to be installed first, in the first test's time
+# The first test includes the start of MindsDB and, if needed, its installation.
 pytestmark = pytest.mark.timeout(900)
 
 TARGET = load_targets()["conversion_7d"]
@@ -48,7 +48,7 @@ COUNTS = [name for name in NUMERIC_NAMES if name.endswith(("_7d", "_28d")) and "
 
 @dataclass
 class World:
-    """A warehouse with features and two models, and a MindsDB that may read it."""
+    """A warehouse with features and two trained models, and a MindsDB that can read the warehouse."""
 
     mindsdb: MindsDB
     connection: psycopg.Connection
@@ -88,7 +88,7 @@ class World:
 
 
 def fill(connection: psycopg.Connection, frame: pd.DataFrame) -> None:
-    """`marts.visitor_features` as dbt makes it, with counts as bigint, which MindsDB hands over as Int64."""
+    """Create `marts.visitor_features` with the column types of dbt. MindsDB returns bigint counts as Int64."""
     kinds = {"site_id": "text", "user_id": "text", "as_of": "timestamptz", "converted_7d": "boolean"}
     kinds |= dict.fromkeys(NUMERIC_NAMES, "double precision") | dict.fromkeys(COUNTS, "bigint")
     kinds |= dict.fromkeys(CATEGORICAL_NAMES, "text")
@@ -100,9 +100,9 @@ def fill(connection: psycopg.Connection, frame: pd.DataFrame) -> None:
         " revenue numeric(18, 2), currency text, converted_at timestamptz)"
     )
     connection.execute("grant select on all tables in schema marts to analyst")
-    whole = frame.assign(**{name: frame[name].round().astype("Int64") for name in COUNTS})[list(kinds)]
+    table = frame.assign(**{name: frame[name].round().astype("Int64") for name in COUNTS})[list(kinds)]
     text = io.StringIO()
-    whole.to_csv(text, index=False, header=False)
+    table.to_csv(text, index=False, header=False)
     with connection.cursor() as cursor, cursor.copy("copy marts.visitor_features from stdin (format csv)") as copy:
         copy.write(text.getvalue())
 
@@ -138,13 +138,13 @@ def world(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def serving(world: World) -> World:
-    """The world with its first model published, as each test finds it."""
+    """Publish the first model before each test."""
     world.promote(world.first)
     world.publish()
     return world
 
 
-def test_a_mysql_client_reads_what_scikit_learn_says(serving: World) -> None:
+def test_mysql_client_reads_the_predictions_of_scikit_learn(serving: World) -> None:
     serving.assert_serves(serving.first)
     expected = serving.expected(serving.first)
     best = sorted(expected.values(), reverse=True)[:3]
@@ -155,7 +155,7 @@ def test_a_mysql_client_reads_what_scikit_learn_says(serving: World) -> None:
     assert serving.publish().action == "unchanged"
 
 
-def test_a_new_champion_is_served_and_the_former_one_can_come_back(serving: World) -> None:
+def test_promoted_model_is_served_and_an_earlier_model_can_be_restored(serving: World) -> None:
     serving.promote(serving.second)
     report = serving.publish()
     assert (report.action, report.model_version) == ("retrained", serving.second.version)
@@ -170,7 +170,7 @@ def test_a_new_champion_is_served_and_the_former_one_can_come_back(serving: Worl
     assert len(serving.complete()) <= mindsdb.KEPT_VERSIONS
 
 
-def test_purchases_come_with_their_expected_value(serving: World) -> None:
+def test_purchase_model_serves_expected_values(serving: World) -> None:
     target = load_targets()["purchase_7d"]
     artifact = artifacts.dumps(serving.first)
     store.record_version(
@@ -186,13 +186,13 @@ def test_purchases_come_with_their_expected_value(serving: World) -> None:
         )
     assert steps.publish(serving.connection, serving.mindsdb.login(), serving.database, "shop", target) is not None
     rows = serving.mindsdb.mysql("SELECT user_id, propensity, expected_value FROM purchase_7d_shop")
-    worth = {str(user): (float(p), float(value)) for user, p, value in rows}
-    assert worth.keys() == expected.keys()
-    for user, (chance, value) in worth.items():
+    values_by_user = {str(user): (float(p), float(value)) for user, p, value in rows}
+    assert values_by_user.keys() == expected.keys()
+    for user, (chance, value) in values_by_user.items():
         assert value == pytest.approx(chance * ((4_000 + 3 * 2_500) / 4 if user == best else 2_500))
 
 
-def of_another_scikit_learn(content: bytes) -> bytes:
+def with_another_scikit_learn_version(content: bytes) -> bytes:
     buffer = io.BytesIO(content)
     with zipfile.ZipFile(buffer, "a") as archive:
         archive.comment = b"1.2.3"
@@ -200,10 +200,10 @@ def of_another_scikit_learn(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("wrong", ["another scikit-learn", "other bytes", "other answers"])
-def test_a_model_that_cannot_be_served_changes_nothing(serving: World, wrong: str) -> None:
+def test_rejected_model_leaves_the_served_model_in_place(serving: World, wrong: str) -> None:
     content = artifacts.dumps(serving.second).content
     if wrong == "another scikit-learn":
-        content = of_another_scikit_learn(content)
+        content = with_another_scikit_learn_version(content)
     digest = hashlib.sha256(content).hexdigest() if wrong != "other bytes" else "0" * 64
     serving.connection.execute(
         "insert into ml.model_versions (site_id, target, version, decision, reason, artifact, artifact_sha256)"
@@ -234,7 +234,7 @@ def test_a_model_that_cannot_be_served_changes_nothing(serving: World, wrong: st
     serving.assert_serves(serving.first)
 
 
-def test_a_wrong_login_reads_and_writes_nothing(serving: World) -> None:
+def test_wrong_login_is_refused(serving: World) -> None:
     with pytest.raises(MindsDBError, match="refuses the login; correct MINDSDB_USERNAME"):
         Client(serving.mindsdb.login("guessed"))
     with pytest.raises(MindsDBError, match="refuses the login"):
@@ -243,8 +243,8 @@ def test_a_wrong_login_reads_and_writes_nothing(serving: World) -> None:
         serving.mindsdb.mysql("SELECT 1", password="guessed")
 
 
-def test_a_rotated_database_password_is_noticed(serving: World) -> None:
-    """The connection that MindsDB holds open still works after a rotation: that it does proves nothing."""
+def test_publish_reconnects_with_a_rotated_database_password(serving: World) -> None:
+    """The open connection of MindsDB survives a rotation, so the test requires a new connection."""
 
     def sessions() -> set[str]:
         query = "select application_name from pg_stat_activity where usename = %s"
@@ -256,14 +256,14 @@ def test_a_rotated_database_password_is_noticed(serving: World) -> None:
     serving.connection.execute(sql.SQL("alter role {} password 'two'").format(sql.Identifier(READER)))
     serving.database = replace(serving.database, password="two")
     assert serving.publish().action == "unchanged"
-    assert len(sessions() - before) == 1  # Postgres let it in, so it was with the new password
+    assert len(sessions() - before) == 1  # Postgres accepts a new connection only with the new password
     serving.assert_serves(serving.first)
     known = serving.client().sql("SELECT * FROM information_schema.databases")
     assert "two" not in known.to_json()
 
 
 @pytest.mark.long
-def test_a_hundred_thousand_rows_agree(world: World) -> None:
+def test_a_hundred_thousand_predictions_match_scikit_learn(world: World) -> None:
     frame = visitors(106_000, seed=9, visitors_per_row=20).drop_duplicates("user_id").head(100_000)
     frame = frame.assign(as_of=frame["as_of"].max())
     kept = store.training_frame(world.connection, "shop", TARGET.label, TARGET.weeks)
@@ -278,7 +278,7 @@ def test_a_hundred_thousand_rows_agree(world: World) -> None:
 
 
 @pytest.mark.long
-def test_killed_half_way_it_serves_what_it_served(serving: World) -> None:
+def test_mindsdb_killed_during_a_publish_serves_a_complete_model(serving: World) -> None:
     serving.promote(serving.second)
     failed: list[MindsDBError] = []
 
@@ -290,13 +290,13 @@ def test_killed_half_way_it_serves_what_it_served(serving: World) -> None:
 
     client = serving.client()
     numbers = {one.number for one in client.versions(f"{VIEW}_model")}
-    half = threading.Thread(target=publish)
-    half.start()
-    while half.is_alive() and {one.number for one in client.versions(f"{VIEW}_model")} == numbers:
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    while publisher.is_alive() and {one.number for one in client.versions(f"{VIEW}_model")} == numbers:
         pass
     serving.mindsdb.kill()
-    half.join(timeout=300)
-    assert not half.is_alive()
+    publisher.join(timeout=300)
+    assert not publisher.is_alive()
     serving.mindsdb.start()
     serving.mindsdb.wait()
     if failed:
@@ -307,7 +307,7 @@ def test_killed_half_way_it_serves_what_it_served(serving: World) -> None:
 
 
 @pytest.mark.long
-def test_the_stack_runs_it_and_takes_it_along_when_it_ends(tmp_path: Path) -> None:
+def test_stack_starts_mindsdb_and_stops_it_with_itself(tmp_path: Path) -> None:
     stack = Stack(tmp_path / "data")
     try:
         stack.run("up", "--detach", MINDSDB="1")
@@ -325,5 +325,5 @@ def test_the_stack_runs_it_and_takes_it_along_when_it_ends(tmp_path: Path) -> No
         os.kill(supervisor, signal.SIGKILL)
     finally:
         stack.run("down")
-    assert gone(stack) == []
+    assert processes_left(stack) == []
     assert mindsdb_login(settings) is None

@@ -1,4 +1,4 @@
-"""A taken port is named with its process; only the demo moves to another, and nothing collides with its own rest."""
+"""A taken port is an error that names its process; only the demo moves. Orphans of the same stack are stopped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FIRST = 10_000 + os.getpid() % 2_000 * 10
 
 
 def settings_on(taken: int, data_dir: Path, **values: object) -> Settings:
-    """Settings whose INGEST_PORT nobody set and which is `taken`."""
+    """Return settings whose default INGEST_PORT is the taken port."""
 
     class Defaults(Settings):
         ingest_port: int = taken
@@ -48,7 +48,7 @@ def taken() -> Iterator[int]:
 
 @contextmanager
 def server_process(port: int, data_dir: Path) -> Iterator[psutil.Process]:
-    """A process that listens on a port and that no process here waits for, as after a supervisor's death."""
+    """Run an orphan process that listens on a port, as after the death of a supervisor."""
     code = (
         "import os, socket, sys, time\n"
         "if os.fork(): os._exit(0)\n"
@@ -68,19 +68,19 @@ def server_process(port: int, data_dir: Path) -> Iterator[psutil.Process]:
                 orphan.kill()
 
 
-def test_a_taken_port_that_nobody_set_is_an_error_that_names_process_and_setting(taken: int, tmp_path: Path) -> None:
+def test_taken_default_port_is_an_error_that_names_process_and_setting(taken: int, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"Port {taken} .* process {os.getpid()} \(.*INGEST_PORT"):
         choose_ports(settings_on(taken, tmp_path), {"ingest_port": LOOPBACK}, move=False)
 
 
-def test_in_the_demo_a_port_that_nobody_set_moves_and_one_that_was_set_does_not(taken: int, tmp_path: Path) -> None:
+def test_demo_moves_a_taken_default_port_but_not_a_configured_port(taken: int, tmp_path: Path) -> None:
     chosen = choose_ports(settings_on(taken, tmp_path), {"ingest_port": LOOPBACK}, move=True)
     assert chosen["ingest_port"] > taken
     with pytest.raises(UserError, match="PRIVATE_PORT"):
         choose_ports(settings_on(taken, tmp_path, private_port=taken), {"private_port": LOOPBACK}, move=True)
 
 
-def test_two_settings_with_one_port_are_named(tmp_path: Path) -> None:
+def test_two_settings_with_the_same_port_are_an_error(tmp_path: Path) -> None:
     port = free_port(FIRST)
     hosts = {"ingest_port": LOOPBACK, "private_port": LOOPBACK}
     same = settings_on(port, tmp_path, private_port=port, postgres_port=port + 1)
@@ -90,21 +90,21 @@ def test_two_settings_with_one_port_are_named(tmp_path: Path) -> None:
         choose_ports(settings_on(port, tmp_path, postgres_port=port), hosts, move=False)
 
 
-def test_a_rest_of_the_same_stack_is_stopped_and_anybody_elses_process_is_not(tmp_path: Path) -> None:
+def test_orphan_of_this_stack_is_stopped_and_a_foreign_process_is_not(tmp_path: Path) -> None:
     port = free_port(FIRST)
     hosts = {"ingest_port": LOOPBACK}
     with server_process(port, tmp_path / "other") as other:
         with pytest.raises(UserError, match=rf"process {other.pid} \("):
             choose_ports(settings_on(port, tmp_path), hosts, move=False)
         assert other.is_running()
-    with server_process(port, tmp_path) as rest:
+    with server_process(port, tmp_path) as orphan:
         assert choose_ports(settings_on(port, tmp_path), hosts, move=False) == {"ingest_port": port}
-        assert not rest.is_running()
-    with server_process(port, tmp_path) as rest:
+        assert not orphan.is_running()
+    with server_process(port, tmp_path) as orphan:
         assert choose_ports(settings_on(port, tmp_path), hosts, move=True) == {"ingest_port": port}
 
 
-def test_where_only_root_sees_all_sockets_a_users_own_process_is_named_and_another_is_said_to_be_hidden(
+def test_port_error_without_access_to_all_sockets_names_only_own_processes(
     taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*arguments: object) -> None:
@@ -118,19 +118,19 @@ def test_where_only_root_sees_all_sockets_a_users_own_process_is_named_and_anoth
         require_free(taken, setting="INGEST_PORT")
 
 
-def test_an_address_of_another_machine_is_not_called_taken() -> None:
+def test_address_of_another_machine_is_not_reported_as_taken() -> None:
     with pytest.raises(UserError, match="Nothing can listen on port") as caught:
         require_free(FIRST, "203.0.113.1", setting="INGEST_PORT")
     assert "taken" not in str(caught.value)
 
 
-def test_ipv6_addresses_are_checked_too() -> None:
+def test_taken_port_on_ipv6_is_detected() -> None:
     port = free_port(FIRST, "::1")
     with socket.create_server(("::1", port), family=socket.AF_INET6), pytest.raises(UserError, match="taken by"):
         require_free(port, "::1", setting="INGEST_PORT")
 
 
-def test_a_command_that_starts_postgres_for_a_moment_does_not_move_its_port(taken: int, tmp_path: Path) -> None:
+def test_temporarily_started_postgres_keeps_its_configured_port(taken: int, tmp_path: Path) -> None:
     class Defaults(Settings):
         postgres_port: int = taken
 
@@ -140,7 +140,7 @@ def test_a_command_that_starts_postgres_for_a_moment_does_not_move_its_port(take
         pass
 
 
-def test_mindsdbs_ports_follow_the_same_rule_and_a_taken_one_is_told(taken: int, tmp_path: Path) -> None:
+def test_taken_mindsdb_port_moves_in_the_demo_and_is_an_error_otherwise(taken: int, tmp_path: Path) -> None:
     class Defaults(Settings):
         mindsdb_port: int = taken
 
@@ -149,12 +149,12 @@ def test_mindsdbs_ports_follow_the_same_rule_and_a_taken_one_is_told(taken: int,
     with pytest.raises(UserError, match="MINDSDB_PORT") as caught:
         mindsdb.configure(settings)
     this_process = Recorded("supervisor", os.getpid(), psutil.Process().create_time())
-    State("ready", str(caught.value), this_process).write(tmp_path)  # as the supervisor tells it
+    State("ready", str(caught.value), this_process).write(tmp_path)  # as the supervisor does
     with pytest.raises(UserError, match="MINDSDB_PORT"):
         mindsdb.wait_until_serving(settings, seconds=5)
 
 
-def test_postgres_that_is_starting_or_stopping_is_waited_for(tmp_path: Path) -> None:
+def test_start_waits_for_postgres_that_is_starting_or_stopping(tmp_path: Path) -> None:
     port = free_port(FIRST)
     server = EmbeddedPostgres(tmp_path / "postgres", password="x")
     try:

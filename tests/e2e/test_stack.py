@@ -1,4 +1,4 @@
-"""The stack as its owner starts, uses, breaks and stops it."""
+"""Starting, using, killing and stopping the complete stack."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.e2e.sample_log import SAMPLE_LOG, count_sessions, read_sample_log
 from tests.e2e.stack import Stack
 
 VISITORS, DAYS = 400, 12
-# What an operator's shell may hold, and two things that every process needs.
+# Secrets that an operator's shell may contain, and two variables that every process needs.
 CANARIES = {
     "CANARY_TOKEN": "canary-1",
     "AWS_SECRET_ACCESS_KEY": "canary-2",
@@ -28,7 +28,7 @@ CANARIES = {
 
 
 def processes_of(stack: Stack) -> list[psutil.Process]:
-    """Every process that knows the stack's data directory: the supervisor, its children, Postgres."""
+    """Return the running processes of the stack, found by its data directory."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
@@ -41,8 +41,8 @@ def processes_of(stack: Stack) -> list[psutil.Process]:
     return found
 
 
-def gone(stack: Stack, seconds: float = 30) -> list[psutil.Process]:
-    """What is still there after waiting."""
+def processes_left(stack: Stack, seconds: float = 30) -> list[psutil.Process]:
+    """Wait up to `seconds` for all processes to end and return those that still run."""
     deadline = time.monotonic() + seconds
     while (left := processes_of(stack)) and time.monotonic() < deadline:
         time.sleep(0.3)
@@ -51,11 +51,11 @@ def gone(stack: Stack, seconds: float = 30) -> list[psutil.Process]:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One stack for this module; tests may stop it, and start it again when they need it."""
+    """One stack for the module. Tests may stop it; the `running` fixture starts it again."""
     stack = Stack(tmp_path_factory.mktemp("stack") / "data", settings=CANARIES)
     yield stack
     stack.run("down")
-    assert gone(stack) == []
+    assert processes_left(stack) == []
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def send(status: dict[str, object], key: str, **event: object) -> dict[str, obje
     return answer.json()
 
 
-def test_a_site_is_connected_and_its_events_are_counted(running: Stack) -> None:
+def test_events_of_an_added_site_are_counted_in_status(running: Stack) -> None:
     running.run("site", "add", "first", "--domain", "first.example")
     sites = json.loads(running.run("site", "list", "--json"))
     key = next(site["public_key"] for site in sites if site["site_id"] == "first")
@@ -95,10 +95,10 @@ def test_a_site_is_connected_and_its_events_are_counted(running: Stack) -> None:
         assert connection.execute("select count(*) from public.events").fetchone() == (after["events"],)
 
 
-def test_status_prints_a_readers_address(running: Stack) -> None:
-    """What is pasted into a BI tool reads the marts and can neither read raw events nor change anything."""
+def test_status_prints_a_read_only_database_url(running: Stack) -> None:
+    """A BI tool with this URL reads the marts but cannot read raw events or change data."""
     url = running.status()["database_url"]
-    assert url.startswith("postgresql://tilda_reader@127.0.0.1:")  # over TCP, without a password in the address
+    assert url.startswith("postgresql://tilda_reader@127.0.0.1:")  # over TCP, without a password in the URL
     with psycopg.connect(url, autocommit=True) as reader:
         assert reader.execute("select count(*) from ml.propensity_scores").fetchone()
         reader.execute("set default_transaction_read_only = off")
@@ -107,8 +107,8 @@ def test_status_prints_a_readers_address(running: Stack) -> None:
                 reader.execute(statement)
 
 
-def test_the_public_process_gets_no_secret_but_its_own(running: Stack) -> None:
-    """A canary in the operator's environment, and every secret of the stack."""
+def test_each_api_process_receives_only_its_own_secrets(running: Stack) -> None:
+    """The test looks for canary variables of the operator's shell and for every secret of the stack."""
     secrets = json.loads((running.data_dir / "secrets.json").read_text())
     own = {"ingest": {"ingest_password", "service_key", "tilda_webhook_token"}}
     own["private"] = {"reader_password", "privacy_password", "reader_key", "service_key"}
@@ -117,14 +117,14 @@ def test_the_public_process_gets_no_secret_but_its_own(running: Stack) -> None:
         text = "\n".join(environments[name].values())
         assert {secret for secret, value in secrets.items() if value in text} == known, name
         assert "canary-1" not in text
-        assert ("canary-2" in text) == (name == "private")  # erasing a person rewrites cold months in the storage
+        assert ("canary-2" in text) == (name == "private")  # erasure rewrites archived months in object storage
         assert "canary-3" not in text
         assert environments[name]["LC_ALL"] == "C.UTF-8"
         assert environments[name]["MAX_PAYLOAD_BYTES"] == "10241"
     assert "canary-1" not in "\n".join(environments["dagster-daemon"].values())
 
 
-def test_psql_opens_as_the_owner_and_as_the_reader_without_a_password_to_be_seen(running: Stack) -> None:
+def test_psql_connects_as_owner_or_reader_without_exposing_the_password(running: Stack) -> None:
     look = ["-Atc", "select current_user, count(*) from pg_stat_activity where datname = current_database()"]
     assert running.run("psql", *look).startswith("postgres|")
     assert running.run("psql", "--as", "reader", *look).startswith("tilda_reader|")
@@ -135,7 +135,7 @@ def test_psql_opens_as_the_owner_and_as_the_reader_without_a_password_to_be_seen
     assert json.loads((running.data_dir / "secrets.json").read_text())["postgres_password"] not in seen
 
 
-def test_an_analyst_is_added_listed_and_removed(running: Stack) -> None:
+def test_analyst_is_added_listed_and_removed(running: Stack) -> None:
     access = json.loads(running.run("analyst", "add", "anna", "--json"))
     with psycopg.connect(access["url"]) as anna:
         assert anna.execute("select current_user").fetchone() == ("anna",)
@@ -149,7 +149,7 @@ def test_an_analyst_is_added_listed_and_removed(running: Stack) -> None:
 
 @pytest.fixture(scope="module")
 def modelled(stack: Stack) -> tuple[Stack, dict[str, int]]:
-    """A real log and a small shop, brought in twice and materialised once; with what the first time brought."""
+    """Import a log and a simulated shop twice; return the stack and each site's event count of the first import."""
     if stack.status()["state"] != "ready":
         stack.run("up", "--detach")
     stack.run("site", "add", "blog", "--domain", "semicomplete.com")
@@ -168,7 +168,7 @@ def modelled(stack: Stack) -> tuple[Stack, dict[str, int]]:
     return stack, {"blog": first_log["imported"], "shop": first["imported"] + first["sent"]}
 
 
-def test_a_real_log_is_counted_as_by_hand(modelled: tuple[Stack, dict[str, int]]) -> None:
+def test_imported_log_matches_an_independent_count(modelled: tuple[Stack, dict[str, int]]) -> None:
     stack, _ = modelled
     views = read_sample_log()
     people = [view for view in views if not view.is_bot]
@@ -187,37 +187,39 @@ def test_a_real_log_is_counted_as_by_hand(modelled: tuple[Stack, dict[str, int]]
         )
 
 
-def test_simulated_visitors_become_sessions_and_an_honest_no_score(modelled: tuple[Stack, dict[str, int]]) -> None:
-    stack, brought = modelled
+def test_simulated_visitors_become_sessions_and_too_few_days_give_no_scores(
+    modelled: tuple[Stack, dict[str, int]],
+) -> None:
+    stack, imported = modelled
     with psycopg.connect(stack.owner_url()) as connection:
 
-        def one(query: str) -> object:
+        def scalar(query: str) -> object:
             row = connection.execute(query).fetchone()
             assert row is not None
             return row[0]
 
-        assert one("select count(*) from public.events where site_id = 'shop'") == brought["shop"]
-        counted = one("select count(*) from marts.sessions where site_id = 'shop'")
+        assert scalar("select count(*) from public.events where site_id = 'shop'") == imported["shop"]
+        counted = scalar("select count(*) from marts.sessions where site_id = 'shop'")
         assert counted
-        assert one("select sum(sessions) from marts.daily_totals where site_id = 'shop'") == counted
-        # twelve days hold no cut-off that could be learned from: no scores, and the reason in words
-        assert one("select count(*) from ml.propensity_scores") == 0
-        assert "needed" in str(one("select reason from ml.model_versions where site_id = 'shop' limit 1"))
+        assert scalar("select sum(sessions) from marts.daily_totals where site_id = 'shop'") == counted
+        # Twelve days contain no cutoff for training, so there are no scores and the reason is stored.
+        assert scalar("select count(*) from ml.propensity_scores") == 0
+        assert "needed" in str(scalar("select reason from ml.model_versions where site_id = 'shop' limit 1"))
 
 
-def test_an_unknown_selection_is_one_sentence(running: Stack) -> None:
+def test_unknown_asset_selection_is_an_error_without_traceback(running: Stack) -> None:
     said = running.run("materialize", "key:no/such_asset", code=1)
     assert "No asset is named 'no/such_asset'." in said
     assert "Traceback" not in said
 
 
-def test_up_again_changes_nothing(running: Stack) -> None:
+def test_second_up_keeps_the_running_processes(running: Stack) -> None:
     before = running.status()["processes"]
     running.run("up", "--detach")
     assert running.status()["processes"] == before
 
 
-def test_a_process_that_dies_comes_back(running: Stack) -> None:
+def test_killed_process_is_restarted(running: Stack) -> None:
     before = running.status()
     ingest = next(one for one in before["processes"] if one["name"] == "ingest")
     os.kill(ingest["pid"], signal.SIGKILL)
@@ -233,7 +235,7 @@ def test_a_process_that_dies_comes_back(running: Stack) -> None:
     assert after["pid"] != ingest["pid"]
 
 
-def test_postgres_comes_back_after_kill_9(running: Stack) -> None:
+def test_postgres_is_restarted_after_sigkill(running: Stack) -> None:
     before = running.status()
     postmaster = int((running.data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
     os.kill(postmaster, signal.SIGKILL)
@@ -244,12 +246,12 @@ def test_postgres_comes_back_after_kill_9(running: Stack) -> None:
     assert after["database_url"] == before["database_url"]
 
 
-def test_kill_9_and_ctrl_c_leave_nothing_behind_and_lose_nothing(running: Stack) -> None:
+def test_sigkill_and_ctrl_c_leave_no_process_and_lose_no_event(running: Stack) -> None:
     events = running.status()["events"]
     state = json.loads((running.data_dir / "run" / "stack.json").read_text())
     os.kill(state["supervisor"]["pid"], signal.SIGKILL)
     running.run("down")
-    assert gone(running) == []
+    assert processes_left(running) == []
     assert running.status()["state"] == "stopped"
 
     with running.popen("up") as process:
@@ -259,12 +261,12 @@ def test_kill_9_and_ctrl_c_leave_nothing_behind_and_lose_nothing(running: Stack)
         assert running.status()["events"] == events
         os.kill(process.pid, signal.SIGINT)
         process.communicate(timeout=90)
-    assert gone(running) == []
+    assert processes_left(running) == []
     assert not (running.data_dir / "run" / "stack.json").exists()
     assert not (running.data_dir / "run" / "lock").exists()
 
 
-def test_a_taken_port_that_was_asked_for_is_one_sentence(stack: Stack) -> None:
+def test_taken_configured_port_is_an_error_without_traceback(stack: Stack) -> None:
     stack.run("down")
     port = stack.ports["INGEST_PORT"]
     with socket.create_server(("127.0.0.1", port)):
@@ -272,9 +274,9 @@ def test_a_taken_port_that_was_asked_for_is_one_sentence(stack: Stack) -> None:
     assert f"Port {port} on 127.0.0.1 is taken by process {os.getpid()} (" in said
     assert "INGEST_PORT" in said
     assert "Traceback" not in said
-    assert gone(stack) == []
+    assert processes_left(stack) == []
 
 
-def test_down_twice_is_no_error(stack: Stack) -> None:
+def test_second_down_succeeds(stack: Stack) -> None:
     stack.run("down")
     assert "Nothing was running." in stack.run("down")

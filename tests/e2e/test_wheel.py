@@ -1,4 +1,4 @@
-"""The built wheel, installed with the locked running packages and nothing else, runs the stack."""
+"""The built wheel runs the stack with only the locked runtime packages installed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.locks import ROOT
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the wheel in it."""
+    """Create a virtual environment and install the wheel in it."""
     folder = tmp_path_factory.mktemp("wheel")
     uv = shutil.which("uv", path=f"{ROOT / '.tools' / 'bin'}{os.pathsep}{os.environ['PATH']}")
     assert uv is not None, "`make setup` installs uv"
@@ -36,7 +36,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Its stack with the default DATA_DIR, started from a folder that holds nothing."""
+    """Start the stack of the wheel with the default DATA_DIR, from an empty folder."""
     home = tmp_path_factory.mktemp("home")
     stack = Stack(
         home / "tilda-analytics" / "data",
@@ -53,7 +53,7 @@ def files(environment: Path) -> set[Path]:
     return {path for path in environment.rglob("*") if path.is_file() and path.suffix != ".pyc"}
 
 
-def test_the_wheel_holds_what_the_stack_needs_and_no_tests(environment: Path) -> None:
+def test_wheel_contains_the_project_files_and_no_tests(environment: Path) -> None:
     [packages] = environment.glob("lib/python3*/site-packages")
     shipped = packages / "warehouse" / "shipped"
     for name in ("sql", "dbt_project/models", "dbt_project/macros", "dbt_project/seeds", "collector/dist"):
@@ -65,7 +65,7 @@ def test_the_wheel_holds_what_the_stack_needs_and_no_tests(environment: Path) ->
     assert not list(packages.glob("playwright*"))
 
 
-def test_up_serves_the_collector_and_counts_an_event(environment: Path, stack: Stack) -> None:
+def test_wheel_serves_the_collector_and_counts_an_event(environment: Path, stack: Stack) -> None:
     before = files(environment)
     stack.run("site", "add", "shop", "--domain", "shop.example")
     [site] = json.loads(stack.run("site", "list", "--json"))
@@ -76,13 +76,13 @@ def test_up_serves_the_collector_and_counts_an_event(environment: Path, stack: S
     answer = httpx.post(f"{status['ingest_url']}/api/events", params={"key": site["public_key"]}, json=[event])
     assert answer.json()["accepted"] == 1
     assert stack.status()["events"] == 1
-    # Dagster has loaded the definitions, for which dbt parsed the project
+    # The manifest shows that Dagster loaded the definitions, because loading parses the dbt project.
     assert (stack.data_dir / "dbt" / "tilda" / "manifest.json").exists()
-    assert files(environment) == before, "the installed files must stay as they are: they may be read-only"
+    assert files(environment) == before, "installed files may be read-only, so the stack must not change them"
 
 
 @pytest.mark.long
-def test_every_asset_is_materialised(environment: Path, stack: Stack) -> None:
+def test_wheel_materialises_every_asset(environment: Path, stack: Stack) -> None:
     before = files(environment)
     assert json.loads(stack.run("materialize", "--json"))["checks_failed"] == []
     assert files(environment) == before

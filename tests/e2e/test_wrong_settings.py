@@ -1,4 +1,4 @@
-"""Settings that cannot work: every entry says so in one sentence with the remedy, and ends with exit code 1."""
+"""Invalid settings: every command prints one sentence with the remedy and exits with code 1."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ TILDA = str(PROGRAMS / "tilda")
 PUBLIC, PRIVATE = [PYTHON, "-m", "ingest_api", "public"], [PYTHON, "-m", "ingest_api", "private"]
 SUPERVISOR = [PYTHON, "-m", "tilda.supervisor"]
 PASSWORD = "s3cretword"
-NOBODY = f"postgresql://owner:{PASSWORD}@127.0.0.1:9/main"
+UNREACHABLE_URL = f"postgresql://owner:{PASSWORD}@127.0.0.1:9/main"
 
 
 def run(command: list[str], folder: Path, code: int = 1, **settings: str) -> str:
-    """Everything a command says; its exit code must be `code`, and nothing may be a traceback."""
+    """Run a command, require the exit code `code` and no traceback, and return its output."""
     base = {name: value for name, value in os.environ.items() if name not in UNSET and not name.startswith("PG")}
     environment = base | {"DATA_DIR": str(folder / "data"), "MINDSDB": "0"} | settings
     done = subprocess.run(
@@ -49,12 +49,17 @@ def run(command: list[str], folder: Path, code: int = 1, **settings: str) -> str
         (PRIVATE, {"DATABASE_URL": f"postgresql://owner:{PASSWORD}@db:x/main"}, "DATABASE_URL is not", "postgresql://"),
         ([TILDA, "status"], {"DATA_DIR": "/dev/null/data"}, "/dev/null is a file", "may write to"),
         ([TILDA, "up"], {"DATA_DIR": "/proc/data"}, "/proc/data", "permissions"),
-        ([TILDA, "migrate"], {"DATABASE_URL": NOBODY}, "127.0.0.1:9/main does not accept", "check DATABASE_URL"),
+        (
+            [TILDA, "migrate"],
+            {"DATABASE_URL": UNREACHABLE_URL},
+            "127.0.0.1:9/main does not accept",
+            "check DATABASE_URL",
+        ),
         (PUBLIC, {"INGEST_WORKERS": "2"}, "needs DATABASE_URL", "`tilda up`"),
         ([TILDA, "up"], {"SERVICE_KEY_FILE": "/nowhere"}, "SERVICE_KEY_FILE, /nowhere, cannot be read", "its path"),
     ],
 )
-def test_one_sentence_at_every_entry(
+def test_wrong_setting_is_reported_in_at_most_two_lines(
     command: list[str], settings: dict[str, str], sentence: str, remedy: str, tmp_path: Path
 ) -> None:
     said = run(command, tmp_path, **settings)
@@ -63,15 +68,15 @@ def test_one_sentence_at_every_entry(
     assert len(said.strip().splitlines()) <= 2
 
 
-def test_status_says_that_the_database_does_not_answer(tmp_path: Path) -> None:
-    said = run([TILDA, "status"], tmp_path, DATABASE_URL=NOBODY)
+def test_status_reports_an_unreachable_database(tmp_path: Path) -> None:
+    said = run([TILDA, "status"], tmp_path, DATABASE_URL=UNREACHABLE_URL)
     assert "Problem: Postgres at postgresql://owner@127.0.0.1:9/main does not accept a connection" in said
     assert "check DATABASE_URL" in said
 
 
 @pytest.fixture
 def without_rights(postgres_server: EmbeddedPostgres) -> Iterator[str]:
-    """A database and a login that may only connect."""
+    """Create a database and a login that may only connect. Yield the URL."""
     with connect(postgres_server.url("postgres")) as admin:
         admin.execute(f"create role guest login password '{PASSWORD}'".encode())
         admin.execute("create database foreign_database")
@@ -80,7 +85,7 @@ def without_rights(postgres_server: EmbeddedPostgres) -> Iterator[str]:
         admin.execute("drop role guest")
 
 
-def test_a_login_without_rights(without_rights: str, tmp_path: Path) -> None:
+def test_login_without_permissions_is_reported_with_a_remedy(without_rights: str, tmp_path: Path) -> None:
     for command in ([TILDA, "migrate"], [TILDA, "db", "logins", "--rotate"]):
         said = run(command, tmp_path, DATABASE_URL=without_rights)
         assert "Postgres refuses the login of DATABASE_URL" in said
@@ -88,17 +93,15 @@ def test_a_login_without_rights(without_rights: str, tmp_path: Path) -> None:
     assert "lacks the platform's tables" in run([TILDA, "site", "list"], tmp_path, DATABASE_URL=without_rights)
 
 
-def test_a_start_that_fails_says_why(without_rights: str, secrets: Secrets, tmp_path: Path) -> None:
-    """The supervisor works in the background; its sentence reaches `tilda up`."""
+def test_failed_start_prints_the_error_of_the_supervisor(without_rights: str, secrets: Secrets, tmp_path: Path) -> None:
+    """The supervisor runs in the background, so `tilda up` must print its error."""
     passwords = {name.upper(): getattr(secrets, name) for name in PASSWORDS.values()}
     said = run([TILDA, "up", "--detach"], tmp_path, DATABASE_URL=without_rights, **passwords)
     assert "Postgres refuses the login of DATABASE_URL: permission denied" in said
 
 
-def test_a_second_machine_is_refused_at_the_start_and_warned_when_it_migrates(
-    database_url: str, tmp_path: Path
-) -> None:
-    """The logins of the server have passwords; this machine has others."""
+def test_second_machine_cannot_start_and_gets_a_warning_from_migrate(database_url: str, tmp_path: Path) -> None:
+    """The passwords of this machine differ from those of the logins on the server."""
     said = run([TILDA, "up", "--detach"], tmp_path, DATABASE_URL=database_url)
     assert "Another machine made the logins of this database" in said
     assert "`tilda db logins --rotate`" in said
@@ -108,7 +111,7 @@ def test_a_second_machine_is_refused_at_the_start_and_warned_when_it_migrates(
     assert "Warning: Another machine made the logins" in said
 
 
-def test_an_embedded_database_whose_secrets_were_lost_is_opened_again(tmp_path: Path) -> None:
+def test_rotating_logins_restores_access_after_secrets_were_lost(tmp_path: Path) -> None:
     settings = {"POSTGRES_PORT": str(free_port(8980))}
     run([TILDA, "migrate"], tmp_path, code=0, **settings)
     (tmp_path / "data" / "secrets.json").unlink()

@@ -1,4 +1,4 @@
-// What people write who call the collector from TypeScript. Compiled, never run.
+// Calls of the collector from TypeScript. This file is only compiled, to test the type declarations.
 /// <reference path="../../../collector/types.d.ts" />
 
 window.tildaAnalytics = window.tildaAnalytics || [];
@@ -10,7 +10,7 @@ window.tildaAnalytics.optOut?.();
 
 // @ts-expect-error: no such call
 window.tildaAnalytics.push(['tracks', 'signup']);
-// @ts-expect-error: an order has an amount
+// @ts-expect-error: an order needs an amount
 window.tildaAnalytics.purchase?.({ id: '17' });
-// @ts-expect-error: consent is yes or no
+// @ts-expect-error: consent takes a boolean
 window.tildaAnalytics.consent?.('yes');

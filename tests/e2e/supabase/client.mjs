@@ -1,5 +1,5 @@
-// What a website does with @supabase/supabase-js and its public key. Arguments: URL, key, the events as JSON.
-// Prints one line of JSON: for each step what the client saw.
+// Sends the requests of a website with @supabase/supabase-js and its public key. Arguments: URL, key, events as JSON.
+// Prints one line of JSON: the response that the client received at each step.
 import { createClient } from '@supabase/supabase-js';
 
 const [url, key, text] = process.argv.slice(2);
