@@ -2,8 +2,8 @@
 
 `python -m bench.indexes` starts an embedded Postgres of its own. Bytes are those of 300,000 events that were landed.
 For the time, 1.5 million events of the last 30 days are stored with their visitors and sessions, and 40,000 more are
-landed again and again, each time in a transaction that drops another index first and is rolled back. The cost is the
-difference between the least processor times of the server process: other work on the machine only adds to them. The
+landed again and again, in a transaction that is rolled back: with all indexes, and right after that without one. The
+cost is the median difference in processor time of the server process, with half the distance between its quartiles. The
 table in `sql/README.md` is from here.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import secrets
+import statistics
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -53,7 +54,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.indexes", description=__doc__)
     parser.add_argument("--events", type=int, default=1_500_000, help="events stored")
-    parser.add_argument("--rounds", type=int, default=9, help="how often each index is dropped")
+    parser.add_argument("--rounds", type=int, default=15, help="how often each index is dropped")
     options = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory(prefix="bench-indexes-") as folder:
@@ -77,7 +78,7 @@ def main() -> None:
             server.remove()
     table = Table("index", "bytes a row", "µs an event", title=f"landing an event: {whole:.1f} µs of processor time")
     for name, size in sizes.items():
-        table.add_row(name, f"{size:.1f}", f"{costs[name]:.1f}" if name in costs else "-")
+        table.add_row(name, f"{size:.1f}", "{:.1f} ± {:.1f}".format(*costs[name]) if name in costs else "-")
     console.print(table)
 
 
@@ -124,7 +125,9 @@ def _bytes_a_row(connection: psycopg.Connection) -> dict[str, float]:
     )
 
 
-def _costs(connection: psycopg.Connection, indexes: list[str], rounds: int) -> tuple[dict[str, float], float]:
+def _costs(
+    connection: psycopg.Connection, indexes: list[str], rounds: int
+) -> tuple[dict[str, tuple[float, float]], float]:
     """Microseconds an event that each index costs, and of landing an event with all of them.
 
     Indexes of constraints are left out: landing needs them.
@@ -134,13 +137,20 @@ def _costs(connection: psycopg.Connection, indexes: list[str], rounds: int) -> t
     process: int = row[0]
     needed = {name for (name,) in connection.execute("select conindid::regclass::text from pg_constraint")}
     tried = [name for name in indexes if name not in needed]
-    spent: dict[str | None, list[float]] = {name: [] for name in (None, *tried)}
+    whole: list[float] = []
+    differences: dict[str, list[float]] = {name: [] for name in tried}
     for _ in range(rounds):
-        for name, times in spent.items():
-            times.append(_land(connection, process, name))
+        for name, found in differences.items():
+            whole.append(_land(connection, process, None))
+            found.append(whole[-1] - _land(connection, process, name))
         connection.execute("vacuum")
-    whole = min(spent.pop(None))
-    return {str(name): whole - min(times) for name, times in spent.items()}, whole
+    return {name: _spread(found) for name, found in differences.items()}, statistics.median(whole)
+
+
+def _spread(values: list[float]) -> tuple[float, float]:
+    """The median, and half the distance between the quartiles."""
+    first, median, third = statistics.quantiles(values, n=4)
+    return median, (third - first) / 2
 
 
 def _land(connection: psycopg.Connection, process: int, without: str | None) -> float:
