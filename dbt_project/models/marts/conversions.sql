@@ -61,8 +61,10 @@ joined as (
 
         ---------- worth
         -- an order without an amount is worth something, nobody knows what
-        case when conversions.event_type = 'purchase' then conversions.amount else coalesce(conversions.amount, 0) end
-            ::numeric(18, 2) as value, -- noqa: RF04
+        case
+            when conversions.event_type = 'purchase' then conversions.amount
+            else coalesce(conversions.amount, 0)
+        end::numeric(18, 2) as value, -- noqa: RF04
         conversions.currency,
         case when conversions.goal_id = 'purchase' then conversions.amount else 0 end::numeric(18, 2) as revenue,
         conversions.event_type = 'purchase' and conversions.amount is null as amount_is_unknown,
