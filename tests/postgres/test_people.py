@@ -217,7 +217,7 @@ def test_exactly_one_identifier_is_asked_for(shop: psycopg.Connection, command: 
         assert said.exit_code == 2
         assert "Name the person by one of --visitor, --email" in said.output
     former = command("find", "boris", "--json")
-    assert "USER_ID is deprecated and will be removed: write --visitor boris." in former.stderr
+    assert "USER_ID is deprecated and will be removed. Use --visitor boris." in former.stderr
     assert json.loads(former.stdout)["persons"][0]["visitor_ids"] == ["boris"]
 
 

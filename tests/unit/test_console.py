@@ -85,7 +85,7 @@ def test_errors_and_help_name_a_command_that_can_be_typed(tmp_path: Path) -> Non
     assert f"Start it with `{TILDA} up`." in said(*simulate, path="/usr/bin:/bin")
     help_text = said("--help", path="/usr/bin:/bin")
     assert f"Usage: {TILDA} [OPTIONS]" in help_text
-    assert f"`{TILDA} up` starts everything" in " ".join(help_text.split())
+    assert f"`{TILDA} up` starts the stack" in " ".join(help_text.split())
 
 
 def test_every_line_that_names_a_command_is_printed_by_the_console() -> None:
