@@ -122,7 +122,7 @@ def test_an_untrusted_certificate_is_one_sentence(
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     detail, remedy = run(site).failure()
-    assert detail.startswith("Browsers refuse the certificate of localhost: self")
+    assert detail.startswith("Browsers reject the certificate of localhost: self")
     assert "Let's Encrypt" in remedy
 
 

@@ -215,7 +215,7 @@ def test_exactly_one_identifier_is_asked_for(shop: psycopg.Connection, command: 
     for wrong in ((), ("--email", ADDRESS, "--order", "1"), ("boris", "--visitor", "boris")):
         said = command("find", *wrong)
         assert said.exit_code == 2
-        assert "Name the person by one of --visitor, --email" in said.output
+        assert "Identify the person by one of --visitor, --email" in said.output
     former = command("find", "boris", "--json")
     assert "USER_ID is deprecated and will be removed. Use --visitor boris." in former.stderr
     assert json.loads(former.stdout)["persons"][0]["visitor_ids"] == ["boris"]
@@ -315,9 +315,7 @@ def test_erasing_asks_first(
     land(shop, [identified("anna", email_sha256=EMAIL), event(user_id="anna")])
     said = command("erase", *BY_EMAIL)
     assert said.exit_code == 1
-    assert "there is no terminal to ask on. See what would be removed with --dry-run, then add --yes." in str(
-        said.exception
-    )
+    assert "the input is not a terminal. Check the counts with --dry-run, then add --yes." in str(said.exception)
     call = ("user", "erase", "--site", "shop", *BY_EMAIL)
     environment = {"DATABASE_URL": database_url, "DATA_DIR": str(settings.data_dir)}
     code, shown = in_terminal("n\n", *call, **environment)
@@ -327,7 +325,7 @@ def test_erasing_asks_first(
     assert "Nothing was erased." in shown
     assert count(shop, "events where user_id = 'anna' and site_id = 'shop'") == 2
     code, shown = in_terminal("y\n", *call, **environment)
-    assert (code, "Left anywhere: 0." in shown) == (0, True)
+    assert (code, "Remaining rows: 0." in shown) == (0, True)
     assert count(shop, "events where user_id = 'anna' and site_id = 'shop'") == 0
 
 

@@ -36,7 +36,7 @@ ORIGINS_WITHIN = timedelta(days=7)
     "file_format",
     type=click.Choice(["access-log", "events"]),
     required=True,
-    help="access-log: a web server's log, combined or common. events: JSON Lines, one event per line as the API takes it."
+    help="access-log: a web server's log, combined or common. events: JSON Lines, one event per line as in the API."
     " Both may be compressed (.gz).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

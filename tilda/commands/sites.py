@@ -23,7 +23,7 @@ _preview_option = click.option(
     "--allow-tilda-preview",
     "tilda_preview",
     is_flag=True,
-    help=f"Also accept events from {sites.TILDA_PREVIEW}, where Tilda shows all projects that have no domain. Prefer the"
+    help=f"Also accept events from {sites.TILDA_PREVIEW}, where Tilda shows all projects without a domain. Prefer the"
     " host of your project, such as project1234567.tilda.ws.",
 )
 

@@ -136,7 +136,7 @@ def _wait_until_ready(settings: Settings, started: subprocess.Popen[bytes] | Non
                     "Another `tilda up` is running."
                     if started.returncode == 3
                     else f"The supervisor ended (code {started.returncode}).",
-                    f"Its log: {settings.data_dir / 'logs' / 'supervisor.log'}",
+                    f"See the log: {settings.data_dir / 'logs' / 'supervisor.log'}",
                 )
             time.sleep(0.2)
     raise UserError(f"The stack was not ready within {START_SECONDS} seconds.", f"Logs: {settings.data_dir / 'logs'}")
