@@ -246,7 +246,7 @@ def by_others(batch: pa.RecordBatch) -> pa.BooleanArray:
 
 def test_months_that_cannot_be_restored_are_said(database_url: str) -> None:
     fill(database_url, JANUARY)
-    with pytest.raises(UserError, match="live already"):
+    with pytest.raises(UserError, match="already live"):
         runs.restore(database_url, JANUARY)
     with pytest.raises(UserError, match="no month 2019-05"):
         runs.restore(database_url, date(2019, 5, 1))
