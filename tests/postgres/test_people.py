@@ -200,14 +200,14 @@ def test_nobody_is_an_error(shop: psycopg.Connection, command: Callable[..., Res
     for what, name in (
         (BY_EMAIL, "e-mail address"),
         (("--phone", "+7 900 000 00 00"), "telephone number"),
-        (("--external-id", "42"), "external id"),
+        (("--external-id", "42"), "external ID"),
         (("--order", "B"), "order number"),
-        (("--visitor", "anna"), "visitor id"),
+        (("--visitor", "anna"), "visitor ID"),
     ):
         for verb in (["find"], ["export"], ["erase", "--yes"], ["erase", "--dry-run"]):
             said = command(*verb, *what)
             assert (said.exit_code, said.stdout) == (1, "")
-            assert f"There is nobody by this {name} on shop." in str(said.exception)
+            assert f"Nobody on shop has this {name}." in str(said.exception)
     assert count(shop, "ops.erasures") == count(shop, "ops.erased_visitors") == 0
 
 
@@ -374,7 +374,7 @@ def test_an_address_of_too_many_leads_to_nobody_elses_orders(
     assert f"{MANY_VISITORS + 2} persons on shop have this e-mail address." in str(said.exception)
     land(shop, [identified(f"visitor {number}", **placeholder) for number in range(100, 200)])
     said = command("erase", *BY_EMAIL, "--yes", "--all")
-    assert "it stands for nobody" in str(said.exception)
+    assert "so it does not identify a person" in str(said.exception)
     assert count(shop, "events where site_id = 'shop' and user_id like 'visitor%'") == MANY_VISITORS + 101
 
 
