@@ -1,1 +1,1 @@
-"""The front door: the `tilda` command line and the supervisor of the processes that it starts."""
+"""The `tilda` command line, and the supervisor of the stack's processes."""

@@ -1,4 +1,4 @@
-"""`tilda check`: sends one event the way a browser on the site would, and follows it into Postgres."""
+"""`tilda check`: send an event as a browser on the site would, and look for the event in Postgres."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from warehouse.sites.registry import Site
 
 EVENT_TYPE = "tilda_check"
 USER_AGENT = "Mozilla/5.0 (compatible; tilda-check-bot/1.0)"
-"""A bot's, so that an event that cannot be deleted again stays out of every model."""
+"""User agent of a bot, so that the models ignore the event if it cannot be deleted."""
 
 COLLECTOR_EVENTS_PATH = "/api/events"
-"""Where the collector sends, whatever EVENTS_PATH says."""
+"""Path to which the collector sends, independent of EVENTS_PATH."""
 
 REQUEST_SECONDS = 10.0
 FOUND_WITHIN_SECONDS = 10.0
 NOTICED_WITHIN_SECONDS = 10.0
-"""How long a refusal for the key or the origin is tried again: the API learns of a changed site with a delay."""
+"""Seconds during which a rejected key or origin is retried, because the API caches sites."""
 
 _GATEWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
 
@@ -41,13 +41,13 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that was checked.
+    """Result of one check.
 
     Attributes:
-        name: What was checked.
-        status: `waiting` is no fault: it takes a visitor.
-        detail: What was found, in one sentence.
-        remedy: What to do about it.
+        name: Name of the check.
+        status: `waiting` means that no visitor has come yet, which is not a failure.
+        detail: The result, in one sentence.
+        remedy: What to do about a failure.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Step:
 
 @dataclass(frozen=True)
 class _Event:
-    """The event that was sent, what the API answered, and both ends of the connection."""
+    """The event that was sent, the API's response, and both addresses of the connection."""
 
     event_id: UUID
     created_at: datetime
@@ -68,26 +68,26 @@ class _Event:
 
 
 def check(connection: psycopg.Connection, site: Site, settings: Settings, local: str | None) -> Generator[Step]:
-    """Check each part of the way from a page of the site to Postgres, and yield what was found.
+    """Check each step between a page of the site and Postgres, and yield the results.
 
     Args:
-        connection: In autocommit mode, with the owner's rights.
+        connection: Connection in autocommit mode with the owner's rights.
         site: The site whose key and first domain are used.
-        settings: Name the public address and the paths.
-        local: The API's address on this machine if the stack runs here; used where PUBLIC_URL is not set.
+        settings: Settings with the public address and the paths.
+        local: The API's address on this machine if the stack runs here; used if PUBLIC_URL is not set.
     """
     yield _site(site)
     yield _public_url(settings, local)
     if site.is_open and (settings.public_url or local):
         with httpx.Client(timeout=REQUEST_SECONDS, headers={"User-Agent": USER_AGENT}) as client:
-            yield from _way(client, connection, site, settings, local)
+            yield from _check_api(client, connection, site, settings, local)
     yield _visits(connection, site)
 
 
-def _way(
+def _check_api(
     client: httpx.Client, connection: psycopg.Connection, site: Site, settings: Settings, local: str | None
 ) -> Generator[Step]:
-    """The steps that need an answer of the API."""
+    """Run the checks that need a response of the API."""
     address = settings.public_url or local or ""
     collector = _collector(client, f"{address}{settings.collector_path}", local)
     yield collector
@@ -98,11 +98,11 @@ def _way(
     except httpx.HTTPError as error:
         yield _unreachable("event", f"{address}{COLLECTOR_EVENTS_PATH}", error, local)
         return
-    sent = _accepted(event.answer, site, settings, local)
+    sent = _judge_response(event.answer, site, settings, local)
     yield sent
     if sent.status == "failed":
         return
-    yield _readable(event.answer)
+    yield _judge_cors(event.answer)
     seen = _find(connection, site, event)
     if seen is None:
         yield Step(
@@ -113,18 +113,18 @@ def _way(
             " database: compare DATABASE_URL on both machines.",
         )
     else:
-        yield Step("database", "ok", "The event arrived in the database, and was deleted again.")
+        yield Step("database", "ok", "The event arrived in the database and was deleted again.")
         yield judge_address(seen[0], event.ours, event.server)
     yield from _warnings(client, local or address)
 
 
 def _site(site: Site) -> Step:
     if site.is_open:
-        return Step("site", "ok", f"{site.site_id} takes events from {', '.join(site.domains) or 'any website'}.")
+        return Step("site", "ok", f"{site.site_id} accepts events from {', '.join(site.domains) or 'any website'}.")
     return Step(
         "site",
         "failed",
-        f"{site.site_id} is closed: the API refuses its key.",
+        f"{site.site_id} is closed: the API rejects its key.",
         f"Open it with `tilda site set {site.site_id} --reopen`.",
     )
 
@@ -144,7 +144,7 @@ def _public_url(settings: Settings, local: str | None) -> Step:
 
 
 def _collector(client: httpx.Client, url: str, local: str | None) -> Step:
-    """The script that the snippet loads."""
+    """Check the script that the snippet loads."""
     try:
         answer = client.get(url, follow_redirects=True)
     except httpx.HTTPError as error:
@@ -165,7 +165,7 @@ def _collector(client: httpx.Client, url: str, local: str | None) -> Step:
 
 
 def _send(client: httpx.Client, site: Site, address: str) -> _Event:
-    """Send one event as the collector does: text/plain, with the origin of a page on the site's first domain.
+    """Send an event as the collector does: text/plain, with the origin of a page on the site's first domain.
 
     Raises:
         httpx.HTTPError: The API cannot be reached.
@@ -189,7 +189,7 @@ def _send(client: httpx.Client, site: Site, address: str) -> _Event:
             content=body,
             headers={"Content-Type": "text/plain;charset=UTF-8", "Origin": page},
         ) as answer:
-            ours, server = _ends(answer)  # before the body is read: the server may close the connection then
+            ours, server = _connection_addresses(answer)  # before reading: afterwards the connection may be closed
             answer.read()
         is_known = answer.status_code not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
         if is_known or time.monotonic() > give_up:
@@ -198,7 +198,7 @@ def _send(client: httpx.Client, site: Site, address: str) -> _Event:
 
 
 def _origin(site: Site, address: str) -> str:
-    """The origin of a page of the site; of one beside the API where the site takes any."""
+    """Return the origin of a page on the site's first domain, or the API's origin if the site accepts any."""
     if not site.domains:
         parts = urlsplit(address)
         return f"{parts.scheme}://{parts.netloc}"
@@ -207,17 +207,17 @@ def _origin(site: Site, address: str) -> str:
     return f"{scheme}://{domain}"
 
 
-def _accepted(answer: httpx.Response, site: Site, settings: Settings, local: str | None) -> Step:
-    """Whether the API took the event."""
+def _judge_response(answer: httpx.Response, site: Site, settings: Settings, local: str | None) -> Step:
+    """Check whether the API accepted the event."""
     url = str(answer.url.copy_with(query=None))
     status = answer.status_code
     if status == HTTPStatus.ACCEPTED:
-        told = _json(answer)
-        if told.get("accepted") == 1:
-            return Step("event", "ok", f"The API took an event of a page on {answer.request.headers['origin']}.")
-        if told.get("spooled"):
-            return Step("event", "ok", "The API keeps the event on its spool: it does not reach Postgres now.")
-        return Step("event", "failed", f"The API rejected the event: {json.dumps(told.get('rejected'))}.")
+        content = _json(answer)
+        if content.get("accepted") == 1:
+            return Step("event", "ok", f"The API accepted an event of a page on {answer.request.headers['origin']}.")
+        if content.get("spooled"):
+            return Step("event", "ok", "The API stored the event on its spool, because it cannot reach Postgres now.")
+        return Step("event", "failed", f"The API rejected the event: {json.dumps(content.get('rejected'))}.")
     remedies: dict[int, str] = {
         HTTPStatus.UNAUTHORIZED: f"Another installation answers at {url}: correct PUBLIC_URL.",
         HTTPStatus.FORBIDDEN: f"Compare the domains: tilda site show {site.site_id}",
@@ -226,29 +226,34 @@ def _accepted(answer: httpx.Response, site: Site, settings: Settings, local: str
     if status == HTTPStatus.NOT_FOUND and settings.events_path != COLLECTOR_EVENTS_PATH:
         remedy = f"The collector sends to {COLLECTOR_EVENTS_PATH}: leave EVENTS_PATH empty."
     elif answer.is_redirect:
-        remedy = f"Browsers do not send events on to {answer.headers.get('location')}: set PUBLIC_URL to that host."
+        remedy = (
+            f"Browsers do not follow the redirect to {answer.headers.get('location')}: set PUBLIC_URL to that host."
+        )
     else:
         remedy = remedies.get(status) or _proxy_remedy(answer, url, local)
     said = _json(answer).get("detail")
     return Step("event", "failed", f"{url} answers {status}{f': {said}' if said else '.'}", remedy)
 
 
-def _readable(answer: httpx.Response) -> Step:
-    """Whether the page may read the answer. Otherwise the collector takes every request for failed and repeats it."""
+def _judge_cors(answer: httpx.Response) -> Step:
+    """Check whether pages may read the response. Otherwise the collector treats each request as failed and retries."""
     origin = answer.request.headers["origin"]
     allowed = answer.headers.get_list("access-control-allow-origin")
     if allowed in ([origin], ["*"]):
-        return Step("CORS", "ok", f"Pages on {origin} may read the answer.")
+        return Step("CORS", "ok", f"Pages on {origin} may read the response.")
     return Step(
         "CORS",
         "failed",
-        f"Access-Control-Allow-Origin is {', '.join(allowed) or 'missing'}, not {origin}: browsers hide the answer.",
-        "The API sends this header itself: remove what the reverse proxy adds or deletes.",
+        f"Access-Control-Allow-Origin is {', '.join(allowed) or 'missing'}, not {origin}: browsers hide the response.",
+        "The API sends this header itself: do not let the reverse proxy change it.",
     )
 
 
 def _find(connection: psycopg.Connection, site: Site, event: _Event) -> tuple[str | None] | None:
-    """Wait for the event, delete it, and return the network it was seen from; None if it does not come."""
+    """Wait for the event in Postgres and delete it.
+
+    Return the network of the sender as the API saw it, as a row of one column; None if the event does not arrive.
+    """
     give_up = time.monotonic() + FOUND_WITHIN_SECONDS
     while True:
         row = connection.execute(
@@ -263,25 +268,27 @@ def _find(connection: psycopg.Connection, site: Site, event: _Event) -> tuple[st
         time.sleep(0.2)
 
 
-def _ends(answer: httpx.Response) -> tuple[str | None, str | None]:
-    """This machine's and the server's address in the connection of an answer."""
+def _connection_addresses(answer: httpx.Response) -> tuple[str | None, str | None]:
+    """Return this machine's and the server's IP address in the connection of a response."""
     stream = answer.extensions.get("network_stream")
     ours, server = (stream.get_extra_info(name) for name in ("client_addr", "server_addr")) if stream else (None, None)
     return ours and ours[0], server and server[0]
 
 
 def judge_address(seen: str | None, ours: str | None, server: str | None) -> Step:
-    """Whether the API saw this machine's address or a reverse proxy's.
+    """Check whether the API saw this machine's address, or only the address of a reverse proxy.
 
     Args:
         seen: The network that the API stored with the event.
-        ours: This end of the connection; behind NAT it differs from what the server sees.
-        server: The other end of the connection.
+        ours: This machine's address in the connection; behind NAT, the server sees another address.
+        server: The server's address in the connection.
     """
     network = ipaddress.ip_network(seen) if seen else None
     ours_address = ipaddress.ip_address(ours.partition("%")[0]) if ours else None
     if network is None:
-        return Step("visitor address", "failed", "The API saw none.", "Let the reverse proxy send X-Forwarded-For.")
+        return Step(
+            "visitor address", "failed", "The API saw no address.", "Let the reverse proxy send X-Forwarded-For."
+        )
     if ours_address is not None and _contains(network, ours_address):
         return Step("visitor address", "ok", f"The API sees the visitor's address ({network}).")
     is_server_private = server is None or ipaddress.ip_address(server.partition("%")[0]).is_private
@@ -289,7 +296,7 @@ def judge_address(seen: str | None, ours: str | None, server: str | None) -> Ste
         return Step(
             "visitor address",
             "failed",
-            f"The API sees the reverse proxy's address ({network}) for every visitor: all share one rate limit.",
+            f"The API sees the reverse proxy's address ({network}) for every visitor, so all share one rate limit.",
             "Let the proxy send X-Forwarded-For, and name the proxy in TRUSTED_PROXIES.",
         )
     return Step("visitor address", "ok", f"The API sees {network}.")
@@ -302,7 +309,7 @@ def _contains(network: _Network, address: ipaddress.IPv4Address | ipaddress.IPv6
 
 
 def _warnings(client: httpx.Client, address: str) -> Generator[Step]:
-    """What the API itself warns of. A proxy need not serve `/ready`."""
+    """Report warnings of the API. A reverse proxy may not serve `/ready`, so errors are ignored."""
     try:
         warnings = _json(client.get(f"{address}/ready")).get("warnings")
     except httpx.HTTPError:
@@ -312,7 +319,7 @@ def _warnings(client: httpx.Client, address: str) -> Generator[Step]:
 
 
 def _visits(connection: psycopg.Connection, site: Site) -> Step:
-    """When people came; bots and this check do not count."""
+    """Report the first and the newest visit of people. Bots and this check are not counted."""
     row = connection.execute(
         "select min(started_at), max(started_at) from public.sessions where site_id = %s and not is_bot",
         [site.site_id],
@@ -322,7 +329,7 @@ def _visits(connection: psycopg.Connection, site: Site) -> Step:
             "visits",
             "waiting",
             "No visit has arrived yet.",
-            f"Paste what `tilda snippet {site.site_id}` prints, publish all pages, and open one.",
+            f"Paste the output of `tilda snippet {site.site_id}`, publish all pages, and open one.",
         )
     began, latest = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" for moment in row)
     return Step("visits", "ok", f"The first visit began {began} UTC, the newest {latest}.")
@@ -331,12 +338,12 @@ def _visits(connection: psycopg.Connection, site: Site) -> Step:
 def _proxy_remedy(answer: httpx.Response, url: str, local: str | None) -> str:
     served = local or "the ingest API"
     if answer.status_code in _GATEWAY:
-        return f"The reverse proxy does not reach the API: let it forward to {served}, and see `tilda status`."
+        return f"The reverse proxy does not reach the API: let it forward to {served}, and run `tilda status`."
     return f"Let the reverse proxy forward {urlsplit(url).path} to {served}."
 
 
 def _unreachable(name: str, url: str, error: httpx.HTTPError, local: str | None) -> Step:
-    """Why a connection failed, in one sentence."""
+    """Describe why a connection failed."""
     parts = urlsplit(url)
     host = parts.hostname
     causes = _causes(error)
@@ -352,7 +359,7 @@ def _unreachable(name: str, url: str, error: httpx.HTTPError, local: str | None)
         return Step(
             name,
             "failed",
-            f"Browsers refuse the certificate of {host}: {invalid.verify_message.rstrip('.')}.",
+            f"Browsers reject the certificate of {host}: {invalid.verify_message.rstrip('.')}.",
             f"Give the reverse proxy a certificate for {host}; Caddy and certbot get one from Let's Encrypt.",
         )
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
@@ -368,7 +375,7 @@ def _unreachable(name: str, url: str, error: httpx.HTTPError, local: str | None)
 
 
 def _broken_remedy(local: str | None) -> str:
-    return f"Look into the reverse proxy's log; {local or 'the ingest API'} must answer it."
+    return f"Check the reverse proxy's log, and whether {local or 'the ingest API'} answers."
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -1,4 +1,4 @@
-"""The `tilda` command line: parses, calls, prints."""
+"""The `tilda` command line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ click.Context.formatter_class = _HelpFormatter
 def cli() -> None:
     """Self-hosted analytics for websites made with Tilda.
 
-    `tilda up` starts everything; `tilda status` says where it is. Settings come from the environment and `.env`.
+    `tilda up` starts the stack; `tilda status` shows its addresses. Settings come from the environment and `.env`.
     """
 
 
@@ -36,7 +36,7 @@ for group in (stack, sites, analysts, data, archive, retention, privacy, databas
 
 
 def main() -> None:
-    """Run the command line: exit code 0 for success, 1 for a failure with its remedy, 2 for a wrong call."""
+    """Run the command line: exit code 0 for success, 1 for an error, 2 for wrong arguments."""
     try:
         cli.main(standalone_mode=False, prog_name=own_name())
     except click.exceptions.Abort:
@@ -51,7 +51,7 @@ def main() -> None:
         err.print("Interrupted.")
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `tilda … | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `head` in `tilda … | head` exited
         sys.exit(1)
     except Exception as error:
         if os.environ.get("TILDA_DEBUG"):

@@ -1,4 +1,7 @@
-"""What the command line shows: progress, tables, JSON, errors; `tilda` in a message is rendered as it must be typed."""
+"""Output of the command line: progress, tables, JSON and errors.
+
+Messages write commands as `tilda …`; the output shows them as the user must type them.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +38,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-WIDTH_OF_A_FILE = 200
-"""Columns of what is no terminal: nothing there needs to fit a screen."""
+FILE_WIDTH = 200
+"""Columns of output that does not go to a terminal."""
 
 
 _CALL = re.compile(r"(?<![\w./~=-])tilda(?= [a-z])")
@@ -45,15 +48,16 @@ _CALL = re.compile(r"(?<![\w./~=-])tilda(?= [a-z])")
 
 @functools.cache
 def own_name() -> str:
-    """How this command line is called from the user's shell.
+    """Return the command that calls this command line in the user's shell.
 
-    `tilda` if that name leads to this installation; else its path, relative to the current directory if it is in there.
+    The result is `tilda` if PATH leads to this installation, otherwise the path of the program, relative to the current
+    directory if possible.
     """
     program = Path(sys.executable).parent / "tilda"
     found = shutil.which("tilda")
     if found is not None and Path(found).resolve() == program.resolve():
         return "tilda"
-    # `make -C FOLDER` (its flag w) runs in another directory than the shell where the user types
+    # `make -C FOLDER` (flag w) runs in another directory than the user's shell
     elsewhere = "w" in os.environ.get("MAKEFLAGS", "").partition(" ")[0]
     if not elsewhere and program.is_relative_to(Path.cwd()):
         program = program.relative_to(Path.cwd())
@@ -61,12 +65,12 @@ def own_name() -> str:
 
 
 def as_typed(text: str) -> str:
-    """The text with each call of `tilda` written so that it works in the user's shell."""
+    """Replace each call of `tilda` in the text with the form that works in the user's shell."""
     return _CALL.sub(lambda _: own_name(), text)
 
 
 def echo(text: str) -> None:
-    """Print a line of plain text that may name a command."""
+    """Print a line of plain text that may contain a command."""
     click.echo(as_typed(text))
 
 
@@ -77,7 +81,7 @@ class _Console(Console):
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else WIDTH_OF_A_FILE
+    width = None if stream.isatty() else FILE_WIDTH
     return _Console(stderr=stderr, highlight=False, soft_wrap=True, width=width)
 
 
@@ -85,16 +89,16 @@ out = _console(stderr=False)
 err = _console(stderr=True)
 
 Advance = Callable[[float, float | None], None]
-"""Tells how far long work has come: what is done, and what there is in all (None: unknown), in any one unit."""
+"""Reports progress: the amount done, and the total amount in the same unit (None: unknown)."""
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document: dataclasses as objects, times as RFC 3339."""
+    """Print a JSON document: dataclasses as objects, times as RFC 3339."""
     json.dump(value, sys.stdout, default=_plain, ensure_ascii=False, indent=2)
     sys.stdout.write("\n")
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 - what json.dump takes
+def _plain(value: object) -> Any:  # noqa: ANN401 - passed to json.dump
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, datetime | date):
@@ -103,7 +107,7 @@ def _plain(value: object) -> Any:  # noqa: ANN401 - what json.dump takes
 
 
 def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table: numbers to the right, everything else to the left."""
+    """Print a table. Numbers are right-aligned, other values left-aligned."""
     table = Table(title=title or None, title_justify="left", title_style="bold", pad_edge=False, box=box.SIMPLE_HEAD)
     for position, heading in enumerate(headings):
         numeric = all(isinstance(row[position], int | float) or row[position] is None for row in rows) and rows
@@ -114,7 +118,7 @@ def print_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[obj
 
 
 def _cell(value: object) -> str:
-    """A cell of a table. Square brackets in data are not markup."""
+    """Format a table cell. Square brackets in data are escaped, because rich reads them as markup."""
     return escape(_text(value))
 
 
@@ -128,7 +132,7 @@ def _text(value: object) -> str:
 
 @contextmanager
 def progress(title: str, *, quiet: bool = False) -> Generator[Advance]:
-    """A progress bar on stderr while the block runs: a live one in a terminal, a line at the end elsewhere."""
+    """Show a progress bar on stderr while the block runs. Without a terminal, print one line at the end."""
     bar = Progress(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}"),
@@ -153,7 +157,7 @@ def progress(title: str, *, quiet: bool = False) -> Generator[Advance]:
 
 @contextmanager
 def waiting(title: str, *, quiet: bool = False) -> Generator[Callable[[str], None]]:
-    """A spinner on stderr while the block runs; the yielded function changes its text."""
+    """Show a spinner on stderr while the block runs. The yielded function changes its text."""
     if quiet or not err.is_terminal:
         shown: list[str] = []
 
@@ -170,7 +174,7 @@ def waiting(title: str, *, quiet: bool = False) -> Generator[Callable[[str], Non
 
 
 def print_result(result: DataclassInstance) -> None:
-    """Print the fields of a dataclass, one a line; empty ones are left out."""
+    """Print the fields of a dataclass, one per line, without empty fields."""
     for name, value in asdict(result).items():
         if value or value == 0:
             label = name.replace("_", " ")
@@ -182,7 +186,7 @@ def print_result(result: DataclassInstance) -> None:
 
 
 def print_records(records: Sequence[DataclassInstance]) -> None:
-    """Print dataclasses of one kind as a table."""
+    """Print dataclass instances of one type as a table."""
     rows = [asdict(record) for record in records]
     if rows:
         print_table("", [name.replace("_", " ") for name in rows[0]], [list(row.values()) for row in rows])

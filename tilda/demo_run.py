@@ -1,4 +1,4 @@
-"""The main job, end to end: real and simulated data in, everything materialised, a table of what was found."""
+"""Run the demo: load real and simulated data, materialize all assets, print a report."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ from warehouse.sites.snippet import snippet as make_snippet
 
 BLOG, SHOP = "blog", "shop"
 VISITORS, DAYS, SEED = 8_000, 100, 7
-"""The shop's size: enough conversions for a model with grounds, few enough for three minutes."""
+"""Size of the simulated shop: enough conversions to train a model, and about three minutes of run time."""
 
 
-EVERYTHING = f'not key:"{mindsdb.ASSET}"'
-"""What comes before the table: all but the publishing, which would keep people waiting for it."""
+ALL_BUT_MINDSDB = f'not key:"{mindsdb.ASSET}"'
+"""Assets that are materialized before the report. Publishing to MindsDB comes later, because it takes long."""
 
 
 def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[bytes] | None) -> None:
-    """Bring the data in, materialise every asset, print the result. A second run adds only a browser's visit.
+    """Load the data, materialize all assets, and print the report. A second run adds only a browser's visit.
 
-    `installing` is the installation of MindsDB that goes on meanwhile, if one is wanted.
+    Args:
+        settings: Settings of the running stack.
+        urls: Addresses of the stack by service.
+        installing: Process that installs MindsDB; None if the stack does not run MindsDB.
 
     Raises:
         UserError: A step failed.
@@ -57,46 +60,49 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
         try:
             _visit_with_browser(shop, urls["ingest"])
         except UserError as error:
-            console.err.print(f"No browser's visit: {error}", markup=False)
-    with console.progress("Materialising every asset") as advance:
-        materialize(settings, EVERYTHING, advance)
+            console.err.print(f"The visit with a browser was skipped: {error}", markup=False)
+    with console.progress("Materializing all assets") as advance:
+        materialize(settings, ALL_BUT_MINDSDB, advance)
     report.print_report(settings, shop.site_id, truth_file)
     console.out.print(f"\nThe snippet of {shop.site_id}:", style="bold")
     console.out.print(make_snippet(shop, settings.public_url or urls["ingest"], settings), markup=False)
     try:
         serving.serve(settings, shop.site_id, installing)
     except UserError as error:
-        console.err.print(f"No scores in MindsDB: {error}", markup=False)
+        console.err.print(f"Publishing to MindsDB was skipped: {error}", markup=False)
 
 
 def _demo_site(url: str, site_id: str, domains: list[str], timezone: str) -> registry.Site:
-    """A site of the demo, added if it is missing.
+    """Return a site of the demo, and add it if it is missing.
 
     Raises:
-        UserError: A site of the same id has other domains: made-up visitors must not mix with real ones.
+        UserError: A site with this ID has other domains. Simulated visitors must not mix with real visitors.
     """
     site = registry.ensure_site(url, site_id, domains, timezone)
     if domains[0] not in site.domains:
         raise UserError(
-            f"The site {site_id} is not the demo's: its domains are {', '.join(site.domains)}.",
-            "Run the demo on a database of its own: set another DATA_DIR, or another DATABASE_URL.",
+            f"The site {site_id} does not belong to the demo: its domains are {', '.join(site.domains)}.",
+            "Run the demo with a separate database: set another DATA_DIR or DATABASE_URL.",
         )
     return site
 
 
 def _visit_with_browser(shop: registry.Site, ingest_url: str) -> None:
     try:
-        from demo.browser import visit  # noqa: PLC0415 - Playwright is not among the packages that the stack runs on
+        from demo.browser import visit  # noqa: PLC0415 - Playwright is installed for the demo only
     except ImportError as error:
         raise UserError(
-            "Playwright is not installed.", "`make demo` installs it; or: pip install playwright"
+            "Playwright is not installed.", "Run `make demo`, which installs it, or: pip install playwright"
         ) from error
     with serve(shop.public_key, ingest_url) as page:
         visit(page)
 
 
 def _end(settings: Settings) -> datetime:
-    """The simulation's last moment: the last full hour of the first run, kept, so that later runs add nothing."""
+    """Return the end of the simulated time: the last full hour before the first run.
+
+    The time is stored, so that later runs add no events.
+    """
     file = settings.data_dir / "demo" / "simulation.json"
     if file.exists():
         return datetime.fromisoformat(json.loads(file.read_text())["end"])

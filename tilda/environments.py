@@ -1,4 +1,4 @@
-"""What the processes of the stack get of this one's environment: lists of what is allowed, never all of it."""
+"""Environment variables that the processes of the stack inherit, as allowlists."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ SYSTEM = (
     "LD_LIBRARY_PATH", "DYLD_*", "SSL_CERT_FILE", "SSL_CERT_DIR", "TILDA_DEBUG",
     # threads of numeric libraries
     "OMP_*", "OPENBLAS_*", "MKL_*", "NUMEXPR_*", "LOKY_*",
-    # libpq's own, without those that log in as somebody
+    # libpq, without user names and passwords
     "PGHOST", "PGHOSTADDR", "PGPORT", "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCRL", "PGSERVICEFILE", "PGSYSCONFDIR",
 )  # fmt: skip
-"""For every process."""
+"""For all processes."""
 STORAGE = (
     "AWS_*", "AZURE_*", "GOOGLE_*", "GCSFS_*", "FSSPEC_*",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
     "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 )  # fmt: skip
-"""For processes that read and write cold months: credentials, and the way out."""
+"""For processes that read and write cold months: storage credentials and proxies."""
 OWNER = ("PG*", "DAGSTER_*", "DBT_*")
 """For processes that log in as the owner of the database."""
 
 
 def inherited(allowed: Iterable[str]) -> dict[str, str]:
-    """The allowed variables of this process's environment."""
+    """Return the allowed variables of this process's environment. A name that ends in * is a prefix."""
     names = set(allowed)
     prefixes = tuple(name.removesuffix("*") for name in names if name.endswith("*"))
     return {name: value for name, value in os.environ.items() if name in names or name.startswith(prefixes)}
 
 
 def chosen_settings(settings: Settings) -> dict[str, str]:
-    """Settings that somebody chose and that hold no secret, as variables.
+    """Return the settings that were set and are not secret, as environment variables.
 
-    Ports are left out: each process gets the one that it listens on. The process is told that this is all, so that it
-    does not read `.env` with its secrets.
+    Ports are left out: each process gets only its own port. The variable `RESOLVED` stops the process from reading
+    `.env`, which may contain secrets.
     """
     names = settings.model_fields_set - settings.secret_names()
     chosen = {name.upper(): _as_text(getattr(settings, name)) for name in names if not name.endswith("_port")}
@@ -47,7 +47,7 @@ def chosen_settings(settings: Settings) -> dict[str, str]:
 
 
 def _as_text(value: object) -> str:
-    """A setting as it is written in `.env`."""
+    """Format a setting as in `.env`."""
     if isinstance(value, Path | str | bool | int):
         return str(value)
     if isinstance(value, Iterable):

@@ -1,4 +1,4 @@
-"""Runs Dagster's work in a process of its own and follows it."""
+"""Materialize Dagster assets in a separate process and report progress."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from warehouse.kit.settings import Settings
 
 @dataclass(frozen=True)
 class Materialized:
-    """What a run made.
+    """Result of a run.
 
     Attributes:
-        run_id: Its id in Dagster.
-        assets: Assets materialised.
-        checks_passed: Asset checks that passed.
-        checks_failed: Names of those that did not.
-        seconds: How long it took.
+        run_id: The run's ID in Dagster.
+        assets: Number of materialized assets.
+        checks_passed: Number of asset checks that passed.
+        checks_failed: Names of asset checks that failed.
+        seconds: Duration in seconds.
     """
 
     run_id: str
@@ -34,10 +34,10 @@ class Materialized:
 
 
 def materialize(settings: Settings, selection: str, advance: Advance) -> Materialized:
-    """Materialise the assets that `selection` names; the database must run.
+    """Materialize the assets in `selection`. The database must be running.
 
     Raises:
-        UserError: The selection names nothing, or an asset failed; the message names it and its error.
+        UserError: The selection is empty, or an asset failed (the message contains the asset and its error).
     """
     log = settings.data_dir / "logs" / "materialize.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -61,17 +61,17 @@ def materialize(settings: Settings, selection: str, advance: Advance) -> Materia
 
 
 def _follow(process: subprocess.Popen[str], advance: Advance, log: str) -> Materialized:
-    """Read the lines of JSON that the run prints; the last one is its result."""
+    """Read the JSON lines that the run prints: progress, then the result or an error."""
     if process.stdout is None:
         raise ValueError("the process was started without a pipe")
     for line in process.stdout:
         if not line.startswith("{"):
             continue
-        told = json.loads(line)
-        if "error" in told:
-            raise UserError(told["error"], told.get("remedy") or f"Its log: {log}")
-        if "done" in told:
-            advance(told["done"], told["total"])
+        message = json.loads(line)
+        if "error" in message:
+            raise UserError(message["error"], message.get("remedy") or f"See the log: {log}")
+        if "done" in message:
+            advance(message["done"], message["total"])
         else:
-            return Materialized(**told)
-    raise UserError(f"The run ended without a result (code {process.wait()}).", f"Its log: {log}")
+            return Materialized(**message)
+    raise UserError(f"The run ended without a result (code {process.wait()}).", f"See the log: {log}")

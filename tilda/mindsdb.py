@@ -1,8 +1,8 @@
-"""The MindsDB server beside the stack: its environment, its configuration, its process.
+"""The optional MindsDB server of the stack: installation, configuration and process.
 
-It wants an older pandas than ours, so it lives in an environment of its own (`.tools/mindsdb`), made from
-`requirements-mindsdb.lock`. The stack never waits for it: it joins when it is installed and serves when it answers.
-`python -m tilda.mindsdb` installs.
+MindsDB needs an older pandas than this project, so it has its own Python environment (`.tools/mindsdb`), created from
+`requirements-mindsdb.lock`. The stack never waits for MindsDB: the supervisor starts it after the installation and
+publishes its addresses when it answers. `python -m tilda.mindsdb` installs the server.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ ENVIRONMENT = TOOLS / "mindsdb"
 LOCK = shipped("requirements-mindsdb.lock")
 LOG = TOOLS / "mindsdb-install.log"
 STAMP = ENVIRONMENT / ".installed"
-"""Written last, with the hash of the lock: an installation that was cut short, or is of other pins, is none."""
+"""Written at the end of an installation, with the hash of the lock file: detects partial and outdated installations."""
 
 
 def is_wanted(settings: Settings) -> bool:
-    """Whether the stack is to run a server: not when it was left out, nor beside one of the owner's."""
+    """Return whether the stack should run a server: not with MINDSDB=0, and not if MINDSDB_URL names another server."""
     return settings.mindsdb and settings.mindsdb_url is None
 
 
 def is_installed() -> bool:
-    """Whether the server that the lock names is there, whole."""
+    """Return whether the installation is complete and matches the lock file."""
     try:
         return STAMP.read_text() == _pins()
     except OSError:
@@ -57,10 +57,10 @@ def is_installed() -> bool:
 
 
 def install() -> None:
-    """Make the environment; what was downloaded before is not downloaded again, and a second caller waits.
+    """Install the server. Concurrent callers wait for each other; uv caches downloads.
 
     Raises:
-        UserError: It cannot be made; the log tells why.
+        UserError: The installation failed; the message names the log.
     """
     TOOLS.mkdir(parents=True, exist_ok=True)
     with (TOOLS / "mindsdb.lock").open("w") as lock:
@@ -75,28 +75,28 @@ def install() -> None:
 
 
 def _find_uv() -> str:
-    """The uv of the checkout, of this Python environment, or of PATH."""
+    """Find uv in the checkout, in this Python environment, or on PATH."""
     folders = [TOOLS / "bin", Path(sys.executable).parent, *os.get_exec_path()]
     found = shutil.which("uv", path=os.pathsep.join(map(str, folders)))
     if found is None:
-        raise UserError("MindsDB is installed with uv, which was not found.", "Install it first: pip install uv")
+        raise UserError("The installation of MindsDB needs uv, which was not found.", "Install it: pip install uv")
     return found
 
 
 def start_installing() -> subprocess.Popen[bytes]:
-    """Install in a process of its own, which ends with this one; 0 is success."""
+    """Install the server in a child process, which exits with 0 on success and stops when this process ends."""
     return processes.spawn([sys.executable, "-m", "tilda.mindsdb"], dict(os.environ), LOG, cwd=working_dir())
 
 
 def _run(command: list[str]) -> None:
-    # Behind everything else that wants the processor: the demo goes on meanwhile.
+    # lowest CPU priority, because the demo runs at the same time
     environment = os.environ | {"VIRTUAL_ENV": str(ENVIRONMENT)}
     try:
         code = processes.spawn(["nice", "-n", "19", *command], environment, LOG, cwd=working_dir()).wait()
     except OSError as error:
-        raise UserError(f"MindsDB cannot be installed: {error}.", "Set the environment up: make setup") from error
+        raise UserError(f"MindsDB cannot be installed: {error}.", "Create the environment first: make setup") from error
     if code != 0:
-        raise UserError("MindsDB cannot be installed.", f"What was tried, and why it failed: {LOG}")
+        raise UserError("MindsDB cannot be installed.", f"See the log: {LOG}")
 
 
 @functools.cache
@@ -106,14 +106,14 @@ def _pins() -> str:
 
 @dataclass(frozen=True)
 class Server:
-    """One server: its process, where it answers, and its login's password."""
+    """A MindsDB server: its process, its addresses, and the password of its login."""
 
     service: Service
     addresses: Addresses
     password: str = field(repr=False)
 
     def answers(self) -> bool:
-        """Whether it is ready and it is this one: another on its port would refuse the login."""
+        """Return whether this server is ready. Another server on the same port would refuse the login."""
         login = {"username": USERNAME, "password": self.password}
         try:
             return httpx.post(f"{self.addresses.url}/api/login", json=login, timeout=5).status_code == 200
@@ -125,18 +125,18 @@ def configure(settings: Settings, *, move_ports: bool = False) -> Server:
     """Choose the ports and write the configuration.
 
     Args:
-        settings: Of the stack.
-        move_ports: Whether ports that were not set move to the next free ones.
+        settings: Settings of the stack.
+        move_ports: Whether to use the next free port for ports that are not set.
 
     Raises:
-        UserError: A port is taken.
+        UserError: A port is in use.
     """
     hosts = {"mindsdb_port": LOOPBACK, "mindsdb_mysql_port": LOOPBACK}
     ports = choose_ports(settings, hosts, move=move_ports)
     http, mysql = ports["mindsdb_port"], ports["mindsdb_mysql_port"]
     folder = settings.data_dir / "mindsdb"
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o700)  # it keeps the login that reads marts and ml
+    folder.chmod(0o700)  # it contains the password of the login that reads marts and ml
     config = folder / "config.json"
     config.write_text(
         json.dumps(
@@ -152,14 +152,14 @@ def configure(settings: Settings, *, move_ports: bool = False) -> Server:
     python = str(ENVIRONMENT / "bin" / "python")
     service = Service(
         NAME,
-        # behind what takes events in: its start alone takes a core for ten seconds
+        # lower CPU priority than the ingest API: the start alone uses a core for ten seconds
         ["nice", "-n", "15", python, "-m", "mindsdb", "--config", str(config), "--api", "http,mysql", "--no_studio"],
         base_environment(settings)
         | {
             "MINDSDB_USERNAME": USERNAME,
             "MINDSDB_PASSWORD": settings.secrets.mindsdb_password,
             "MINDSDB_STORAGE_DIR": str(folder / "storage"),
-            # marks of its processes lie here: two servers of one machine would clear each other's away
+            # MindsDB marks its processes here; two servers that share this folder would delete each other's marks
             "TMPDIR": str(folder / "tmp"),
             "MINDSDB_NO_STUDIO": "1",
             "MINDSDB_GUI_AUTOUPDATE": "false",
@@ -179,23 +179,23 @@ def wait_until_serving(settings: Settings, seconds: float = START_SECONDS) -> Ad
     """Wait until the running stack's server answers.
 
     Raises:
-        UserError: It does not in time, or the stack ended.
+        UserError: The server did not answer in time, or the stack stopped.
     """
     deadline = time.monotonic() + seconds
     while (state := running(settings.data_dir)) is not None and time.monotonic() < deadline:
         addresses = own_server(settings)
         if addresses is not None:
             return addresses
-        if state.phase == "ready" and state.message:  # one of its ports is taken
+        if state.phase == "ready" and state.message:  # one of the ports is in use
             raise UserError(state.message)
         time.sleep(0.5)
     raise UserError(
-        f"MindsDB did not answer within {seconds:.0f} seconds.", f"Its log: {settings.data_dir / 'logs' / NAME}.log"
+        f"MindsDB did not answer within {seconds:.0f} seconds.", f"See the log: {settings.data_dir / 'logs' / NAME}.log"
     )
 
 
 def memory_bytes(settings: Settings) -> int:
-    """What the running stack's server and its workers hold of memory, without what they share; 0 when there is none."""
+    """Return the unshared memory (USS) of the server and its workers in bytes; 0 if the server is not running."""
     state = running(settings.data_dir)
     server = next((one.find() for one in (state.processes if state else []) if one.name == NAME), None)
     if server is None:
@@ -210,18 +210,18 @@ def memory_bytes(settings: Settings) -> int:
 
 
 def tell_how_to_connect(settings: Settings) -> None:
-    """Print the way in for MySQL clients, and what the stack's own server costs."""
+    """Print how MySQL clients connect, and the memory that the server uses."""
     own = own_server(settings)
     if own is None:
         return
     host, _, port = own.mysql.rpartition(":")
     console.out.print(f"MySQL clients: mysql -h {host} -P {port} -u {USERNAME} -p mindsdb", markup=False)
-    console.out.print("Its password: tilda secrets show mindsdb_password")
-    console.out.print(f"It holds {memory_bytes(settings) / 1e6:,.0f} MB of memory; MINDSDB=0 leaves it out.")
+    console.out.print("Password: tilda secrets show mindsdb_password")
+    console.out.print(f"MindsDB uses {memory_bytes(settings) / 1e6:,.0f} MB of memory; MINDSDB=0 leaves it out.")
 
 
 def main() -> int:
-    """Install; 0, or 1 with the reason on standard error."""
+    """Install the server. Return 0, or 1 after printing the error to standard error."""
     try:
         install()
     except UserError as error:

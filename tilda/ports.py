@@ -1,4 +1,4 @@
-"""The ports that the processes of the stack listen on."""
+"""Choose the ports on which the processes of the stack listen."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from warehouse.kit.settings import Settings
 
 
 def choose_ports(settings: Settings, hosts: Mapping[str, str], *, move: bool) -> dict[str, int]:
-    """The port of each setting that `hosts` names.
+    """Return the port of each setting in `hosts`.
 
-    A port that is taken is an error: an address that people configured elsewhere (proxy, snippet, firewall) must not
-    change by itself. Only the demo moves a port that was not set to the next free one.
+    A port that is in use is an error, because other configuration (proxy, snippet, firewall) may contain the address.
+    Only the demo uses the next free port instead, for ports that are not set.
 
     Args:
-        settings: Of the stack that starts.
-        hosts: The address to listen on, by the name of the port's setting.
-        move: Whether a port that was not set may move.
+        settings: Settings of the stack.
+        hosts: Listen address by name of the port setting.
+        move: Whether to use the next free port for ports that are not set.
 
     Raises:
-        UserError: A port is taken; the message names the process and the setting. Or two settings name one port.
+        UserError: A port is in use (the message names the process and the setting), or two settings have the same port.
     """
     fixed = [name for name in hosts if settings.was_set(name) or not move]
     chosen: dict[str, int] = {}
@@ -44,11 +44,11 @@ def choose_ports(settings: Settings, hosts: Mapping[str, str], *, move: bool) ->
 
 
 def _stop_leftover(settings: Settings, port: int, host: str) -> None:
-    """Stop a process of an earlier run of this stack that still holds a port.
+    """Stop a process of an earlier run of this stack that still uses a port.
 
-    The state file does not list a process whose supervisor was killed between starting and recording it. It is known
-    by its DATA_DIR and by its session: the supervisor starts each process as the leader of one (`processes.spawn`).
-    Postgres is not among them; `EmbeddedPostgres.start` goes on with the server that an earlier run left.
+    If the supervisor was killed between starting and recording a process, the state file does not list the process. The
+    process is recognized by its DATA_DIR and by its session, since the supervisor starts each process as a session
+    leader (`processes.spawn`). Postgres is left alone: `EmbeddedPostgres.start` continues with a running server.
     """
     process = holder(port, host)
     if process is None:

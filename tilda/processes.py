@@ -1,4 +1,4 @@
-"""One child process: started in a group of its own, stopped with all that it started."""
+"""Start child processes, and stop them together with their descendants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STOP_SECONDS = 20
 
 @dataclass(frozen=True)
 class Recorded:
-    """A process as the state file knows it. The start time tells it from a later one with the same id."""
+    """A process in the state file. The start time distinguishes it from a later process with the same ID."""
 
     name: str
     pid: int
@@ -28,7 +28,7 @@ class Recorded:
     url: str | None = None
 
     def find(self) -> psutil.Process | None:
-        """The process, if it still runs."""
+        """Return the process; None if it is not running any more."""
         try:
             process = psutil.Process(self.pid)
             same = abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
@@ -37,14 +37,14 @@ class Recorded:
         return process if same else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The state file's form of it."""
+        """Return the JSON form for the state file."""
         return {"name": self.name, "pid": self.pid, "started": self.started, "url": self.url}
 
 
 def spawn(command: list[str], environment: dict[str, str], log: Path, *, cwd: Path) -> subprocess.Popen[bytes]:
-    """Start a command in a process group of its own, its output appended to `log`.
+    """Start a command in its own session and append its output to `log`.
 
-    On Linux the child is told to end when the supervisor dies, even by `kill -9`.
+    On Linux, the kernel sends SIGTERM to the child when the supervisor dies, even by SIGKILL.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -56,7 +56,7 @@ def spawn(command: list[str], environment: dict[str, str], log: Path, *, cwd: Pa
             env=environment,
             cwd=cwd,
             start_new_session=True,
-            # the supervisor has one thread, so nothing can hold a lock that the child would need
+            # safe, because the supervisor has one thread: no other thread can hold a lock that the child needs
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
         )
 
@@ -66,7 +66,7 @@ def _die_with_parent() -> None:
 
 
 def stop(process: psutil.Process, seconds: float = STOP_SECONDS) -> None:
-    """Stop a process and its descendants: a request first (SIGTERM), after `seconds` an order (SIGKILL)."""
+    """Stop a process and its descendants with SIGTERM, and after `seconds` with SIGKILL."""
     try:
         family = [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
@@ -74,7 +74,7 @@ def stop(process: psutil.Process, seconds: float = STOP_SECONDS) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         process.terminate()
     _, alive = psutil.wait_procs([process], timeout=seconds)
-    # What the parent left behind gets its own request; orphans are found by the list made before.
+    # Descendants that outlive the parent get their own SIGTERM; the list above finds them after they lost their parent.
     remaining = [member for member in {*family, *alive} if member.is_running()]
     for member in remaining:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -87,9 +87,9 @@ def stop(process: psutil.Process, seconds: float = STOP_SECONDS) -> None:
 
 
 def stop_orphans(leader: int) -> int:
-    """Stop what a process that was started here, and is dead, left behind. Returns how many there were.
+    """Stop the remaining processes of a dead session leader. Return their number.
 
-    They are the rest of the session that it led; its number is not given away while they live.
+    The ID of the session cannot be reused while one of its processes is running.
     """
     with contextlib.suppress(psutil.NoSuchProcess):
         if psutil.Process(leader).status() != psutil.STATUS_ZOMBIE:
@@ -108,5 +108,5 @@ def _session(process: psutil.Process) -> int | None:
 
 
 def own_start_time() -> float:
-    """When this process started, as `Recorded` keeps it."""
+    """Return the start time of this process, as in `Recorded.started`."""
     return psutil.Process(os.getpid()).create_time()

@@ -1,4 +1,4 @@
-"""The demo's table: what came in, what was modelled, how good the model is beside the best possible one."""
+"""Report of the demo: events, models, and the model's quality compared with the best possible model."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TARGET = "conversion_7d"
 
 
 def print_report(settings: Settings, shop: str, truth_file: Path) -> None:
-    """Print the result of a demo run; `truth_file` holds the simulation's true probabilities."""
+    """Print the report of a demo run. `truth_file` contains the true probabilities of the simulation."""
     with connect(direct_url(settings)) as connection:
         _print(connection, "Events by source", "events_by_source", [])
         _print(connection, "Sites, without bots", "sites", [])
         _print(connection, f"Funnel of {shop}", "funnel", [shop])
         _print(connection, f"Last days of {shop}", "last_days", [shop])
         _print_quality(connection, shop, truth_file)
-        _print(connection, f"Likeliest to convert in 7 days, {shop}", "top_scores", [shop, TARGET])
+        _print(connection, f"Most likely to convert within 7 days, {shop}", "top_scores", [shop, TARGET])
 
 
 def _print(connection: psycopg.Connection, title: str, query: str, parameters: list[str]) -> None:
@@ -37,12 +37,12 @@ def _print(connection: psycopg.Connection, title: str, query: str, parameters: l
 
 
 def _print_quality(connection: psycopg.Connection, site_id: str, truth_file: Path) -> None:
-    """The champion's figures on its newest, unseen period, and those of the truth on the same visitors."""
+    """Print the metrics of the model in use on its holdout period, and those of the true probabilities."""
     model = store.champion(connection, site_id, TARGET)
     if model is None:
         newest = store.newest_version(connection, site_id, TARGET)
         console.out.print(
-            f"\nNo scores for {site_id}: {newest.reason if newest else 'nothing was trained'}", markup=False
+            f"\nNo scores for {site_id}: {newest.reason if newest else 'no model was trained'}", markup=False
         )
         return
     chosen = model.metrics["chosen"]
@@ -51,7 +51,7 @@ def _print_quality(connection: psycopg.Connection, site_id: str, truth_file: Pat
     if best is not None:
         rows.append(("best possible", "the truth", *(best.as_dict()[name] for name in _FIGURES)))
     console.print_table(
-        f"Model {model.version} on its newest period, which it had not seen",
+        f"Model {model.version} on its holdout period",
         ["", "algorithm", "examples", "ROC-AUC", "Brier", "log-loss", "base rate"],
         rows,
     )
@@ -63,7 +63,7 @@ _FIGURES = ("n", "roc_auc", "brier", "log_loss", "base_rate")
 def _best_possible(
     connection: psycopg.Connection, site_id: str, model: store.ModelVersion, truth_file: Path
 ) -> evaluation.Report | None:
-    """What the true probabilities reach on the examples that judged the model."""
+    """Evaluate the true probabilities on the holdout examples of the model."""
     if not truth_file.exists():
         return None
     target = load_targets()[TARGET]

@@ -1,4 +1,4 @@
-"""Scores as files: a table for people, and lists that advertising networks take."""
+"""Export scores: as a CSV table, and as lists for advertising networks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from warehouse.propensity.scores import Person, Score
 
 @dataclass(frozen=True)
 class Network:
-    """What one network takes: the heading of each column and which hash stands in it.
+    """List format of an advertising network.
 
-    A network whose list holds one identifier a line has no heading, and gets the e-mail's.
+    Attributes:
+        headings: Column headings; empty if the network expects a list without a heading.
+        hashes: Attribute of `Person` for each column.
+        least: Minimum number of people in a list.
     """
 
     headings: tuple[str, ...]
@@ -23,19 +26,19 @@ class Network:
 
 
 NETWORKS: dict[str, Network] = {
-    # Yandex Audience, segment of CRM data, "Hashed data", SHA-256; the telephone hashed as digits
+    # Yandex Audience, segment of CRM data, "Hashed data", SHA-256; telephone numbers are hashed as digits only
     "yandex": Network(("email", "phone"), ("email_sha256", "phone_sha256"), 100),
-    # VK Ads, user list of e-mail addresses, hashed: one a line
+    # VK Ads, user list of hashed e-mail addresses, one per line
     "vk": Network((), ("email_sha256",), 2_000),
-    # Meta, custom audience from a customer list; hashes are recognised as such
+    # Meta, custom audience from a customer list; Meta recognizes hashes
     "meta": Network(("email", "phone"), ("email_sha256", "phone_sha256"), 100),
-    # Google Ads, Customer Match. It hashes telephones with a leading "+", as ours are not, so they would match nobody
+    # Google Ads, Customer Match. Google hashes telephone numbers with a leading "+", so our hashes would not match.
     "google": Network(("Email",), ("email_sha256",), 100),
 }
 
 
 def write_scores(file: IO[str], scores: Iterable[Score]) -> int:
-    """Write scores as CSV with a heading; returns how many."""
+    """Write scores as CSV with a heading. Return the number of scores."""
     writer = csv.writer(file, lineterminator="\n")
     names = [field.name for field in fields(Score)]
     writer.writerow(names)
@@ -46,9 +49,9 @@ def write_scores(file: IO[str], scores: Iterable[Score]) -> int:
 
 
 def write_audience(file: IO[str], people: Sequence[Person], network: Network) -> int:
-    """Write the list that a network takes; returns how many lines it holds beside the heading.
+    """Write the list for a network. Return the number of lines without the heading.
 
-    Whoever gave nothing that the network takes is left out.
+    People without any of the identifiers that the network accepts are left out.
     """
     writer = csv.writer(file, lineterminator="\n")
     if network.headings:
@@ -64,5 +67,5 @@ def _cell(value: object) -> object:
         value = "; ".join(map(str, value))
     if hasattr(value, "isoformat"):
         return value.isoformat()  # pyright: ignore[reportAttributeAccessIssue]
-    # A spreadsheet would run a text that begins so, and visitors choose their ids.
+    # A spreadsheet would evaluate such a text as a formula, and clients choose their visitor IDs.
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

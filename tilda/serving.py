@@ -1,4 +1,4 @@
-"""The demo's last step: the models in MindsDB, and scores read there."""
+"""Last step of the demo: publish the models to MindsDB, and read scores from MindsDB."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ TARGET = "conversion_7d"
 
 
 def serve(settings: Settings, site_id: str, installing: subprocess.Popen[bytes] | None) -> None:
-    """Publish the models to MindsDB and print what it says of `site_id`; without a server or a model, nothing.
+    """Publish the models to MindsDB and print its highest scores for `site_id`.
+
+    Does nothing without a MindsDB server or a model in use.
 
     Args:
-        settings: Of the running stack.
-        site_id: Site whose likeliest visitors are shown.
-        installing: The installation of the stack's own server, if it was wanted.
+        settings: Settings of the running stack.
+        site_id: Site whose scores are printed.
+        installing: Process that installs the stack's MindsDB server; None if the stack does not run one.
 
     Raises:
-        UserError: MindsDB cannot be installed, does not start or refuses; the rest of the stack needs none.
+        UserError: MindsDB cannot be installed, does not start, or answers with an error.
     """
     if installing is not None:
         with console.waiting("Waiting for MindsDB"):
             if installing.wait() != 0:
-                raise UserError("It cannot be installed.", f"Its log: {mindsdb.LOG}")
+                raise UserError("MindsDB cannot be installed.", f"See the log: {mindsdb.LOG}")
             mindsdb.wait_until_serving(settings)
     login = mindsdb_login(settings)
     with connect(direct_url(settings)) as connection:

@@ -1,4 +1,4 @@
-"""What the stack consists of: each process's command, environment, address and sign of readiness."""
+"""Definition of the stack's processes: command, environment, address and readiness check."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Service:
     """One process of the stack.
 
     Attributes:
-        name: As `tilda status` shows it.
-        command: What is run, in `installation.BASE_DIR`.
-        environment: All of it.
-        ready_url: Answers 200 when the process is ready; None: ready once it runs.
-        url: Where people reach it.
+        name: Name in `tilda status`.
+        command: Command line, run in the folder `installation.working_dir()`.
+        environment: The complete environment.
+        ready_url: URL that answers 200 when the process is ready; None: the process is ready at once.
+        url: Address for users.
     """
 
     name: str
@@ -36,21 +36,21 @@ class Service:
 
 
 def listening_on(settings: Settings) -> dict[str, str]:
-    """The address that each process of `services` listens on, by the name of its port's setting."""
+    """Return the listen address of each process of `services`, by name of its port setting."""
     return {"ingest_port": settings.ingest_host, "private_port": LOOPBACK, "dagster_port": LOOPBACK}
 
 
 def shown_host(host: str) -> str:
-    """The host under which this machine reaches a listening address."""
+    """Return the host at which this machine reaches a listen address."""
     return LOOPBACK if host in WILDCARDS else host
 
 
 def base_environment(settings: Settings, *more: str) -> dict[str, str]:
-    """The environment that every child has: no secret in it, our own programs first on PATH.
+    """Return the environment for all children: no secrets, and this installation's programs first on PATH.
 
     Args:
-        settings: Those that hold no secret are passed on.
-        more: Variables of this process's environment that are passed on besides the usual ones; `AWS_*` is a prefix.
+        settings: Settings; those that are not secret are passed on.
+        more: Additional variables to inherit. A name that ends in * is a prefix.
     """
     environment = inherited((*SYSTEM, *more))
     programs = str(Path(sys.executable).parent)
@@ -58,13 +58,13 @@ def base_environment(settings: Settings, *more: str) -> dict[str, str]:
         "PATH": f"{programs}{os.pathsep}{environment.get('PATH', '')}",
         "PYTHONUNBUFFERED": "1",
         "DO_NOT_TRACK": "1",
-        # scikit-learn's threads sleep while they wait: on a busy machine they would spin for minutes
+        # without this, waiting threads of scikit-learn use the CPU for minutes on a busy machine
         "OMP_WAIT_POLICY": "passive",
     }  # fmt: skip
 
 
 def owner_environment(settings: Settings) -> dict[str, str]:
-    """The environment of what works on the whole warehouse: Dagster, dbt, ml."""
+    """Return the environment for processes that use the complete warehouse: Dagster, dbt, ml."""
     secrets = {
         "READER_PASSWORD": settings.secrets.reader_password,
         "COLD_STORAGE_URL": settings.cold_storage_url,
@@ -84,7 +84,7 @@ def _set(secrets: dict[str, str | None]) -> dict[str, str]:
 
 
 def dagster_home(settings: Settings) -> Path:
-    """Dagster's home, made with the project's `dagster.yaml` in it."""
+    """Create Dagster's home folder with the project's `dagster.yaml`, and return its path."""
     home = settings.data_dir / "dagster"
     home.mkdir(parents=True, exist_ok=True)
     (home / "dagster.yaml").write_bytes((files("orchestration") / "dagster.yaml").read_bytes())
@@ -92,11 +92,11 @@ def dagster_home(settings: Settings) -> Path:
 
 
 def services(settings: Settings, ports: Mapping[str, int]) -> list[Service]:
-    """The processes of the stack in the order in which they start. Postgres runs already.
+    """Return the processes of the stack in start order. Postgres must be running.
 
     Args:
-        settings: Of the stack.
-        ports: The port of each setting of `listening_on`.
+        settings: Settings of the stack.
+        ports: Port by name of its setting, for each setting of `listening_on`.
     """
     secrets = settings.secrets
     owner = owner_environment(settings)
@@ -105,7 +105,7 @@ def services(settings: Settings, ports: Mapping[str, int]) -> list[Service]:
     ingest_address = f"http://{shown_host(settings.ingest_host)}:{ports['ingest_port']}"
     private_address = f"http://{LOOPBACK}:{ports['private_port']}"
     dagster_address = f"http://{LOOPBACK}:{ports['dagster_port']}"
-    # the process that faces the internet holds no login but its own
+    # the public process gets only its own database login
     public_login = ingest_url(settings)
     public = {
         "DATABASE_URL": public_login,
@@ -115,7 +115,7 @@ def services(settings: Settings, ports: Mapping[str, int]) -> list[Service]:
         "TILDA_WEBHOOK_TOKEN": secrets.tilda_webhook_token,
         "RATE_LIMIT_STORAGE_URL": settings.rate_limit_storage_url,
     }
-    # erasing a person rewrites cold months, so this one reaches their storage
+    # the erasure of a person rewrites cold months, so this process needs their storage
     private = {
         "DATABASE_URL": reader_url(settings),
         "DATABASE_DIRECT_URL": privacy_url(settings),
@@ -151,5 +151,5 @@ def services(settings: Settings, ports: Mapping[str, int]) -> list[Service]:
 
 
 def _program(name: str) -> str:
-    """A program of this environment."""
+    """Return the path of a program in this Python environment."""
     return str(Path(sys.executable).parent / name)

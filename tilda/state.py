@@ -1,4 +1,4 @@
-"""The state file of a running stack, and the lock that allows only one."""
+"""State file of the running stack, and the lock that prevents a second stack."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Phase = Literal["starting", "ready", "stopping", "failed"]
 
 @dataclass
 class State:
-    """What the supervisor tells about itself; other commands read it.
+    """State of the stack. The supervisor writes it and other commands read it.
 
     Attributes:
-        phase: `failed` comes with `message`.
-        message: What goes on now, or why it failed, in one sentence.
-        supervisor: The supervising process.
-        processes: Its children.
-        urls: Addresses by name: ingest, private, dagster.
+        phase: Phase of the stack's life.
+        message: The present step, or the reason of a failure, in one sentence.
+        supervisor: The supervisor's process.
+        processes: The child processes of the supervisor.
+        urls: Addresses by service: ingest, private, dagster, and others that run.
     """
 
     phase: Phase = "starting"
@@ -36,7 +36,7 @@ class State:
 
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
-        """The state that was last written; None if there is none."""
+        """Read the state file. Return None if there is no valid file."""
         try:
             raw = json.loads(_file(data_dir).read_text())
             supervisor = Recorded(**raw["supervisor"]) if raw["supervisor"] else None
@@ -46,7 +46,7 @@ class State:
             return None
 
     def write(self, data_dir: Path) -> None:
-        """Put it in place whole, so that no reader sees half of it."""
+        """Replace the state file atomically, so that readers never see a partial file."""
         content = {
             "phase": self.phase,
             "message": self.message,
@@ -62,7 +62,7 @@ class State:
 
 
 def running(data_dir: Path) -> State | None:
-    """The state of the stack if its supervisor is alive."""
+    """Return the state of the stack; None if its supervisor is not running."""
     state = State.read(data_dir)
     return state if state and state.supervisor and state.supervisor.find() else None
 
@@ -74,7 +74,10 @@ def forget(data_dir: Path) -> None:
 
 @contextmanager
 def only_one(data_dir: Path) -> Generator[bool]:
-    """Hold the stack's lock while the block runs; False when another holds it. The kernel frees it after any end."""
+    """Hold the stack's lock while the block runs. Yield False if another process holds the lock.
+
+    The kernel releases the lock when the process ends for any reason.
+    """
     path = data_dir / "run" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,4 +1,4 @@
-"""What `tilda status` says: what runs, where it is reached, what has arrived, and what is wrong."""
+"""Status of the stack for `tilda status`: processes, addresses, stored events, and problems."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from warehouse.sites.refused_origins import list_refused_origins
 
 ORIGINS_WITHIN = timedelta(hours=24)
 STATEMENT_TIMEOUT = "5s"
-"""A table that is locked must not keep the status waiting."""
+"""Limits the wait for a locked table."""
 
 
 @dataclass
 class Status:
-    """The stack at one moment; what is not known is None.
+    """Status of the stack. Unknown values are None.
 
     Attributes:
-        database_url: For psql and BI tools: the login that reads marts and ml. The password is in a file.
-        events_are_estimated: Whether `events` comes from statistics, as it does when there are many.
-        refused_origins: Pages of the last 24 hours whose domain is not registered for the site of their key.
-        warnings: What the public API reports as wrong, each a sentence with its remedy.
-        problems: Why something here is not known.
+        database_url: URL for psql and BI tools, with the login that reads marts and ml. A file holds the password.
+        events_are_estimated: Whether `events` is an estimate from statistics, which is used for large tables.
+        refused_origins: Origins of the last 24 hours that are not a domain of the site.
+        warnings: Warnings of the public API, each with its remedy.
+        problems: Services that do not answer, and the error of the last start.
     """
 
     state: str
@@ -52,7 +52,7 @@ class Status:
 
 
 def read_status(settings: Settings, state: State | None) -> Status:
-    """Ask everything that runs. Nothing is started, and no failure raises: it is one of the problems."""
+    """Query the running services. Failures are reported in `problems` and do not raise."""
     urls = state.urls if state else {}
     status = Status(
         state.phase if state else "stopped",
@@ -78,7 +78,7 @@ def _ask_ingest(status: Status, url: str) -> None:
     try:
         answer = httpx.get(f"{url}/ready", timeout=5).json()
     except (httpx.HTTPError, ValueError) as error:
-        status.problems.append(f"The ingest API at {url} does not answer: {error}. Its log: ingest.log")
+        status.problems.append(f"The ingest API at {url} does not answer: {error}. See the log: ingest.log")
         return
     if isinstance(answer, dict):
         found: dict[str, Any] = answer

@@ -1,8 +1,8 @@
-"""The process that starts the stack, keeps it running and stops it: `python -m tilda.supervisor`.
+"""The supervisor, which starts, restarts and stops the processes of the stack: `python -m tilda.supervisor`.
 
-`tilda up` starts it in a session of its own and talks to it through the state file and signals. With `--follow` it
-also ends when its standard input closes: when the terminal's command dies, by whatever, the stack goes with it. With
-`--move-ports` (the demo) ports that are taken and were not set move to the next free ones.
+`tilda up` starts the supervisor in its own session, reads its state file and stops it with signals. With `--follow`,
+the supervisor also stops the stack when its standard input closes, that is, when `tilda up` ends for any reason. With
+`--move-ports` (the demo), it uses the next free port for ports that are in use and not set.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from warehouse.propensity.mindsdb_server import announce, withdraw
 READY_SECONDS = 300
 TICK_SECONDS = 0.25
 MINDSDB_RETRY_SECONDS = 10.0
-# A child that dies is started again, each time after a longer pause; one that ran this long has earned a new start.
+# A child that ends is restarted after a pause, which doubles each time. After a run of GOOD_RUN_SECONDS it is reset.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, GOOD_RUN_SECONDS = 1.0, 60.0, 120.0
 
 
 class _StopRequestedError(Exception):
-    """Somebody asked the supervisor to end."""
+    """The supervisor was asked to stop."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Supervisor:
         self._mindsdb_retry_at = 0.0
 
     def run(self) -> int:
-        """Run until a signal, or until nobody follows any more. Returns the exit code."""
+        """Run until a signal arrives or the followed command ends. Return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         code = 0
@@ -78,9 +78,9 @@ class Supervisor:
             self._watch()
         except _StopRequestedError:
             pass
-        except Exception as error:  # noqa: BLE001 - whatever ended it: its children are stopped, its owner is told
+        except Exception as error:  # noqa: BLE001 - after any error, the children are stopped and the state is written
             if not isinstance(error, UserError):
-                traceback.print_exception(error)  # into the supervisor's log
+                traceback.print_exception(error)  # goes to the supervisor's log
             self._state.phase, self._state.message = "failed", str(explain(error))
             code = 1
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -113,7 +113,7 @@ class Supervisor:
         ensure_database(owner, DAGSTER_DATABASE)
 
         if mindsdb.is_wanted(settings) and mindsdb.is_installed():
-            mindsdb.configure(settings, move_ports=self._move_ports)  # a port that is taken ends the start here
+            mindsdb.configure(settings, move_ports=self._move_ports)  # fails here if a port is in use
         ports = choose_ports(settings, listening_on(settings), move=self._move_ports)
         wanted = services(settings, ports)
         self._tell("Starting the processes")
@@ -151,11 +151,11 @@ class Supervisor:
             self._check_follower()
             if child.process.poll() is not None:
                 log = self._log(child.service)
-                said = log.read_text(errors="replace").strip().splitlines()[-1:]
+                last_line = log.read_text(errors="replace").strip().splitlines()[-1:]
                 raise UserError(
                     f"{child.service.name} ended while it started (code {child.process.returncode}):"
-                    f" {said[0].rstrip('.') if said else 'no message'}.",
-                    f"Its log: {log}",
+                    f" {last_line[0].rstrip('.') if last_line else 'no message'}.",
+                    f"See the log: {log}",
                 )
             if child.service.ready_url is None:
                 return
@@ -165,7 +165,7 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise UserError(
                     f"{child.service.name} was not ready within {READY_SECONDS} seconds.",
-                    f"Its log: {self._log(child.service)}",
+                    f"See the log: {self._log(child.service)}",
                 )
             time.sleep(TICK_SECONDS)
 
@@ -174,7 +174,7 @@ class Supervisor:
             self._check_follower()
             for child in self._children:
                 self._keep_running(child)
-            self._keep_postgres()
+            self._restart_postgres()
             self._join_mindsdb()
             time.sleep(TICK_SECONDS)
 
@@ -183,7 +183,7 @@ class Supervisor:
             return
         now = time.monotonic()
         if child.restart_at is None:
-            processes.stop_orphans(child.process.pid)  # they would hold its ports
+            processes.stop_orphans(child.process.pid)  # they may still use its ports
             if now - child.started > GOOD_RUN_SECONDS:
                 child.pause = FIRST_PAUSE_SECONDS
             child.restart_at = now + child.pause
@@ -192,8 +192,8 @@ class Supervisor:
             child.process, child.started, child.restart_at = self._spawn(child.service), now, None
             self._record()
 
-    def _keep_postgres(self) -> None:
-        """Bring the embedded server back after a crash; its port stays, since every child knows it."""
+    def _restart_postgres(self) -> None:
+        """Restart the embedded Postgres after a crash, on the same port, because the children know the port."""
         settings = self._settings
         if not settings.uses_embedded_postgres:
             return
@@ -203,9 +203,9 @@ class Supervisor:
                 server.start(server.last_port() or settings.postgres_port)
 
     def _join_mindsdb(self) -> None:
-        """Start MindsDB once it is installed and tell where it is once it answers; nothing waits for it.
+        """Start MindsDB once it is installed, and publish its addresses once it answers.
 
-        One that does not answer in time, such as one whose port was taken meanwhile, is started again.
+        If the server does not answer in time (for example, because its port is in use by then), it is restarted.
         """
         if self._mindsdb_answered or not mindsdb.is_wanted(self._settings) or not mindsdb.is_installed():
             return
@@ -227,7 +227,7 @@ class Supervisor:
             return
         try:
             self._mindsdb = mindsdb.configure(self._settings, move_ports=self._move_ports)
-        except UserError as error:  # a port is taken; it may become free
+        except UserError as error:  # a port is in use; retry later
             self._mindsdb_retry_at = now + MINDSDB_RETRY_SECONDS
             self._tell(str(error))
             return
@@ -240,7 +240,7 @@ class Supervisor:
             raise _StopRequestedError
 
     def _end(self, child: _Child) -> None:
-        """Stop a process and all that it started."""
+        """Stop a child and its descendants."""
         if child.process.poll() is None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 processes.stop(psutil.Process(child.process.pid))
@@ -272,7 +272,7 @@ def _start_time(pid: int) -> float:
 
 
 def main() -> int:
-    """Supervise the stack of these settings, unless one runs already."""
+    """Run the supervisor. Return the exit code: 3 if a stack is already running, 1 after an error."""
     try:
         settings = load_settings()
         with only_one(settings.data_dir) as alone:
@@ -286,7 +286,7 @@ def main() -> int:
 
 
 def stop_leftovers(settings: Settings) -> int:
-    """Stop the children that a killed supervisor left behind. Returns how many there were."""
+    """Stop the children that a killed supervisor left running. Return the number of stopped processes."""
     state = State.read(settings.data_dir)
     count = 0
     for recorded in state.processes if state else []:

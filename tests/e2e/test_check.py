@@ -124,7 +124,7 @@ def test_untrusted_certificate_fails_the_check_with_a_remedy(
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE")
     detail, remedy = run(site).failure()
-    assert detail.startswith("Browsers refuse the certificate of localhost: self")
+    assert detail.startswith("Browsers reject the certificate of localhost: self")
     assert "Let's Encrypt" in remedy
 
 

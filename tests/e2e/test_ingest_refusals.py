@@ -78,7 +78,8 @@ def test_statement_timeout_spools_the_events(api: IngestServer):
     run(
         api,
         """
-        create function public.land_events(batch json) returns setof uuid language plpgsql as $$
+        create function public.land_events(batch json) returns table (site_id text, event_id uuid)
+        language plpgsql as $$
         begin raise exception 'canceling statement due to statement timeout' using errcode = '57014'; end $$
         """,
     )

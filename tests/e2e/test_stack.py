@@ -142,7 +142,7 @@ def test_analyst_is_added_listed_and_removed(running: Stack) -> None:
         assert [one["name"] for one in json.loads(running.run("analyst", "list", "--json"))] == ["anna"]
         assert "Would remove the analyst anna with 1 open" in running.run("analyst", "remove", "anna", "--dry-run")
     running.run("analyst", "remove", "anna")
-    assert "There is no analyst" in running.run("analyst", "list")
+    assert "There are no analysts" in running.run("analyst", "list")
     assert access["password"] in json.dumps(access)
     assert "no analyst 'anna'" in running.run("analyst", "remove", "anna", code=1)
 

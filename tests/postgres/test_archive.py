@@ -248,7 +248,7 @@ def is_of_another_visitor(batch: pa.RecordBatch) -> pa.BooleanArray:
 
 def test_restoring_a_live_or_unknown_month_is_rejected(database_url: str) -> None:
     fill(database_url, JANUARY)
-    with pytest.raises(UserError, match="live already"):
+    with pytest.raises(UserError, match="already live"):
         runs.restore(database_url, JANUARY)
     with pytest.raises(UserError, match="no month 2019-05"):
         runs.restore(database_url, date(2019, 5, 1))

@@ -50,7 +50,7 @@ def test_commands_archive_list_and_restore_months(url: str) -> None:
         assert places(connection)["2020_01"] == "public"
         assert tilda(*run, "--dry-run").output == "Would move 2020-01 to the archive: 60 events.\n"
         assert json.loads(tilda(*run, "--json").output) == steps
-        assert "No month is due." in tilda(*run).output
+        assert "No month is old enough." in tilda(*run).output
         assert "Wrote 2020-01 to file:///" in tilda("archive", "run", "--as-of", "2021-02-03").output
         listed = {one["month"]: one for one in json.loads(tilda("partitions", "list", "--json").output)}
         assert [listed[month]["place"] for month in ("2020-01-01", "2020-02-01", None)] == [
@@ -61,7 +61,7 @@ def test_commands_archive_list_and_restore_months(url: str) -> None:
         assert listed["2020-01-01"]["oldest"] == before[0][1].isoformat()
 
         land(connection, [event(at=before[0][1].replace(day=30))], IMPORT)
-        assert "1 event(s) wait for 2020-01" in tilda("partitions", "ensure").output
+        assert "1 event(s) belong to the archived month 2020-01" in tilda("partitions", "ensure").output
         connection.execute("truncate events_default")
         assert tilda("restore", "2020-1x").exit_code != 0
         assert "2020-01 is live again: 60 events." in tilda("restore", "2020-01").output

@@ -205,14 +205,14 @@ def test_an_unknown_identifier_is_an_error(shop: psycopg.Connection, command: Ca
     for what, name in (
         (BY_EMAIL, "e-mail address"),
         (("--phone", "+7 900 000 00 00"), "telephone number"),
-        (("--external-id", "42"), "external id"),
+        (("--external-id", "42"), "external ID"),
         (("--order", "B"), "order number"),
-        (("--visitor", "anna"), "visitor id"),
+        (("--visitor", "anna"), "visitor ID"),
     ):
         for verb in (["find"], ["export"], ["erase", "--yes"], ["erase", "--dry-run"]):
             said = command(*verb, *what)
             assert (said.exit_code, said.stdout) == (1, "")
-            assert f"There is nobody by this {name} on shop." in str(said.exception)
+            assert f"Nobody on shop has this {name}." in str(said.exception)
     assert count(shop, "ops.erasures") == count(shop, "ops.erased_visitors") == 0
 
 
@@ -220,9 +220,9 @@ def test_exactly_one_identifier_is_required(shop: psycopg.Connection, command: C
     for wrong in ((), ("--email", ADDRESS, "--order", "1"), ("boris", "--visitor", "boris")):
         said = command("find", *wrong)
         assert said.exit_code == 2
-        assert "Name the person by one of --visitor, --email" in said.output
+        assert "Identify the person by one of --visitor, --email" in said.output
     former = command("find", "boris", "--json")
-    assert "USER_ID is deprecated and will be removed: write --visitor boris." in former.stderr
+    assert "USER_ID is deprecated and will be removed. Use --visitor boris." in former.stderr
     assert json.loads(former.stdout)["persons"][0]["visitor_ids"] == ["boris"]
 
 
@@ -320,9 +320,7 @@ def test_erasing_asks_for_confirmation(
     land(shop, [identified("anna", email_sha256=EMAIL), event(user_id="anna")])
     said = command("erase", *BY_EMAIL)
     assert said.exit_code == 1
-    assert "there is no terminal to ask on. See what would be removed with --dry-run, then add --yes." in str(
-        said.exception
-    )
+    assert "the input is not a terminal. Check the counts with --dry-run, then add --yes." in str(said.exception)
     call = ("user", "erase", "--site", "shop", *BY_EMAIL)
     environment = {"DATABASE_URL": database_url, "DATA_DIR": str(settings.data_dir)}
     code, shown = run_in_terminal("n\n", *call, **environment)
@@ -332,7 +330,7 @@ def test_erasing_asks_for_confirmation(
     assert "Nothing was erased." in shown
     assert count(shop, "events where user_id = 'anna' and site_id = 'shop'") == 2
     code, shown = run_in_terminal("y\n", *call, **environment)
-    assert (code, "Left anywhere: 0." in shown) == (0, True)
+    assert (code, "Remaining rows: 0." in shown) == (0, True)
     assert count(shop, "events where user_id = 'anna' and site_id = 'shop'") == 0
 
 
@@ -377,7 +375,7 @@ def test_an_email_address_shared_by_many_visitors_identifies_nobody(
     assert f"{MANY_VISITORS + 2} persons on shop have this e-mail address." in str(said.exception)
     land(shop, [identified(f"visitor {number}", **placeholder) for number in range(100, 200)])
     said = command("erase", *BY_EMAIL, "--yes", "--all")
-    assert "it stands for nobody" in str(said.exception)
+    assert "so it does not identify a person" in str(said.exception)
     assert count(shop, "events where site_id = 'shop' and user_id like 'visitor%'") == MANY_VISITORS + 101
 
 

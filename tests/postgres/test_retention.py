@@ -278,7 +278,7 @@ def test_the_command_and_the_scheduled_asset_delete_expired_rows(
     def tilda(*arguments: str) -> str:
         return CliRunner().invoke(cli, ["retention", "run", *arguments], standalone_mode=False).output
 
-    assert "public.sessions: 1 rows would be deleted, from before 20" in tilda("--dry-run")
+    assert "public.sessions: 1 rows older than 20" in tilda("--dry-run")
     assert {one["table"]: one["rows"] for one in json.loads(tilda("--json"))} == {
         "public.rejected_events": 0,
         "public.event_claims": 0,

@@ -89,7 +89,7 @@ def test_errors_and_help_quote_a_command_that_runs(tmp_path: Path) -> None:
     assert f"Start it with `{TILDA} up`." in run_tilda(*simulate, path="/usr/bin:/bin")
     help_text = run_tilda("--help", path="/usr/bin:/bin")
     assert f"Usage: {TILDA} [OPTIONS]" in help_text
-    assert f"`{TILDA} up` starts everything" in " ".join(help_text.split())
+    assert f"`{TILDA} up` starts the stack" in " ".join(help_text.split())
 
 
 def test_commands_never_print_a_tilda_command_with_click_echo() -> None:

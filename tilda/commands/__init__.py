@@ -1,1 +1,1 @@
-"""The commands of `tilda`, by what they are about. Each module lists them in `COMMANDS`."""
+"""The commands of `tilda`, grouped by topic. Each module lists its commands in `COMMANDS`."""

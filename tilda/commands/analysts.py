@@ -14,20 +14,20 @@ LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 @click.group()
 def analyst() -> None:
-    """Logins that read the schemas marts and ml, for psql and BI tools."""
+    """Manage logins for psql and BI tools that read the schemas marts and ml."""
 
 
 @analyst.command("add")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def add(name: str, *, as_json: bool) -> None:
-    """Make a login and print how to connect with it. The password is shown once and kept nowhere."""
+    """Create a login and print its connection data. The password is printed once and not stored."""
     with running_database(load_settings()) as url:
         access = analysts.add_analyst(url, name)
     if as_json:
         console.print_json(access)
         return
-    click.echo(f"The analyst {name} reads the schemas marts and ml. The password is shown only now:\n")
+    click.echo(f"The analyst {name} can read the schemas marts and ml. The password is printed only once:\n")
     for label, value in (
         ("host", access.host),
         ("port", access.port),
@@ -41,16 +41,16 @@ def add(name: str, *, as_json: bool) -> None:
     ):
         if value is not None:
             click.echo(f"  {label:10}{value}")
-    click.echo("\nBI tools (Metabase, Superset, Grafana, Power BI) ask for these under PostgreSQL.")
+    click.echo("\nBI tools (Metabase, Superset, Grafana, Power BI) need these values for a PostgreSQL connection.")
     if access.host in LOOPBACK:
         click.echo(
-            "Postgres listens on this machine only. From another one: "
+            "Postgres accepts connections from this machine only. From another machine, open a tunnel: "
             f"ssh -L {access.port}:127.0.0.1:{access.port} USER@THIS_MACHINE"
         )
 
 
 @analyst.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(*, as_json: bool) -> None:
     """List the analysts and their open connections."""
     with running_database(load_settings()) as url:
@@ -60,14 +60,14 @@ def list_(*, as_json: bool) -> None:
     elif found:
         console.print_records(found)
     else:
-        console.echo("There is no analyst. Make one with: tilda analyst add NAME")
+        console.echo("There are no analysts. Add one with: tilda analyst add NAME")
 
 
 @analyst.command("remove")
 @click.argument("name")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the planned changes; change nothing.")
 def remove(name: str, *, dry_run: bool) -> None:
-    """Drop a login. Its open connections end; data is not touched."""
+    """Drop a login and close its connections. Data does not change."""
     with running_database(load_settings()) as url:
         removed = analysts.get_analyst(url, name) if dry_run else analysts.remove_analyst(url, name)
     word = "Would remove" if dry_run else "Removed"

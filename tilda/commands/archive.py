@@ -1,4 +1,4 @@
-"""`tilda partitions`, `tilda archive`, `tilda restore`: months of events over the years."""
+"""`tilda partitions`, `tilda archive`, `tilda restore`: monthly tables and archived months."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from warehouse.partitions import months
 
 @click.group("partitions")
 def partitions_() -> None:
-    """The monthly tables under public.events."""
+    """Manage the monthly partitions of public.events."""
 
 
 @partitions_.command("ensure")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def ensure(*, as_json: bool) -> None:
-    """Make the current month and the next three, and give a month to events that wait for one."""
+    """Create partitions for this month, the next three, and months of events in the default partition."""
     with running_database(load_settings()) as url:
         made = months.ensure(url)
         waiting = months.waiting(url)
     if as_json:
         console.print_json({"made": made, "waiting": {f"{month:%Y-%m}": rows for month, rows in waiting.items()}})
         return
-    click.echo(f"Made {', '.join(f'{month:%Y-%m}' for month in made)}." if made else "Nothing was missing.")
+    click.echo(f"Created {', '.join(f'{month:%Y-%m}' for month in made)}." if made else "No partition was missing.")
     for month, rows in waiting.items():
-        console.echo(f"{rows:,} event(s) wait for {month:%Y-%m}, which is archived: tilda restore {month:%Y-%m}")
+        console.echo(
+            f"{rows:,} event(s) belong to the archived month {month:%Y-%m}. Restore it: tilda restore {month:%Y-%m}"
+        )
 
 
 @partitions_.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(*, as_json: bool) -> None:
-    """List the months: where each is, its size, its oldest and newest event."""
+    """List the months with their location, size, oldest and newest event."""
     with running_database(load_settings()) as url:
         found = months.list_partitions(url)
     if as_json:
@@ -46,19 +48,19 @@ def list_(*, as_json: bool) -> None:
 
 @click.group("archive")
 def archive_() -> None:
-    """Months that leave public.events when they are old."""
+    """Move old months out of public.events."""
 
 
 @archive_.command("run")
-@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Count ages to this day (UTC) instead of now.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]), help="Compute ages as of this day (UTC) instead of now.")
+@click.option("--dry-run", is_flag=True, help="Print the planned changes; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def run(*, as_of: datetime | None, dry_run: bool, as_json: bool) -> None:
     """Move old months to the archive, and older ones to files in cold storage.
 
-    A month's age counts from its end, or from its last import or restore if that is later; ARCHIVE_AFTER_MONTHS and
-    COLD_AFTER_MONTHS say how old is old. A file is read back and compared before its table is dropped. Killed
-    anywhere, the next run finishes.
+    ARCHIVE_AFTER_MONTHS and COLD_AFTER_MONTHS set the ages. The age of a month counts from its end, or from its last
+    import or restore if that is later. A file is read back and compared before its table is dropped. If a run is
+    killed, the next run continues.
     """
     from warehouse.archive import runs  # noqa: PLC0415 - pyarrow takes a second to load
 
@@ -81,21 +83,21 @@ def run(*, as_of: datetime | None, dry_run: bool, as_json: bool) -> None:
         else:
             click.echo(f"{words[1]} {step.month:%Y-%m} to {settings.cold_storage}: {step.rows:,} events.")
     if not steps:
-        click.echo("No month is due.")
+        click.echo("No month is old enough.")
 
 
 def _month(_: click.Context, __: click.Parameter, value: str) -> date:
     try:
         return datetime.strptime(value, "%Y-%m").replace(tzinfo=UTC).date()
     except ValueError as error:
-        raise click.BadParameter("a month looks like 2025-01.") from error
+        raise click.BadParameter("write a month like 2025-01.") from error
 
 
 @click.command("restore")
 @click.argument("month", metavar="YYYY-MM", callback=_month)
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def restore(month: date, *, as_json: bool) -> None:
-    """Bring an archived or cold month back under public.events, verified. Its age counts from now."""
+    """Move an archived or cold month back to public.events and verify it. Its age then counts from now."""
     from warehouse.archive import runs  # noqa: PLC0415 - pyarrow takes a second to load
 
     with (

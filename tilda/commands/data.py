@@ -23,27 +23,28 @@ from warehouse.sites import registry
 from warehouse.sites.refused_origins import list_refused_origins
 
 SOME_LINES_REJECTED = 3
-"""Exit code of an import that finished, but not with all lines of the file."""
+"""Exit code of an import that finished but rejected some lines of the file."""
 
 ORIGINS_WITHIN = timedelta(days=7)
 
 
 @click.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--site", "site_id", required=True, metavar="SITE", help="The site that the events belong to.")
+@click.option("--site", "site_id", required=True, metavar="SITE", help="The site of the events.")
 @click.option(
     "--format",
     "file_format",
     type=click.Choice(["access-log", "events"]),
     required=True,
-    help="access-log: a web server's combined or common log; events: JSON Lines of the contract. Both may be .gz.",
+    help="access-log: a web server's log, combined or common. events: JSON Lines, one event per line as in the API."
+    " Both may be compressed (.gz).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def import_(file: Path, site_id: str, file_format: Literal["access-log", "events"], *, as_json: bool) -> None:
-    """Import past events from a file. A second import of the same file adds nothing.
+    """Import past events from a file. Importing the same file again adds nothing.
 
-    Lines that cannot be taken are kept with their reasons, which `tilda rejected list` shows. The exit code is 3 when
-    the import finished and some lines were rejected.
+    Rejected lines are stored with their reasons; `tilda rejected list` shows them. The exit code is 3 if the import
+    finished but rejected some lines.
     """
     settings = load_settings()
     with running_database(settings) as url, console.progress(f"Importing {file.name}", quiet=as_json) as advance:
@@ -73,22 +74,24 @@ def _print_reasons(result: ImportResult) -> None:
     if not result.reasons:
         return
     rows = [(one.code, one.lines, one.first_line, one.first_detail) for one in result.reasons]
-    console.print_table("", ["rejected because", "lines", "first line", "what is wrong with it"], rows)
+    console.print_table("", ["reason", "lines", "first line", "its error"], rows)
     console.err.print(
-        f"{result.rejected:,} of {result.lines:,} lines were rejected. Correct them and import the file again: it adds"
-        " what is missing.",
+        f"{result.rejected:,} of {result.lines:,} lines were rejected. Correct them and import the file again: only"
+        " missing events are added.",
         markup=False,
     )
 
 
 @click.command()
-@click.option("--site", "site_id", required=True, metavar="SITE", help="The site that gets the events.")
-@click.option("--visitors", type=click.IntRange(1), required=True, help="People who come in the simulated time.")
-@click.option("--days", type=click.IntRange(1), required=True, help="Days before the end.")
-@click.option("--seed", type=int, required=True, help="The same arguments give the same events.")
-@click.option("--end", type=click.DateTime(), help="Last moment, UTC; default: the last full hour.")
-@click.option("--truth", type=click.Path(path_type=Path), help="Write the true probabilities to this CSV file.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--site", "site_id", required=True, metavar="SITE", help="The site that receives the events.")
+@click.option("--visitors", type=click.IntRange(1), required=True, help="Number of visitors in the simulated time.")
+@click.option("--days", type=click.IntRange(1), required=True, help="Number of simulated days.")
+@click.option("--seed", type=int, required=True, help="Random seed: the same arguments produce the same events.")
+@click.option("--end", type=click.DateTime(), help="End of the simulated time, UTC; default: the last full hour.")
+@click.option(
+    "--truth", type=click.Path(path_type=Path), help="Write the true conversion probabilities to this CSV file."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def simulate(
     *,
     site_id: str,
@@ -99,7 +102,7 @@ def simulate(
     truth: Path | None,
     as_json: bool,
 ) -> None:
-    """Simulate a shop's visitors: recent days through the ingest API, older ones through the import."""
+    """Simulate visitors of a shop. Recent days are sent to the ingest API, older days are imported."""
     from demo.bring_in import simulate_into  # noqa: PLC0415 - pandas takes seconds to load
     from demo.simulation import Simulation  # noqa: PLC0415
 
@@ -129,16 +132,16 @@ def simulate(
 
 @click.group("rejected")
 def rejected_() -> None:
-    """Events that were refused, each kept with its reason."""
+    """Show and replay rejected events, which are stored with their reasons."""
 
 
-def _which(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that say which refusals are meant."""
+def _filter_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that filter rejected events."""
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="Machine-readable."),
-        click.option("--since", type=click.DateTime(), help="Refused at this moment or later, UTC."),
-        click.option("--code", help="Refused for this reason, as `tilda rejected list` names it."),
-        click.option("--site", "site_id", metavar="SITE", help="Refused on this site."),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        click.option("--since", type=click.DateTime(), help="Only events rejected at or after this time, UTC."),
+        click.option("--code", help="Only events rejected with this code, as in `tilda rejected list`."),
+        click.option("--site", "site_id", metavar="SITE", help="Only events of this site."),
     ):
         command = option(command)
     return command
@@ -149,14 +152,15 @@ def _filter(site_id: str | None, code: str | None, since: datetime | None) -> re
 
 
 @rejected_.command("list")
-@_which
-@click.option("--origins", "only_origins", is_flag=True, help="List only the refused origins of pages.")
+@_filter_options
+@click.option("--origins", "only_origins", is_flag=True, help="List only refused origins.")
 def list_rejected(
     *, site_id: str | None, code: str | None, since: datetime | None, only_origins: bool, as_json: bool
 ) -> None:
-    """Count the refused events by reason, show the newest, and name the pages whose origin was refused.
+    """Count rejected events by code, list the newest, and list origins of pages that the API refused.
 
-    Origins are those of the last 7 days, or since --since. --json prints the newest events, with --origins the origins.
+    Origins cover the last 7 days, or the time since --since. --json prints the newest events, or with --origins the
+    origins.
     """
     wanted = _filter(site_id, code, since)
     with running_database(load_settings()) as url, connect(url) as connection:
@@ -173,16 +177,16 @@ def list_rejected(
         console.print_records(newest)
     if origins and code is None:
         console.print_table(
-            "Pages of hosts that are no domain of the site",
+            "Origins that are not a domain of the site",
             ["site", "origin", "requests", "newest", "allow it with"],
             [(one.site_id, one.origin, one.requests, one.last_at, one.allow_with) for one in origins],
         )
 
 
 @rejected_.command("replay")
-@_which
+@_filter_options
 def replay_rejected(*, site_id: str | None, code: str | None, since: datetime | None, as_json: bool) -> None:
-    """Try refused events again, after what stood against them is mended; those that pass leave the list."""
+    """Validate rejected events again, after their cause was fixed. Accepted events leave the list."""
     wanted = _filter(site_id, code, since)
     settings = load_settings()
     with running_database(settings) as url, connect(url) as connection:

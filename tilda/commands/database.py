@@ -21,12 +21,12 @@ from warehouse.kit.settings import Settings, load_settings
 
 
 @click.command()
-@click.option("--sql", "only_sql", is_flag=True, help="Print a script for psql that does the same; change nothing.")
+@click.option("--sql", "only_sql", is_flag=True, help="Print a script for psql instead; change nothing.")
 def migrate(*, only_sql: bool) -> None:
-    """Bring the database's schema up to date.
+    """Migrate the database schema.
 
-    Passwords of logins that exist stay as they are. With --sql a database administrator can do it instead: the script
-    records each migration as this command does.
+    Passwords of existing logins do not change. With --sql, a database administrator can run the printed script instead;
+    the script records each migration as this command does.
     """
     settings = load_settings()
     with running_database(settings) as url:
@@ -44,24 +44,24 @@ def migrate(*, only_sql: bool) -> None:
         try:
             logins.require_logins(url, settings)
         except UserError as error:
-            # the schema is what was asked for; only `tilda up` needs the logins
+            # the migration succeeded; only `tilda up` needs the logins
             console.err.print(f"Warning: {error}", markup=False)
 
 
 @click.group("db")
 def db() -> None:
-    """The database that the platform uses."""
+    """Manage the database."""
 
 
 @db.command("logins")
-@click.option("--rotate", is_flag=True, help="Make new passwords; machines that have the old ones are locked out.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--rotate", is_flag=True, help="Create new passwords. Machines with the old passwords lose access.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def db_logins(*, rotate: bool, as_json: bool) -> None:
-    """List the logins of the platform's processes, and whether this machine's passwords open them.
+    """Test whether this machine's passwords work for the database logins of the stack's processes.
 
-    Exit code 1 if one is refused. Passwords are settings (INGEST_PASSWORD, READER_PASSWORD, PRIVACY_PASSWORD) or in
-    secrets.json of DATA_DIR; every machine that uses the database needs the same ones. --rotate makes those anew that
-    are no settings, and gives all of them to the database.
+    The exit code is 1 if a login is refused. Passwords come from settings (INGEST_PASSWORD, READER_PASSWORD,
+    PRIVACY_PASSWORD) or from secrets.json in DATA_DIR. All machines that use the database need the same passwords.
+    --rotate replaces the passwords in secrets.json, and sets all passwords in the database.
     """
     settings = load_settings()
     if rotate and settings.uses_embedded_postgres and running(settings.data_dir) is None:
@@ -78,9 +78,9 @@ def db_logins(*, rotate: bool, as_json: bool) -> None:
     else:
         console.print_records(found)
     if rotate and not as_json:
-        click.echo("The passwords are new. Copy secrets.json to the other machines that use this database.")
+        click.echo("The passwords were replaced. Copy secrets.json to the other machines that use this database.")
         if running(settings.data_dir):
-            console.echo("This machine's stack has the old ones until it starts again: tilda down, tilda up")
+            console.echo("The running stack still uses the old passwords. Restart it: tilda down, tilda up")
     if any(login.state == "refused" for login in found):
         sys.exit(1)
 
@@ -89,10 +89,10 @@ def db_logins(*, rotate: bool, as_json: bool) -> None:
 @click.option("--as", "login", default="owner", show_default=True, help="owner, reader, or the name of an analyst.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(login: str, arguments: tuple[str, ...]) -> None:
-    """Open psql on the database. ARGUMENTS are psql's own, such as -c "select 1".
+    """Open psql. ARGUMENTS are passed to psql, such as -c "select 1".
 
-    As the owner everything can be changed; the reader sees marts and ml, and changes nothing. An analyst is asked for
-    the password.
+    The owner can change everything. The reader can read the schemas marts and ml. For an analyst, psql asks for the
+    password.
     """
     settings = load_settings()
     with running_database(settings) as owner:
@@ -114,17 +114,18 @@ def _address_as(settings: Settings, owner: str, login: str) -> str:
 
 
 def _psql(settings: Settings) -> str:
-    """The program: the embedded server's own, or the machine's beside a server of one's own."""
+    """Return the path of psql: the embedded server's, or for an external server the one on PATH, if any."""
     own = str(programs(18) / "psql")
     return own if settings.uses_embedded_postgres else shutil.which("psql") or own
 
 
 @click.command("backup")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def backup(*, as_json: bool) -> None:
-    """Back the database up while everything runs, and delete the backups that have expired.
+    """Back up the database without stopping anything, and delete expired backups.
 
-    Not in it, and to be kept elsewhere: secrets.json of DATA_DIR, the files of cold months, and Dagster's history.
+    A backup does not contain secrets.json of DATA_DIR, the files of cold months, and Dagster's history. Back them up
+    separately.
     """
     settings = load_settings()
     with running_database(settings) as url, console.progress("Backing up", quiet=as_json) as advance:
@@ -138,14 +139,16 @@ def backup(*, as_json: bool) -> None:
 
 @click.command("restore-backup")
 @click.argument("name", metavar="BACKUP")
-@click.option("--replace", is_flag=True, help="Replace a database that holds events; newer ones are lost.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option(
+    "--replace", is_flag=True, help="Replace a database that holds events. Events newer than the backup are lost."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
-    """Put a backup in the place of the database. BACKUP is a name that `tilda backup` printed, or a folder.
+    """Replace the database with a backup. BACKUP is a name that `tilda backup` printed, or a folder.
 
-    The backup is loaded beside the present database and compared row for row; only then are the two exchanged. If that
-    fails, the present database stays in use, the copy is kept, and the same command goes on with it. Persons who were
-    erased after the backup was taken are erased again.
+    The backup is loaded into a new database and compared row by row. Then the new database replaces the present one. If
+    a step fails, the present database stays in use, the verified copy is kept, and the same command continues with it.
+    Persons who were erased after the backup was made are erased again.
     """
     from warehouse.backup import restores  # noqa: PLC0415 - Arrow takes a while to load
     from warehouse.privacy.erase import resume  # noqa: PLC0415
@@ -161,9 +164,9 @@ def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
         result = {"taken_at": manifest.taken_at, "tables": len(manifest.tables), "rows": rows}
         console.print_json(result | {"erased_again": erased_again})
     else:
-        click.echo(f"Restored {rows:,} rows of {len(manifest.tables)} tables, each the same as when it was backed up.")
+        click.echo(f"Restored {rows:,} rows of {len(manifest.tables)} tables. Every table matches the backup.")
         if erased_again:
-            click.echo(f"Persons erased again, who had been erased after the backup: {erased_again}.")
+            click.echo(f"Erased again {erased_again} person(s) who had been erased after the backup.")
 
 
 def _silent(_text: str) -> None: ...

@@ -11,22 +11,22 @@ from warehouse.kit.settings import load_settings
 
 
 @click.command("mindsdb")
-@click.option("--install", "only_install", is_flag=True, help="Install it, and start nothing.")
+@click.option("--install", "only_install", is_flag=True, help="Install only; start nothing.")
 @click.pass_context
 def mindsdb_(context: click.Context, *, only_install: bool) -> None:
-    """Install the MindsDB server and run it beside the stack, for whoever reads scores with a MySQL client."""
+    """Install a MindsDB server and run it with the stack, to read scores with MySQL clients."""
     settings = load_settings()
     with console.waiting("Installing MindsDB"):
         mindsdb.install()
     if only_install:
         return
     if not mindsdb.is_wanted(settings):
-        raise UserError("The stack runs no MindsDB: MINDSDB is 0, or MINDSDB_URL names one of yours.", "Unset them.")
+        raise UserError("The stack does not run MindsDB, because MINDSDB is 0 or MINDSDB_URL is set.", "Unset both.")
     context.invoke(up, with_demo=False, detach=True)
     with console.waiting("Waiting for MindsDB"):
         mindsdb.wait_until_serving(settings)
     mindsdb.tell_how_to_connect(settings)
-    console.echo(f"Publish the models now: tilda materialize 'key:\"{mindsdb.ASSET}\"'. The daily run does it, too.")
+    console.echo(f"The daily run publishes the models. Publish them now: tilda materialize 'key:\"{mindsdb.ASSET}\"'")
 
 
 COMMANDS = (mindsdb_,)

@@ -19,11 +19,11 @@ from warehouse.sites import registry
 
 @click.command()
 @click.argument("selection", default="*")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def materialize(selection: str, *, as_json: bool) -> None:
-    """Materialise assets: all, or a SELECTION in Dagster's syntax, as in `tilda materialize 'group:marts'`."""
+    """Materialize all assets, or a SELECTION in Dagster's syntax: `tilda materialize 'group:marts'`."""
     settings = load_settings()
-    with running_database(settings), console.progress("Materialising", quiet=as_json) as advance:
+    with running_database(settings), console.progress("Materializing", quiet=as_json) as advance:
         result = run_materialize(settings, selection, advance)
     if as_json:
         console.print_json(result)
@@ -33,22 +33,24 @@ def materialize(selection: str, *, as_json: bool) -> None:
 
 @click.group("scores")
 def scores_() -> None:
-    """What the model says of each visitor."""
+    """Export the scores of visitors."""
 
 
 @scores_.command("export")
 @click.option("--site", "site_id", metavar="SITE", required=True, help="The site.")
 @click.option("--target", default="conversion_7d", show_default=True, help="What is predicted.")
-@click.option("--band", type=click.Choice(["hot", "warm", "cold"]), help="Only these visitors.")
-@click.option("--min-score", type=click.FloatRange(0, 1), default=0.0, help="Only visitors this likely or more.")
+@click.option("--band", type=click.Choice(["hot", "warm", "cold"]), help="Only visitors in this band.")
+@click.option("--min-score", type=click.FloatRange(0, 1), default=0.0, help="Only visitors with at least this score.")
 @click.option("--format", "file_format", type=click.Choice(["csv", "audience"]), default="csv", show_default=True)
-@click.option("--network", type=click.Choice(list(score_files.NETWORKS)), help="Whose list an audience is to be.")
+@click.option("--network", type=click.Choice(list(score_files.NETWORKS)), help="Advertising network of the audience.")
 @click.option(
     "--consent",
     metavar="NAME",
-    help="Trait of identify() or field of a form in which people agree to advertising; an audience holds nobody else.",
+    help="Trait of identify() or form field that holds the consent to advertising; required for an audience.",
 )
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The file; default: standard output.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Output file; default: standard output."
+)
 def export(
     *,
     site_id: str,
@@ -62,15 +64,15 @@ def export(
 ) -> None:
     """Write the newest scores to a file.
 
-    csv is one line a visitor, the likeliest first. audience is the list that an advertising network takes: SHA-256 of
-    e-mail and telephone, of those who gave one and whose last answer to NAME was yes.
+    csv has one line per visitor, the highest score first. audience is a list for an advertising network: SHA-256 hashes
+    of e-mail addresses and telephone numbers of people whose last answer to NAME was yes.
     """
     if file_format == "audience" and (network is None or consent is None):
         raise click.UsageError("An audience needs --network and --consent.")
     wanted = scores.Wanted(site_id, target, min_score, band)
     with running_database(load_settings()) as url, connect(url) as connection:
         registry.find_site(connection, site_id)
-        # asked before the file is made: without scores there is none
+        # query first: if there are no scores, no file is created
         people = scores.audience(connection, wanted, consent=consent) if consent else []
         rows = scores.newest_scores(connection, wanted)
         with output.open("w", newline="") if output else nullcontext(sys.stdout) as file:
@@ -80,21 +82,21 @@ def export(
                 count = score_files.write_audience(file, people, score_files.NETWORKS[network or ""])
     if file_format == "audience" and network and count < score_files.NETWORKS[network].least:
         least = score_files.NETWORKS[network].least
-        console.err.print(f"{count:,} people agreed and left an address; {network} takes lists from {least:,} up.")
+        console.err.print(f"The list has {count:,} people; {network} requires at least {least:,}.")
     elif output:
-        console.err.print(f"{count:,} written to {output}.", markup=False)
+        console.err.print(f"Wrote {count:,} rows to {output}.", markup=False)
 
 
 @click.group("models")
 def models_() -> None:
-    """Which model scores, and what was decided of it and of others."""
+    """List decisions about models; go back to an earlier model."""
 
 
 @models_.command("list")
 @click.option("--site", "site_id", metavar="SITE", required=True, help="The site.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(site_id: str, *, as_json: bool) -> None:
-    """List every decision about a site's models with its reason, the newest first."""
+    """List all decisions about the models of a site with their reasons, newest first."""
     with running_database(load_settings()) as url, connect(url) as connection:
         registry.find_site(connection, site_id)
         found = versions.decisions(connection, site_id)
@@ -112,11 +114,16 @@ def list_(site_id: str, *, as_json: bool) -> None:
 @models_.command("rollback")
 @click.option("--site", "site_id", metavar="SITE", required=True, help="The site.")
 @click.option("--target", default="conversion_7d", show_default=True, help="What is predicted.")
-@click.option("--to", "version", metavar="MODEL", help="The model to go back to; default: the one promoted before.")
-@click.option("--reason", required=True, help="Why; it is kept with the decision.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option(
+    "--to",
+    "version",
+    metavar="MODEL",
+    help="The earlier model; default: the one that was promoted before the present one.",
+)
+@click.option("--reason", required=True, help="Reason, which is stored with the decision.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def rollback(site_id: str, target: str, version: str | None, reason: str, *, as_json: bool) -> None:
-    """Let a former model score again. The one taken back stays out until a model knows newer weeks."""
+    """Use an earlier model again. The present one is not used until a model was trained on newer weeks."""
     from ml import artifacts  # noqa: PLC0415 - pandas and scikit-learn take seconds to load
     from warehouse.propensity import store  # noqa: PLC0415
 
@@ -126,12 +133,14 @@ def rollback(site_id: str, target: str, version: str | None, reason: str, *, as_
         try:
             artifacts.loads(store.artifact(connection, site_id, target, former))
         except artifacts.ArtifactError as error:
-            raise UserError(f"{former} cannot score any more: {error}", "Choose another with --to.") from error
+            raise UserError(
+                f"The model {former} cannot be used any more: {error}", "Choose another model with --to."
+            ) from error
         done = versions.roll_back(connection, site_id, target, former, reason)
     if as_json:
         console.print_json(done)
         return
-    console.out.print(f"{done.version} is in use in place of {done.former}.", markup=False)
+    console.out.print(f"The model {done.version} replaces {done.former}.", markup=False)
     console.out.print("""Score with it now: tilda materialize 'key:"ml/propensity_scores"+'""", markup=False)
 
 

@@ -24,17 +24,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @click.group()
 def user() -> None:
-    """What is held about a person: found, shown, or removed from every place."""
+    """Find, export or erase the data of a person."""
 
 
 def _of_one_person(command: Command) -> Command:
-    """The site and exactly one identifier."""
+    """Add the options for the site and the identifier of a person."""
     for option in (
-        click.option("--visitor", metavar="ID", help="A visitor id: analytics_user_id of the person's browser."),
-        click.option("--order", metavar="NUMBER", help="The number of an order, or of a sent form (tranid)."),
-        click.option("--external-id", metavar="ID", help="The id that the site passes to identify()."),
-        click.option("--phone", metavar="NUMBER", help="A telephone number; only its hash is stored."),
-        click.option("--email", metavar="ADDRESS", help="An e-mail address; only its hash is stored."),
+        click.option("--visitor", metavar="ID", help="Visitor ID: the cookie analytics_user_id."),
+        click.option("--order", metavar="NUMBER", help="Order number, or transaction ID (tranid) of a form."),
+        click.option("--external-id", metavar="ID", help="ID that the site passes to identify()."),
+        click.option("--phone", metavar="NUMBER", help="Telephone number; only its hash is stored."),
+        click.option("--email", metavar="ADDRESS", help="E-mail address; only its hash is stored."),
         click.option("--site", "site_id", required=True, metavar="SITE", help="The person's site."),
         click.argument("user_id", metavar="[USER_ID]", required=False),
     ):
@@ -43,32 +43,32 @@ def _of_one_person(command: Command) -> Command:
 
 
 def _identifier(user_id: str | None, **options: str | None) -> Identifier:
-    """The identifier that the options name; the former argument USER_ID counts as --visitor.
+    """Return the identifier in the options. The deprecated argument USER_ID is read as --visitor.
 
     Raises:
-        UsageError: There is none, or more than one.
+        UsageError: There is no identifier, or more than one.
     """
     from warehouse.privacy.identifier import KINDS, Identifier  # noqa: PLC0415 - as with the rest of warehouse.privacy
 
     if user_id is not None:
         console.err.print(
-            f"USER_ID is deprecated and will be removed: write --visitor {user_id}.", markup=False, style="yellow"
+            f"USER_ID is deprecated and will be removed. Use --visitor {user_id}.", markup=False, style="yellow"
         )
     given = [Identifier.parse(kind, text) for kind in KINDS if (text := options[kind.replace("-", "_")]) is not None]
     given += [Identifier.parse("visitor", user_id)] if user_id is not None else []
     if len(given) != 1:
-        raise click.UsageError(f"Name the person by one of {', '.join(f'--{kind}' for kind in KINDS)}.")
+        raise click.UsageError(f"Identify the person by one of {', '.join(f'--{kind}' for kind in KINDS)}.")
     return given[0]
 
 
 @user.command("find")
 @_of_one_person
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def find(user_id: str | None, *, site_id: str, as_json: bool, **options: str | None) -> None:
-    """Find a person by what they can name, and say how much is held.
+    """Find a person by an identifier, and count the stored rows by place.
 
-    Searched are live, archived and cold months, the spool, refused events and the models. Backups are not: they expire.
-    An unknown person is an error with exit code 1.
+    The search covers live, archived and cold months, the spool, rejected events and the models, but not backups, which
+    expire. The exit code is 1 if nobody is found.
     """
     identifier = _identifier(user_id, **options)
     settings = load_settings()
@@ -84,23 +84,23 @@ def find(user_id: str | None, *, site_id: str, as_json: bool, **options: str | N
 @user.command("export")
 @_of_one_person
 def export(user_id: str | None, *, site_id: str, **options: str | None) -> None:
-    """Print everything that is held about a person, as JSON for the person to read."""
+    """Print all data of a person as JSON."""
     from warehouse.privacy.export import export_person  # noqa: PLC0415 - Arrow takes a while to load
 
     identifier = _identifier(user_id, **options)
     settings = load_settings()
     with running_database(settings) as url:
         found = _search(url, settings, site_id, identifier, quiet=True)
-        found.require_one(f"See them with `tilda user find`; export one with --visitor ({_first_ids(found)}).")
+        found.require_one(f"List them with `tilda user find`; export one with --visitor ({_first_ids(found)}).")
         console.print_json(export_person(url, settings, found.everybody))
 
 
 @user.command("erase")
 @_of_one_person
-@click.option("--all", "all_persons", is_flag=True, help="Erase all persons whom the identifier names, not only one.")
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--all", "all_persons", is_flag=True, help="Erase all persons that match the identifier.")
+@click.option("--dry-run", is_flag=True, help="Count the rows to remove; remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def erase(
     user_id: str | None,
     *,
@@ -111,18 +111,18 @@ def erase(
     as_json: bool,
     **options: str | None,
 ) -> None:
-    """Forget a person, everywhere, and count what is left: 0.
+    """Erase a person from all places, then search again and print the number of remaining rows: 0.
 
-    All visitor ids of the person count. What arrives late from them is dropped. Killed or refused half-way, the same
-    command goes on where it stopped. It asks for confirmation; without a terminal it needs --yes.
+    All visitor IDs of the person are erased, and their late events are dropped. Repeat an interrupted command to
+    continue it. The command asks for confirmation; without a terminal it needs --yes.
     """
     from warehouse.privacy.erase import Erasure, erase_person  # noqa: PLC0415 - Arrow takes a while to load
 
     identifier = _identifier(user_id, **options)
     if not (yes or dry_run or sys.stdin.isatty()):
         raise UserError(
-            "Erasing asks for confirmation, and there is no terminal to ask on.",
-            "See what would be removed with --dry-run, then add --yes.",
+            "Erasing needs confirmation, but the input is not a terminal.",
+            "Check the counts with --dry-run, then add --yes.",
         )
     settings = load_settings()
     started = time.monotonic()
@@ -130,7 +130,7 @@ def erase(
         found = _search(url, settings, site_id, identifier, quiet=as_json)
         if not all_persons:
             found.require_one(
-                f"See them with `tilda user find`; erase one with --visitor ({_first_ids(found)}), or all with --all."
+                f"List them with `tilda user find`; erase one with --visitor ({_first_ids(found)}), or all with --all."
             )
         if not as_json:
             _print_persons(found)
@@ -170,7 +170,7 @@ def _first_ids(found: Search) -> str:
 
 
 def _print_persons(found: Search) -> None:
-    headings = ["person", "visitor ids", "first seen", "last seen", "events", "orders"]
+    headings = ["person", "visitor IDs", "first seen", "last seen", "events", "orders"]
     rows = [
         (
             number,
@@ -192,10 +192,10 @@ def _print_places(held: dict[str, int], heading: str) -> None:
 
 def _print_erasure(done: Erasure) -> None:
     _print_places(done.removed, "removed")
-    click.echo(f"Visitor ids of this person: {len(done.visitor_ids)}.")
-    click.echo(f"Left anywhere: {done.left}. It took {done.seconds:.1f} s.")
+    click.echo(f"Visitor IDs of this person: {len(done.visitor_ids)}.")
+    click.echo(f"Remaining rows: {done.left}. Time: {done.seconds:.1f} s.")
     for backup in done.backups:
-        click.echo(f"The backup {backup.name} still holds the person until {backup.expires_at:%Y-%m-%d}.")
+        click.echo(f"The backup {backup.name} contains the person until {backup.expires_at:%Y-%m-%d}.")
 
 
 def _as_json(found: Search) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`tilda retention`: rows that are kept for a limited time."""
+"""`tilda retention`: deletion of expired rows."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from warehouse.kit.settings import load_settings
 
 @click.group("retention")
 def retention_() -> None:
-    """Rows that are kept for a limited time: refused events, claims, old visitors and sessions."""
+    """Delete expired rows: rejected events, claimed times, old visitors and sessions."""
 
 
 @retention_.command("run")
-@click.option("--dry-run", is_flag=True, help="Count what would be deleted, and delete nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--dry-run", is_flag=True, help="Count expired rows; delete nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def run(*, dry_run: bool, as_json: bool) -> None:
     """Delete expired rows in small batches.
 
-    REJECTED_KEEP_DAYS, CLAIMS_KEEP_DAYS, USERS_KEEP_MONTHS and SESSIONS_KEEP_MONTHS say how long rows are kept. The row
-    of a visitor or session stays while one of its events may be in Postgres. Killed anywhere, the next run goes on.
+    REJECTED_KEEP_DAYS, CLAIMS_KEEP_DAYS, USERS_KEEP_MONTHS and SESSIONS_KEEP_MONTHS set how long rows are kept. The row
+    of a visitor or session is kept while Postgres may hold one of its events. If a run is killed, the next continues.
     """
     from warehouse.retention import expired_rows  # noqa: PLC0415 - pyarrow takes a second to load
 
@@ -37,7 +37,7 @@ def run(*, dry_run: bool, as_json: bool) -> None:
         return
     for one in expired:
         words = "would be deleted" if dry_run else "deleted"
-        click.echo(f"{one.table}: {one.rows:,} rows {words}, from before {one.before:%Y-%m-%d}.")
+        click.echo(f"{one.table}: {one.rows:,} rows older than {one.before:%Y-%m-%d} {words}.")
 
 
 COMMANDS = (retention_,)

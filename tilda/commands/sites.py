@@ -18,45 +18,45 @@ from warehouse.kit.settings import Settings, load_settings
 from warehouse.sites import registry
 from warehouse.sites.snippet import snippet as make_snippet
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _preview_option = click.option(
     "--allow-tilda-preview",
     "tilda_preview",
     is_flag=True,
-    help=f"Also take events from {registry.TILDA_PREVIEW}, where Tilda shows projects without a domain of their own."
-    " Every project is shown there; the domain project1234567.tilda.ws is yours alone.",
+    help=f"Also accept events from {registry.TILDA_PREVIEW}, where Tilda shows all projects without a domain. Prefer"
+    " the host of your project, such as project1234567.tilda.ws.",
 )
 
 
 @click.group()
 def site() -> None:
-    """The websites that send events."""
+    """Manage websites."""
 
 
 @site.command("add")
 @click.argument("site_id", metavar="SITE")
-@click.option("--domain", "domains", multiple=True, help="Host name of its pages; may be repeated.")
+@click.option("--domain", "domains", multiple=True, help="Host name of the site's pages; may be repeated.")
 @_preview_option
-@click.option("--timezone", default="UTC", show_default=True, help="IANA zone in which its days are cut.")
-@click.option("--name", help="What people call it; default: its id.")
+@click.option("--timezone", default="UTC", show_default=True, help="IANA time zone for the site's days.")
+@click.option("--name", help="Display name; default: SITE.")
 @_json_option
 def add(
     *, site_id: str, domains: tuple[str, ...], tilda_preview: bool, timezone: str, name: str | None, as_json: bool
 ) -> None:
-    """Add a site. One that exists is not changed."""
+    """Add a site. An existing site is not changed."""
     with running_database(load_settings()) as url:
         added = registry.add_site(url, site_id, _with_preview(domains, tilda_preview), timezone, name)
     if as_json:
         console.print_json(added)
     else:
-        console.echo(f"{added.site_id}: key {added.public_key}. Its snippet: tilda snippet {added.site_id}")
+        console.echo(f"{added.site_id}: key {added.public_key}. Print its snippet: tilda snippet {added.site_id}")
 
 
 @site.command("show")
 @click.argument("site_id", metavar="SITE")
 @_json_option
 def show(site_id: str, *, as_json: bool) -> None:
-    """Show one site."""
+    """Show a site."""
     with running_database(load_settings()) as url:
         found = registry.get_site(url, site_id)
     if as_json:
@@ -76,29 +76,29 @@ def show(site_id: str, *, as_json: bool) -> None:
 
 @site.command("set")
 @click.argument("site_id", metavar="SITE")
-@click.option("--name", help="What people call it.")
-@click.option("--timezone", help="IANA zone in which its days are cut; reports of all its days are built again.")
-@click.option("--reopen", is_flag=True, help="Take events with its key again, after `tilda site remove --keep-data`.")
+@click.option("--name", help="Display name.")
+@click.option("--timezone", help="IANA time zone for the site's days; rebuilds the reports of all days.")
+@click.option("--reopen", is_flag=True, help="Accept events again, after `tilda site remove --keep-data`.")
 @_json_option
 def set_(site_id: str, name: str | None, timezone: str | None, *, reopen: bool, as_json: bool) -> None:
-    """Change a site's name or time zone, or open it again."""
+    """Change the name or time zone of a site, or reopen it."""
     if name is None and timezone is None and not reopen:
-        raise click.UsageError("Say what to change: --name, --timezone or --reopen.")
+        raise click.UsageError("Use at least one of --name, --timezone and --reopen.")
     _change(lambda url: registry.set_site(url, site_id, name=name, timezone=timezone, reopen=reopen), as_json=as_json)
 
 
 @site.command("remove")
 @click.argument("site_id", metavar="SITE")
-@click.option("--keep-data", is_flag=True, help="Close a site that holds data: its key is refused, its data stays.")
-@click.option("--dry-run", is_flag=True, help="Say what would happen, and change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--keep-data", is_flag=True, help="Close a site that has data: its key is rejected, its data is kept.")
+@click.option("--dry-run", is_flag=True, help="Print the planned changes; change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_json_option
 def remove(site_id: str, *, keep_data: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Remove a site that holds no data, or close one and keep its data."""
+    """Remove a site without data, or close a site and keep its data."""
     with running_database(load_settings()) as url:
         planned = registry.remove_site(url, site_id, keep_data=keep_data, dry_run=True)
         if not dry_run:
-            if not yes and not _confirms(f"This will {_planned(planned)} Go on?"):
+            if not yes and not _confirms(f"This will {_planned(planned)} Continue?"):
                 raise UserError("Nothing was changed.")
             registry.remove_site(url, site_id, keep_data=keep_data)
     if as_json:
@@ -106,7 +106,7 @@ def remove(site_id: str, *, keep_data: bool, dry_run: bool, yes: bool, as_json: 
     elif dry_run:
         click.echo(f"Would {_planned(planned)}")
     else:
-        click.echo(f"{site_id}: {planned.action}. The ingest API notices within a minute.")
+        click.echo(f"{site_id}: {planned.action}. The ingest API applies the change within a minute.")
 
 
 @site.command("list")
@@ -127,7 +127,7 @@ def list_(*, as_json: bool) -> None:
 
 @site.group("domain")
 def domain() -> None:
-    """The hosts whose pages may send events to a site. A domain covers its subdomains."""
+    """Manage the domains whose pages may send events. A domain includes its subdomains."""
 
 
 @domain.command("add")
@@ -136,7 +136,7 @@ def domain() -> None:
 @_preview_option
 @_json_option
 def add_domain(site_id: str, domains: tuple[str, ...], *, tilda_preview: bool, as_json: bool) -> None:
-    """Take events from pages of more hosts."""
+    """Accept events from pages of these domains."""
     wanted = _with_preview(domains, tilda_preview)
     if not wanted:
         raise click.UsageError("Name a domain, or set --allow-tilda-preview.")
@@ -148,15 +148,15 @@ def add_domain(site_id: str, domains: tuple[str, ...], *, tilda_preview: bool, a
 @click.argument("domains", metavar="DOMAIN...", nargs=-1, required=True)
 @_json_option
 def remove_domain(site_id: str, domains: tuple[str, ...], *, as_json: bool) -> None:
-    """Refuse events from pages of these hosts."""
+    """Stop accepting events from pages of these domains."""
     _change(lambda url: registry.remove_domains(url, site_id, domains), as_json=as_json)
 
 
 @click.command()
 @click.argument("site_id", metavar="SITE")
-@click.option("--ingest-url", metavar="URL", help="The API's public address, in place of the setting PUBLIC_URL.")
+@click.option("--ingest-url", metavar="URL", help="Public address of the API; default: PUBLIC_URL.")
 def snippet(site_id: str, ingest_url: str | None) -> None:
-    """Print what to paste: the script into the site's HEAD, the pixel for visitors without scripts into a block."""
+    """Print the snippet: the script for the HEAD of the site, and the pixel for visitors without JavaScript."""
     settings = load_settings()
     with running_database(settings) as url:
         found = registry.get_site(url, site_id)
@@ -164,8 +164,8 @@ def snippet(site_id: str, ingest_url: str | None) -> None:
     click.echo(make_snippet(found, address, settings))
     if is_local_address(address):
         console.err.print(
-            "This snippet works on this machine only. For a website set PUBLIC_URL in .env to the https address of the"
-            f" ingest API, and run `tilda snippet {site_id}` again.",
+            "This snippet works on this machine only. For a website, set PUBLIC_URL in .env to the https address of the"
+            f" ingest API and run `tilda snippet {site_id}` again.",
             markup=False,
         )
 
@@ -174,9 +174,9 @@ def snippet(site_id: str, ingest_url: str | None) -> None:
 @click.argument("site_id", metavar="SITE")
 @_json_option
 def check(site_id: str, *, as_json: bool) -> None:
-    """Send an event to a site's public address as a browser would, and find it in the database.
+    """Send an event to the public address as a browser would, and look for it in the database.
 
-    The event counts as a bot's and is deleted again. Exit code 1 if a step fails.
+    The event is marked as a bot's and is deleted again. The exit code is 1 if a step fails.
     """
     settings = load_settings()
     local = _running_address(settings)
@@ -204,7 +204,7 @@ def _print_step(step: Step) -> None:
 
 
 def _change(work: Callable[[str], registry.Change], *, as_json: bool) -> None:
-    """Change a site and print the difference."""
+    """Change a site and print the old and new values."""
     with running_database(load_settings()) as url:
         change = work(url)
     if as_json:
@@ -219,29 +219,29 @@ def _change(work: Callable[[str], registry.Change], *, as_json: bool) -> None:
         label = "state" if field == "is_open" else field
         click.echo(f"  {label}: {_shown(field, values.old)} → {_shown(field, values.new)}")
     if change.changes.keys() & {"domains", "is_open"}:
-        click.echo("The ingest API notices within a minute.")
+        click.echo("The ingest API applies the change within a minute.")
     if change.changes.keys() & {"domains", "timezone"}:
-        click.echo("The models build this site's sessions again on their next run.")
+        click.echo("The next run of the models rebuilds the sessions of this site.")
 
 
 def _shown(field: str, value: object) -> str:
-    """A value of a site as people read it."""
+    """Format a value of a site for display."""
     if field == "is_open":
         return "open" if value else "closed"
     return ", ".join(map(str, value)) or "any" if isinstance(value, list) else str(value)
 
 
 def _planned(removal: registry.Removal) -> str:
-    """What a removal will do, after "will"."""
+    """Describe a removal as the rest of a sentence that begins with "This will"."""
     if removal.action == "removed":
-        return f"remove the site {removal.site_id}, which holds no data."
+        return f"remove the site {removal.site_id}, which has no data."
     rows = ", ".join(f"{table}: {count:,}" for table, count in removal.rows.items())
-    return f"close the site {removal.site_id}: its key is refused, its data stays (rows of {rows})."
+    return f"close the site {removal.site_id}: its key is rejected, its data is kept (rows of {rows})."
 
 
 def _confirms(question: str) -> bool:
     if not sys.stdin.isatty():
-        raise UserError("This command asks before it goes on, and its input is no terminal.", "Add --yes.")
+        raise UserError("This command needs confirmation, but its input is not a terminal.", "Add --yes.")
     return click.confirm(question, err=True)
 
 
@@ -250,10 +250,10 @@ def _with_preview(domains: tuple[str, ...], tilda_preview: bool) -> list[str]:
 
 
 def _snippet_address(settings: Settings, asked: str | None) -> str:
-    """The public address of the API; without one, the running stack's own.
+    """Return the public address of the API, or the local address of the running stack if PUBLIC_URL is not set.
 
     Raises:
-        UserError: `asked` cannot be used, or there is no address at all.
+        UserError: `asked` is invalid, or no address is known.
     """
     if asked is not None:
         try:
@@ -264,13 +264,13 @@ def _snippet_address(settings: Settings, asked: str | None) -> str:
     if address is None:
         raise UserError(
             "The public address of the ingest API is not known.",
-            "Set PUBLIC_URL in .env, such as PUBLIC_URL=https://stats.example.com.",
+            "Set PUBLIC_URL in .env, for example PUBLIC_URL=https://stats.example.com.",
         )
     return address
 
 
 def _running_address(settings: Settings) -> str | None:
-    """The API's address on this machine while the stack runs."""
+    """Return the API's address on this machine; None if the stack is not running."""
     state = running(settings.data_dir)
     return state.urls.get("ingest") if state else None
 

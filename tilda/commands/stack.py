@@ -26,22 +26,24 @@ from warehouse.kit.settings import Settings, load_settings
 
 START_SECONDS = 600
 STOP_SECONDS = 120
-SHOWN_APART = {"processes", "refused_origins", "warnings", "problems"}
-"""Parts of the status that are lists, printed below the table."""
+LIST_FIELDS = {"processes", "refused_origins", "warnings", "problems"}
+"""Fields of the status that are lists, printed below the table."""
 
 
 @click.command()
-@click.option("--demo", "with_demo", is_flag=True, help="Bring in real and simulated data, model it, train and score.")
-@click.option("--detach", is_flag=True, help="Return when everything runs; `tilda down` stops it.")
+@click.option(
+    "--demo", "with_demo", is_flag=True, help="Load real and simulated data, build the models, train and score."
+)
+@click.option("--detach", is_flag=True, help="Return when the stack is ready; stop it with `tilda down`.")
 def up(*, with_demo: bool, detach: bool) -> None:
     """Start Postgres, the ingest API and Dagster, and keep them running until Ctrl-C.
 
-    A port that is taken is an error; with --demo, ports that were not set move to the next free ones.
+    Fails if a port is in use; with --demo, uses the next free port for ports that are not set.
     """
     settings = load_settings()
     if with_demo:
         allow_headless_visits(settings)
-    # installed while the rest works; the supervisor starts it when it is there
+    # installs in the background; the supervisor starts MindsDB after the installation
     installing = mindsdb.start_installing() if with_demo and mindsdb.is_wanted(settings) else None
     started = None
     if running(settings.data_dir) is None:
@@ -68,25 +70,25 @@ def up(*, with_demo: bool, detach: bool) -> None:
 
 
 def allow_headless_visits(settings: Settings) -> None:
-    """Let the API that is started next count headless browsers as people: the demo visits its page with one."""
+    """Exempt headless browsers from bot detection in the API that starts next: the demo uses one."""
     os.environ["BOT_EXCEPTIONS"] = ",".join([*settings.bot_exceptions, "HeadlessChrome"])
 
 
 def _tell_next_steps(settings: Settings, *, elsewhere: bool) -> None:
-    """Print the commands that lead to the first event, as they must be typed; nothing once an event has arrived."""
+    """Print the commands that lead to the first event, unless an event has already arrived."""
     try:
         with connect(direct_url(settings)) as connection:
             site = connection.execute("select site_id from public.sites order by site_id limit 1").fetchone()
             has_events = connection.execute("select from public.events limit 1").fetchone() is not None
-    except (UserError, errors.Error):  # the stack runs; what follows is only advice
+    except (UserError, errors.Error):  # the stack is running; these steps are only a hint
         return
     if has_events:
         return
     name = site[0] if site else "mysite"
     steps = {
         "Add your website": f"tilda site add {name} --domain example.com",
-        "Print the script to paste into its HEAD": f"tilda snippet {name}",
-        "See that its first event arrives": f"tilda check {name}",
+        "Print the script for its HEAD": f"tilda snippet {name}",
+        "Check that events arrive": f"tilda check {name}",
     }
     click.echo("Next, in another terminal:" if elsewhere else "Next:")
     for purpose, command in list(steps.items())[1 if site else 0 :]:
@@ -94,9 +96,9 @@ def _tell_next_steps(settings: Settings, *, elsewhere: bool) -> None:
 
 
 def _start_supervisor(settings: Settings, *, follow: bool, move_ports: bool) -> subprocess.Popen[bytes]:
-    """Start the supervisor in a session of its own, so that Ctrl-C in this terminal does not reach it.
+    """Start the supervisor in its own session, so that Ctrl-C in this terminal does not reach the supervisor.
 
-    With `follow`, a pipe to its standard input tells it when this command is gone, whatever ended it.
+    With `follow`, the supervisor's standard input is a pipe, which closes when this command ends for any reason.
     """
     flags = [flag for flag, wanted in (("--follow", follow), ("--move-ports", move_ports)) if wanted]
     log = settings.data_dir / "logs" / "supervisor.log"
@@ -113,10 +115,10 @@ def _start_supervisor(settings: Settings, *, follow: bool, move_ports: bool) -> 
 
 
 def _wait_until_ready(settings: Settings, started: subprocess.Popen[bytes] | None) -> State:
-    """Wait for the stack, telling what it does.
+    """Wait until the stack is ready, and print its progress.
 
     Raises:
-        UserError: It failed, or took too long.
+        UserError: The start failed or timed out.
     """
     deadline = time.monotonic() + START_SECONDS
     with console.waiting("Starting") as say:
@@ -131,10 +133,10 @@ def _wait_until_ready(settings: Settings, started: subprocess.Popen[bytes] | Non
                 say(state.message)
             if started is not None and started.poll() is not None and not (ours and state and state.phase == "failed"):
                 raise UserError(
-                    "Another `tilda up` is under way."
+                    "Another `tilda up` is running."
                     if started.returncode == 3
                     else f"The supervisor ended (code {started.returncode}).",
-                    f"Its log: {settings.data_dir / 'logs' / 'supervisor.log'}",
+                    f"See the log: {settings.data_dir / 'logs' / 'supervisor.log'}",
                 )
             time.sleep(0.2)
     raise UserError(f"The stack was not ready within {START_SECONDS} seconds.", f"Logs: {settings.data_dir / 'logs'}")
@@ -151,7 +153,7 @@ def _follow(settings: Settings, started: subprocess.Popen[bytes]) -> None:
 
 
 def _stop(settings: Settings, pid: int) -> None:
-    """Ask the supervisor to stop everything and wait until it has."""
+    """Stop the supervisor and all processes of the stack, and wait until they have ended."""
     with console.waiting("Stopping"):
         with contextlib.suppress(psutil.NoSuchProcess):
             supervisor = psutil.Process(pid)
@@ -159,11 +161,11 @@ def _stop(settings: Settings, pid: int) -> None:
             _, alive = psutil.wait_procs([supervisor], timeout=STOP_SECONDS)
             for process in alive:
                 processes.stop(process)
-        _stop_what_is_left(settings)
+        _stop_remaining_processes(settings)
 
 
-def _stop_what_is_left(settings: Settings) -> int:
-    """What a killed supervisor left behind. Returns how many processes there were."""
+def _stop_remaining_processes(settings: Settings) -> int:
+    """Stop the processes that a killed supervisor left running. Return their number."""
     with only_one(settings.data_dir) as alone:
         if not alone:
             return 0
@@ -176,24 +178,24 @@ def _stop_what_is_left(settings: Settings) -> int:
 
 @click.command()
 def down() -> None:
-    """Stop everything that `tilda up` started, also after a crash."""
+    """Stop the stack, also after a crash."""
     settings = load_settings()
     state = running(settings.data_dir)
     if state and state.supervisor:
         _stop(settings, state.supervisor.pid)
         click.echo("Stopped.")
-    elif _stop_what_is_left(settings):
-        click.echo("Stopped what an earlier run had left.")
+    elif _stop_remaining_processes(settings):
+        click.echo("Stopped processes of an earlier run.")
     else:
         click.echo("Nothing was running.")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(*, as_json: bool) -> None:
-    """Say what runs, where, what has arrived, and what is wrong.
+    """Show the processes and addresses of the stack, the stored events, and problems.
 
-    database_url reads the schemas marts and ml. Exit code 1 if the stack does not run, or something does not answer.
+    database_url can read the schemas marts and ml. The exit code is 1 if the stack is stopped or has problems.
     """
     settings = load_settings()
     found = read_status(settings, running(settings.data_dir))
@@ -206,15 +208,15 @@ def status(*, as_json: bool) -> None:
 
 
 def _print_status(found: Status) -> None:
-    shown = {name: value for name, value in asdict(found).items() if name not in SHOWN_APART}
+    shown = {name: value for name, value in asdict(found).items() if name not in LIST_FIELDS}
     if shown.pop("events_are_estimated"):
         shown["events"] = f"about {_rounded(found.events or 0):,}"
-    console.print_table(f"Stack: {found.state}", ["what", "value"], list(shown.items()))
+    console.print_table(f"Stack: {found.state}", ["name", "value"], list(shown.items()))
     rows = [(one["name"], str(one["pid"]), "running" if one["running"] else "down") for one in found.processes]
     console.print_table("", ["process", "pid", "state"], rows)
     for one in found.refused_origins:
-        remedy = f" If it is yours: {one['allow_with']}" if one["allow_with"] else ""
-        text = f"{one['requests']:,} requests of {one['origin']} for {one['site_id']} were refused.{remedy}"
+        remedy = f" If this is your site: {one['allow_with']}" if one["allow_with"] else ""
+        text = f"{one['requests']:,} requests from {one['origin']} to the site {one['site_id']} were refused.{remedy}"
         console.out.print("Refused:", console.as_typed(text), markup=False)
     for label, sentences in (("Warning", found.warnings), ("Problem", found.problems)):
         for sentence in sentences:
@@ -222,19 +224,19 @@ def _print_status(found: Status) -> None:
 
 
 def _rounded(number: int) -> int:
-    """Three significant digits: an estimate says no more."""
+    """Round to three significant digits, because the number is an estimate."""
     return round(number, 3 - len(str(number)))
 
 
 @click.group()
 def secrets() -> None:
-    """The keys and passwords that the platform made for itself."""
+    """Show keys and passwords of the stack."""
 
 
 @secrets.command("show")
 @click.argument("name", type=click.Choice([field.name for field in fields(Secrets)]))
 def show_secret(name: str) -> None:
-    """Print one secret; a setting of the same name takes precedence over the one that was made."""
+    """Print a secret. A setting of the same name takes precedence over the generated secret."""
     settings = load_settings()
     click.echo(settings.secrets.as_dict()[name])
 

@@ -1,5 +1,6 @@
-"""Months of events over the years: live, then in `archive.events`, then a Parquet file outside Postgres, and back.
+"""Archiving of months of events: from `public.events` to `archive.events`, then to a Parquet file, and back.
 
-`months` says which month is due, `moves` carries one between the two parents without copying it, `cold` makes a file of
-one and back, `runs` does all that is due. `checksum`, `parquet` and `storage` are what they stand on.
+`months` finds the months that are due, `moves` moves a month between the two parent tables without copying rows, `cold`
+converts between a table and a Parquet file, and `runs` runs all due steps. `checksum`, `parquet` and `storage` support
+them.
 """

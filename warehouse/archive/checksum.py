@@ -1,7 +1,7 @@
-"""The checksum of `ops.checksum`, computed from Arrow data: the sum of 128 bits of each row's text.
+"""The checksum of `ops.checksum`, computed from Arrow data: the sum of the 128-bit MD5 hashes of the rows' text.
 
-Postgres and this module share nothing but the definition, so a value that went wrong on its way to a file or back, or
-in a type, shows.
+Postgres and this module compute it independently, so a value that was changed in a file or by a type conversion is
+detected.
 """
 
 from __future__ import annotations
@@ -15,43 +15,43 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-# its functions are made at run time: type checkers know none of them
+# its functions are created at run time, so type checkers do not know them
 pc: Any = pyarrow.compute
 
 _NEEDS_QUOTES = r'["\\(),\s\x0b]|^$'
-"""What Postgres puts a field of a row in quotes for (`record_out`)."""
+"""Matches field values that Postgres quotes in the text of a row (`record_out`)."""
 _HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), dtype=np.uint8).reshape(256, 2)
 _GROUPS = np.array([0, 1, 2, 3, -1, 4, 5, -1, 6, 7, -1, 8, 9, -1, 10, 11, 12, 13, 14, 15])
-"""Bytes of a UUID as its text has them; -1 is a hyphen."""
+"""Order of a UUID's bytes in its text; -1 is a hyphen."""
 
 
 @dataclass
 class Checksum:
-    """Rows and the sum of their hashes so far.
+    """Accumulates the checksum of rows.
 
     Attributes:
-        rows: How many were added.
+        rows: Number of rows that were added.
     """
 
     rows: int = 0
     _sums: list[int] = field(default_factory=lambda: [0, 0])
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take rows in. Their order, and how they are cut into batches, does not matter."""
+        """Add rows. The result does not depend on their order or on the batches."""
         hashes = np.frombuffer(_hashes(row_texts(batch)), dtype=">i8").reshape(-1, 2)
         for half in (0, 1):
             values = hashes[:, half].astype(np.int64)
-            # in two parts: a sum of 64-bit numbers would overflow
+            # two halves, because a sum of 64-bit numbers would overflow
             self._sums[half] += (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
         self.rows += batch.num_rows
 
     def text(self) -> str:
-        """As `ops.checksum` writes it."""
+        """Return the checksum in the format of `ops.checksum`."""
         return f"{self._sums[0]}:{self._sums[1]}"
 
 
 def row_texts(batch: pa.RecordBatch) -> pa.LargeStringArray:
-    """Each row as Postgres writes `row(…)::text` with time zone UTC."""
+    """Return the text of each row as `row(…)::text` in Postgres with time zone UTC."""
     fields = [_text(column).cast(pa.large_string()) for column in batch.columns]
     joined = pc.binary_join_element_wise(*fields, pa.scalar(",", pa.large_string()), null_handling="replace")
     opened, closed = pa.scalar("(", pa.large_string()), pa.scalar(")", pa.large_string())
@@ -59,7 +59,7 @@ def row_texts(batch: pa.RecordBatch) -> pa.LargeStringArray:
 
 
 def uuid_texts(values: pa.Array) -> pa.StringArray:
-    """UUIDs (16 bytes each) as text."""
+    """Return the text of UUIDs (16 bytes each)."""
     count = len(values)
     data = values.buffers()[1]
     if data is None or count == values.null_count:
@@ -67,7 +67,7 @@ def uuid_texts(values: pa.Array) -> pa.StringArray:
     raw = np.frombuffer(data, dtype=np.uint8)[values.offset * 16 : (values.offset + count) * 16].reshape(count, 16)
     shown = np.full((count, len(_GROUPS), 2), ord("-"), dtype=np.uint8)
     shown[:, _GROUPS >= 0] = _HEX[raw[:, _GROUPS[_GROUPS >= 0]]]
-    # a hyphen is one character, not two
+    # a hyphen is one character, a byte is two
     keep = np.ones((len(_GROUPS), 2), dtype=bool)
     keep[_GROUPS < 0, 1] = False
     letters = np.ascontiguousarray(shown[:, keep])
@@ -77,7 +77,7 @@ def uuid_texts(values: pa.Array) -> pa.StringArray:
 
 
 def _text(values: pa.Array) -> pa.Array:
-    """A column as the fields of `row(…)::text`; null stays null."""
+    """Return the values of a column as fields of `row(…)::text`; null stays null."""
     kind = values.type
     if isinstance(values, pa.DictionaryArray):
         return _text(values.dictionary).take(values.indices)
@@ -86,7 +86,7 @@ def _text(values: pa.Array) -> pa.Array:
     if pa.types.is_boolean(kind):
         return pc.if_else(values, "t", "f")
     if pa.types.is_timestamp(kind):
-        # six decimals, of which Postgres writes those that count
+        # Postgres omits trailing zeros of the six decimals
         plain = pc.cast(pc.cast(values, pa.timestamp("us")), pa.string())
         shortened = pc.utf8_rtrim(pc.utf8_rtrim(plain, "0"), ".")
         return pc.binary_join_element_wise('"', shortened, '+00"', "")

@@ -1,7 +1,8 @@
-"""A month as one Parquet file in cold storage: written, read back, compared, and only then dropped from Postgres.
+"""Move a month to a Parquet file in cold storage and back.
 
-A file is noted in `archive.files_to_delete` before its first byte is written, and struck off in the transaction that
-makes it the month's one place. So a kill leaves no month without its table or its file, and no file that nobody knows.
+The file is read back and compared with the table before the table is dropped. A file is listed in
+`archive.files_to_delete` before its first byte is written, and removed from the list in the transaction that makes the
+file the month's only copy. So a kill never loses a month, and never leaves an unlisted file.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from warehouse.kit.queries import read_query
 SQL_DIR = Path(__file__).parent / "sql"
 
 Keep = Callable[[pa.RecordBatch], pa.BooleanArray]
-"""Says of each row whether it stays."""
+"""Returns for each row whether to keep it."""
 
 
 def _no_progress(_: int) -> None: ...
@@ -45,12 +46,12 @@ class ColdFile:
 
 
 def find(connection: psycopg.Connection, month: date) -> ColdFile | None:
-    """The file of a month; None if it is not cold."""
+    """Return the file of a month; None if the month is not cold."""
     return next((file for file in list_files(connection) if file.month == month), None)
 
 
 def list_files(connection: psycopg.Connection) -> list[ColdFile]:
-    """The files of all cold months, oldest first."""
+    """Return the files of all cold months, oldest first."""
     rows = connection.execute(
         """
         select month, url, row_count, byte_count, checksum from archive.cold_files
@@ -68,20 +69,20 @@ def freeze(
     still_wanted: Callable[[], bool] = lambda: True,
     progress: Progress = _no_progress,
 ) -> ColdFile | None:
-    """Write an archived month to a file and drop its table. Nobody may write to the month meanwhile; reading goes on.
+    """Write an archived month to a file and drop its table. This blocks writers of the month, but not readers.
 
     Args:
-        connection: The owner's, in autocommit mode.
+        connection: The owner's connection, in autocommit mode.
         month: First day of a month under `archive.events`.
         folder: fsspec URL of the folder.
-        still_wanted: Asked when the month can change no more.
-        progress: Told of rows: once when they are written, once when they are read back.
+        still_wanted: Called after writers were blocked; False cancels the move.
+        progress: Called for rows that were written, and again for rows that were read back.
 
     Returns:
-        The file; None if the month was not wanted any more.
+        The file; None if the move was canceled.
 
     Raises:
-        UserError: The folder cannot be written to, or what was read back is not what the table holds. The table stays.
+        UserError: The folder cannot be written to, or the file differs from the table. The table is kept.
     """
     name = table_name(month)
     table = sql.Identifier("archive", name)
@@ -100,18 +101,18 @@ def freeze(
 
 
 def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress = _no_progress) -> None:
-    """Bring a cold month back under `public.events`, all of it in one transaction, and note its file for deletion.
+    """Move a cold month back to `public.events` in one transaction, and list its file for deletion.
 
-    Visitors and sessions of the month whose rows retention has deleted get rows again: erasing a person finds live
-    events through them.
+    Rows of visitors and sessions that retention has deleted are created again, because erasure finds the live events of
+    a person through them.
 
     Args:
-        connection: The owner's, in autocommit mode.
+        connection: The owner's connection, in autocommit mode.
         file: The month's file.
-        progress: Told of rows when they are loaded.
+        progress: Called for loaded rows.
 
     Raises:
-        UserError: The file cannot be read, or is not what was written. The month stays cold.
+        UserError: The file cannot be read, or does not match its checksum. The month stays cold.
     """
     loaded = f"restoring_{file.month:%Y_%m}"
     table = sql.Identifier("archive", loaded)
@@ -121,7 +122,7 @@ def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress =
                 table
             )
         )
-        # The file may be older than this constraint, and than a column, which is null then.
+        # The file may be older than this constraint, or than a column, which is then null.
         connection.execute(sql.SQL("alter table {} drop constraint events_ip_address_is_network").format(table))
         connection.execute("select ops.close_partition(%s::regclass)", [f"archive.{loaded}"])
         with storage.reading(file.url) as stream:
@@ -136,7 +137,7 @@ def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress =
         connection.execute("select ops.bound_month(%s::regclass, %s)", [f"archive.{loaded}", file.month])
         connection.execute(sql.SQL("alter table {} validate constraint events_lie_in_month").format(table))
         connection.execute(sql.SQL("analyze {}").format(table))
-        # before the locks of take_in_month, under which only the few rows that are missing are inserted
+        # reads all rows, so it runs before take_in_month takes its locks
         connection.execute(sql.SQL(read_query(SQL_DIR, "collect_missing_counters")).format(month=table))
         connection.execute("select ops.take_in_month(%s::regclass, %s)", [f"archive.{loaded}", file.month])
         connection.execute(read_query(SQL_DIR, "insert_missing_counters"))
@@ -146,19 +147,19 @@ def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress =
 
 
 def rewrite(connection: psycopg.Connection, file: ColdFile, folder: str, keep: Keep) -> int:
-    """Replace a month's file by one without some of its rows, verified; the old one is deleted by `sweep`.
+    """Replace a month's file with a verified file without some of the rows. `sweep` deletes the old file.
 
     Args:
-        connection: The owner's, in autocommit mode, under `runs.only_one`.
+        connection: The owner's connection, in autocommit mode, under `runs.only_one`.
         file: The month's file.
-        folder: fsspec URL of the folder for the new one.
-        keep: Says which rows stay. It is called twice for each batch, and must answer the same.
+        folder: fsspec URL of the folder for the new file.
+        keep: Returns which rows to keep. It is called twice for each batch and must return the same result.
 
     Returns:
-        How many rows are gone; 0 if nothing had to be written.
+        Number of removed rows; with 0, no file was written.
 
     Raises:
-        UserError: A file cannot be read or written, or is not what was written. The old file stays the month's place.
+        UserError: A file cannot be read or written, or does not match its checksum. The old file stays in use.
     """
     before, after = Checksum(), Checksum()
 
@@ -181,7 +182,9 @@ def rewrite(connection: psycopg.Connection, file: ColdFile, folder: str, keep: K
         _write(url, schema, kept(batches), _no_progress)
     found, size, oldest, newest = _read_back(url, _no_progress)
     if (found.rows, found.text()) != (after.rows, after.text()):
-        raise UserError(f"{url} is not what was written.", "Check the storage and run it again; nothing was replaced.")
+        raise UserError(
+            f"{url} differs from what was written.", "Check the storage and run it again; nothing was replaced."
+        )
     with connection.transaction():
         connection.execute(
             """
@@ -199,7 +202,7 @@ def rewrite(connection: psycopg.Connection, file: ColdFile, folder: str, keep: K
 
 
 def read(file: ColdFile, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """The rows of a cold month, in batches; only these columns, if any are named.
+    """Yield the rows of a cold month in batches, with all columns by default.
 
     Raises:
         UserError: The file cannot be read.
@@ -209,10 +212,10 @@ def read(file: ColdFile, columns: list[str] | None = None) -> Iterator[pa.Record
 
 
 def sweep(connection: psycopg.Connection) -> list[str]:
-    """Delete the files that are no month's place. Returns their URLs.
+    """Delete the files in `archive.files_to_delete`. Return their URLs.
 
     Raises:
-        UserError: The storage refuses. The next run tries again.
+        UserError: A file cannot be deleted. The next run tries again.
     """
     urls = [row[0] for row in connection.execute("select url from archive.files_to_delete order by noted_at")]
     for url in urls:
@@ -246,14 +249,17 @@ def _read_back(url: str, progress: Progress) -> tuple[Checksum, int, datetime | 
 def _compared(
     connection: psycopg.Connection, month: date, url: str, columns: list[str], progress: Progress
 ) -> tuple[ColdFile, datetime | None, datetime | None]:
-    """The file, once it is known to hold exactly what the table holds."""
+    """Read the file back, compare it with the table, and return its record, oldest and newest time.
+
+    Raises:
+        UserError: The file differs from the table.
+    """
     found, size, *_ = _read_back(url, progress)
     rows, checksum, oldest, newest = _table_checksum(connection, f"archive.{table_name(month)}", columns)
     if (found.rows, found.text()) != (rows, checksum):
         raise UserError(
-            f"What was read back from {url} ({found.rows:,} rows) is not what the month {month:%Y-%m} holds"
-            f" ({rows:,} rows).",
-            "Nothing was dropped; check the storage and run it again.",
+            f"The file {url} ({found.rows:,} rows) differs from the table of the month {month:%Y-%m} ({rows:,} rows).",
+            "Check the storage and run it again; nothing was dropped.",
         )
     return ColdFile(month, url, rows, size, checksum), oldest, newest
 
@@ -286,7 +292,7 @@ def _counted(batches: Iterable[pa.RecordBatch], progress: Progress) -> Iterator[
 
 def _mismatch(file: ColdFile, rows: int) -> UserError:
     return UserError(
-        f"{file.url} is not what was written for {file.month:%Y-%m}: {rows:,} rows where {file.row_count:,} are"
-        " recorded, or another content.",
-        "Bring the file back from a copy of the storage; nothing was changed.",
+        f"{file.url} does not match the record of {file.month:%Y-%m}: it has {rows:,} of {file.row_count:,} rows, or"
+        " other content.",
+        "Restore the file from a backup of the storage; nothing was changed.",
     )

@@ -1,4 +1,4 @@
-"""Which months of events are due to leave their place, and when the others will be."""
+"""Find the months of events that are old enough to be archived or written to cold storage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MONTHS: LiteralString = """
         greatest(
             (p.month + interval '1 month')::timestamp at time zone 'UTC', m.imported_at, m.restored_at
         ) as quiet_since,
-        -- live events may be 35 days old when they come: none shall find its month gone, whatever the ages are
+        -- live events may be 35 days old when they arrive, so their months must stay, whatever the ages are
         (p.month + interval '1 month')::timestamp at time zone 'UTC' + interval '35 days' <= now() as is_over
     from places as p
     left join ops.months as m on m.month = p.month
@@ -41,11 +41,11 @@ _MONTHS: LiteralString = """
 
 @dataclass(frozen=True)
 class Ages:
-    """When a month leaves its place.
+    """Ages at which a month is moved.
 
     Attributes:
-        archive_after: Months until it leaves `public.events`.
-        cold_after: Months until it leaves Postgres; it is archived first in any case.
+        archive_after: Age in months at which a month moves from `public.events` to `archive.events`.
+        cold_after: Age in months at which a month moves to a file. A month is always archived first.
     """
 
     archive_after: int
@@ -54,12 +54,12 @@ class Ages:
 
 @dataclass(frozen=True)
 class Step:
-    """One month goes to one place.
+    """One move of one month.
 
     Attributes:
-        month: Its first day.
-        action: `archive`: from `public.events` to `archive.events`; `cold`: from there to a file.
-        rows: How many events that is.
+        month: First day of the month.
+        action: `archive`: from `public.events` to `archive.events`; `cold`: from `archive.events` to a file.
+        rows: Number of events.
     """
 
     month: date
@@ -68,9 +68,9 @@ class Step:
 
 
 def plan(connection: psycopg.Connection, ages: Ages, as_of: datetime) -> list[Step]:
-    """All that is due at a moment, in the order in which it is done: oldest month first.
+    """Return all steps that are due at `as_of`, in order of execution: oldest month first.
 
-    A month that live events can still reach is never due, not even at a moment in the future.
+    A month that can still receive live events is never due, even if `as_of` is in the future.
     """
     steps: list[Step] = []
     for month, place, quiet_since, is_over in connection.execute(_MONTHS, {"month": None}).fetchall():
@@ -82,7 +82,7 @@ def plan(connection: psycopg.Connection, ages: Ages, as_of: datetime) -> list[St
 
 
 def is_due(connection: psycopg.Connection, month: date, action: Action, ages: Ages, as_of: datetime) -> bool:
-    """Whether a month is due now, asked again at the moment that decides: an import may have begun since the plan."""
+    """Return whether a month is still due. Checked again before each move: an import may have begun after the plan."""
     found = connection.execute(_MONTHS, {"month": month}).fetchone()
     if found is None:
         return False
@@ -91,12 +91,12 @@ def is_due(connection: psycopg.Connection, month: date, action: Action, ages: Ag
 
 
 def table_name(month: date) -> str:
-    """The name of a month's table, live or archived."""
+    """Return the name of a month's table, live or archived."""
     return f"events_{month:%Y_%m}"
 
 
 def months_after(moment: datetime, count: int) -> datetime:
-    """The same day and time so many months later; the last day of a shorter month."""
+    """Add `count` months to a time. In a shorter month, use its last day."""
     year, month = divmod(moment.year * 12 + moment.month - 1 + count, 12)
     day = min(moment.day, calendar.monthrange(year, month + 1)[1])
     return moment.replace(year=year, month=month + 1, day=day)
@@ -114,6 +114,6 @@ def _due(place: str, quiet_since: datetime, ages: Ages, as_of: datetime) -> list
 
 
 def count_rows(connection: psycopg.Connection, schema: str, table: str) -> int:
-    """How many events a month's table holds."""
+    """Count the events in a month's table."""
     row = connection.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(schema, table))).fetchone()
     return row[0] if row else 0

@@ -1,7 +1,7 @@
-"""A month between `public.events` and `archive.events`: no row is copied, nobody waits longer than some milliseconds.
+"""Move a month between `public.events` and `archive.events` without copying rows.
 
-What takes long (indexes, reading every row to validate the CHECK) is done before and blocks nobody; each step finds
-what an interrupted one left.
+Slow work (building indexes, validating the CHECK) happens before the move and blocks no reader or writer; the move
+itself blocks them for milliseconds. Each step can continue an interrupted run.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def move(
     """Move a month to the other parent.
 
     Args:
-        connection: The owner's, in autocommit mode.
-        month: Its first day.
-        target: Schema of the parent that it goes to.
-        still_wanted: Asked in the transaction that moves, after its locks are held.
+        connection: The owner's connection, in autocommit mode.
+        month: First day of the month.
+        target: Schema of the target parent.
+        still_wanted: Called in the transaction of the move, after the lock was taken; False cancels the move.
 
     Returns:
-        Whether it was moved; if not, it is where it was.
+        Whether the month was moved. Otherwise it is unchanged.
     """
     source, name = "public" if target == "archive" else "archive", table_name(month)
     build_missing_indexes(connection, f"{target}.events", source, name, concurrently=True)
@@ -39,7 +39,7 @@ def move(
         sql.SQL("alter table {} validate constraint events_lie_in_month").format(sql.Identifier(source, name))
     )
     with connection.transaction() as transaction:
-        # the lock under which imports begin: whoever comes first is seen by the other
+        # imports begin under the same lock, so a move and an import that begin at the same time see each other
         connection.execute("select pg_advisory_xact_lock(hashtextextended('tilda.make_month', 0))")
         if not still_wanted():
             raise psycopg.Rollback(transaction)
@@ -52,7 +52,7 @@ def move(
 
 
 def note_restored(connection: psycopg.Connection, month: date) -> None:
-    """Count the month's age from now."""
+    """Record that a month was restored now; its age counts from this time."""
     connection.execute(
         """
         insert into ops.months (month, restored_at) values (%s, now())
@@ -65,14 +65,14 @@ def note_restored(connection: psycopg.Connection, month: date) -> None:
 def build_missing_indexes(
     connection: psycopg.Connection, parent: str, schema: str, table: str, *, concurrently: bool
 ) -> None:
-    """Give a table the indexes of a parent that it is to be attached to.
+    """Create the indexes that a table needs before it can be attached to a parent.
 
     Args:
-        connection: The owner's; in autocommit mode if `concurrently`.
+        connection: The owner's connection; in autocommit mode if `concurrently`.
         parent: `public.events` or `archive.events`.
-        schema: Of the table.
-        table: Its name.
-        concurrently: Without keeping anybody from writing, for a table that is in use.
+        schema: Schema of the table.
+        table: Name of the table.
+        concurrently: Whether to build the indexes without blocking writers, for a table that is in use.
     """
     missing = connection.execute(
         "select name, uniqueness, shape from ops.missing_indexes(%s::regclass, %s::regclass)",
@@ -80,7 +80,7 @@ def build_missing_indexes(
     ).fetchall()
     for index, uniqueness, shape in missing:
         if concurrently:
-            # a kill leaves one half built
+            # a killed run leaves an invalid index
             connection.execute(sql.SQL("drop index if exists {}").format(sql.Identifier(schema, index)))
         connection.execute(
             sql.SQL("create {} index {} {} on {} {}").format(
@@ -94,7 +94,7 @@ def build_missing_indexes(
 
 
 def drop_spare_indexes(connection: psycopg.Connection, parent: str, month: date | None = None) -> None:
-    """Drop the indexes of a month that its parent does not have; of all its months if none is named."""
+    """Drop the indexes of a month (or of all months) that the parent does not have."""
     spare = connection.execute(
         """
         select own.indexrelid::regclass::text

@@ -1,6 +1,6 @@
-"""Events between Postgres and Parquet: typed columns, sorted by time, packed with zstd, `payload` as JSON text.
+"""Convert events between Postgres and Parquet: typed columns, sorted by time, zstd compression, `payload` as JSON text.
 
-Rows travel as CSV of COPY, which Arrow reads and writes without making a Python object of any value.
+Rows are transferred as CSV with COPY. Arrow parses and writes CSV without creating Python objects for values.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from psycopg.abc import Buffer
 from warehouse.archive.checksum import uuid_texts
 
 ROWS = 65_536
-"""Rows of a row group, and of a batch: what is held in memory at a time."""
+"""Rows per row group and per batch; limits memory."""
 BLOCK = 1 << 24
-"""Bytes of CSV read at a time; more than any one event can have."""
+"""Bytes of CSV per read; must be larger than any event."""
 ZSTD_LEVEL = 9
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -34,14 +34,14 @@ _TYPES = {
     "timestamp with time zone": _TIME,
     "uuid": pa.uuid(),
 }
-"""Types of Postgres that have one of their own in Parquet; the others (text, inet, jsonb) are text."""
+"""Parquet types by Postgres type. All other types (text, inet, jsonb) are stored as text."""
 
 Progress = Callable[[int], None]
-"""Told how many more rows are done."""
+"""Called with the number of additional processed rows."""
 
 
 def table_schema(connection: psycopg.Connection, table: str) -> pa.Schema:
-    """The columns of a table (`schema.name`) as a Parquet file has them."""
+    """Return the Parquet schema of the table `schema.name`."""
     rows = connection.execute(
         """
         select attname, format_type(atttypid, null) from pg_attribute
@@ -53,7 +53,7 @@ def table_schema(connection: psycopg.Connection, table: str) -> pa.Schema:
 
 
 def copy_out(connection: psycopg.Connection, table: sql.Identifier, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The rows of a table, sorted by `created_at, event_id`."""
+    """Yield the rows of a table, sorted by `created_at, event_id`."""
     as_read = [pa.field(field.name, _read_as(field.type)) for field in schema]
     statement = sql.SQL("copy (select {} from {} order by created_at, event_id) to stdout (format csv)").format(
         sql.SQL(", ").join(map(sql.Identifier, schema.names)), table
@@ -83,7 +83,7 @@ def copy_out(connection: psycopg.Connection, table: sql.Identifier, schema: pa.S
 def copy_in(
     connection: psycopg.Connection, table: sql.Identifier, names: list[str], batches: Iterable[pa.RecordBatch]
 ) -> None:
-    """Put rows into a table; columns that are not named get their defaults."""
+    """Insert rows into a table. Columns that are not in `names` get their defaults."""
     statement = sql.SQL("copy {} ({}) from stdin (format csv)").format(
         table, sql.SQL(", ").join(map(sql.Identifier, names))
     )
@@ -126,13 +126,13 @@ def write(file: IO[bytes], schema: pa.Schema, batches: Iterable[pa.RecordBatch],
 
 
 def read(file: IO[bytes], columns: list[str] | None = None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The columns of a file and its rows, in batches of all or of these columns. Page checksums are verified."""
+    """Return the schema of a file, and its rows in batches (all columns by default). Page checksums are verified."""
     parquet = pq.ParquetFile(file, page_checksum_verification=True)
     return parquet.schema_arrow, parquet.iter_batches(ROWS, columns=columns)
 
 
 class _CopyStream(io.RawIOBase):
-    """What COPY sends, as a file."""
+    """The output of COPY as a file."""
 
     def __init__(self, blocks: Iterator[Buffer]) -> None:
         self._blocks = blocks
@@ -158,7 +158,7 @@ def _read_as(kind: pa.DataType) -> pa.DataType:
 
 
 def _typed(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """A column of CSV in its own type: only UUIDs have none there."""
+    """Convert a column read from CSV to its type. Only UUIDs need a conversion."""
     if not isinstance(kind, pa.UuidType):
         return values
     there = [text.replace("-", "") for text in values.drop_null().to_pylist()]
@@ -169,5 +169,5 @@ def _typed(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _plain(values: pa.Array) -> pa.Array:
-    """A column as CSV takes it."""
+    """Convert a column to a type that CSV can hold."""
     return uuid_texts(values.storage) if isinstance(values.type, pa.UuidType) else values

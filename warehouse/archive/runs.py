@@ -1,6 +1,6 @@
-"""Archiving as people and schedules run it: all that is due, one at a time, and a month brought back.
+"""Run all due archiving steps one after another, and restore months.
 
-Killed anywhere, the next run finishes: what was done is committed, what was not is done again from where it is.
+Finished steps are committed. If a run is killed, the next run continues with the interrupted step.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def _no_progress(_done: float, _total: float | None) -> None: ...
 
 @dataclass(frozen=True)
 class Restored:
-    """A month that is live again.
+    """A restored month.
 
     Attributes:
-        month: Its first day.
-        place: Where it was: `archive` or `cold`.
-        rows: Its events.
+        month: First day of the month.
+        place: Where the month was: `archive` or `cold`.
+        rows: Number of events.
     """
 
     month: date
@@ -45,29 +45,32 @@ class Restored:
 
 
 def ages_of(settings: Settings) -> Ages:
-    """The ages that the settings say."""
+    """Return the ages in the settings."""
     return Ages(settings.archive_after_months, settings.cold_after_months)
 
 
 def run(url: str, ages: Ages, folder: str, as_of: datetime, progress: Progress = _no_progress) -> list[Step]:
-    """Archive and write to cold storage all that is due, and finish what an earlier run could not.
+    """Run all due steps, and finish steps that an earlier run did not complete.
 
     Args:
-        url: The owner's address, past a pooler.
-        ages: When a month leaves its place.
+        url: The owner's database URL, without a transaction pooler.
+        ages: Ages at which months are moved.
         folder: fsspec URL of cold storage.
-        as_of: The moment that ages are counted to.
-        progress: Told how many rows are done, of how many; rows on their way to a file count twice more.
+        as_of: Time at which ages are computed.
+        progress: Called with the processed and the total number of rows; rows of files count once when written and once
+            when read back.
 
     Returns:
-        What was done: the steps of `dry_run`, without those that were not due any more when their turn came.
+        The finished steps: those of `dry_run` without the steps that were no longer due.
 
     Raises:
-        UserError: Another run is at work; cold storage fails; long queries keep the tables busy. What was done stays.
+        UserError: Another run is active, cold storage fails, or long queries lock the tables. Finished steps stay.
     """
     done: list[Step] = []
     with _session(url) as connection:
-        with suppress(UserError):  # said at the end: an old file that cannot be deleted keeps no month waiting
+        with suppress(
+            UserError
+        ):  # a file that cannot be deleted must not block the steps; the sweep at the end reports it
             cold.sweep(connection)
         moves.drop_spare_indexes(connection, "archive.events")
         steps = plan(connection, ages, as_of)
@@ -91,18 +94,18 @@ def run(url: str, ages: Ages, folder: str, as_of: datetime, progress: Progress =
 
 
 def dry_run(url: str, ages: Ages, as_of: datetime) -> list[Step]:
-    """What `run` would do at this moment."""
+    """Return the steps that `run` would execute now."""
     with connect(url) as connection:
         return plan(connection, ages, as_of)
 
 
 def restore(url: str, month: date, progress: Progress = _no_progress) -> Restored:
-    """Bring a month back under `public.events`, from `archive.events` or from its file, verified.
+    """Move a month back to `public.events`, from `archive.events` or from its file, and verify it.
 
-    Its age counts from now, so that it stays for a while.
+    The age of the month then counts from now, so that it is not archived again at once.
 
     Raises:
-        UserError: The month is live, or nowhere; its file cannot be read or is damaged; another run is at work.
+        UserError: The month is live or unknown, its file cannot be read or is damaged, or another run is active.
     """
     name = f"{month:%Y-%m}"
     with _session(url) as connection:
@@ -118,22 +121,22 @@ def restore(url: str, month: date, progress: Progress = _no_progress) -> Restore
             progress(rows, rows)
             return Restored(month, "archive", rows)
         if table_exists(connection, f"public.{table_name(month)}"):
-            raise UserError(f"The month {name} is live already.", "There is nothing to restore.")
-    raise UserError(f"There is no month {name}.", "See `tilda partitions list`.")
+            raise UserError(f"The month {name} is already live.", "There is nothing to restore.")
+    raise UserError(f"There is no month {name}.", "List the months with `tilda partitions list`.")
 
 
 @contextmanager
 def only_one(connection: psycopg.Connection) -> Generator[None]:
-    """Hold the lock of archiving while the block runs: nobody else moves, writes, restores or rewrites a month.
+    """Hold the archive lock while the block runs, so that no other process moves, restores or rewrites months.
 
     Raises:
-        UserError: Somebody else holds it for a minute.
+        UserError: Another process still holds the lock after `PATIENCE_SECONDS`.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
-    # asked again and again, since a waiting statement would keep CREATE INDEX CONCURRENTLY of the other run waiting
+    # polls, because a waiting statement would block CREATE INDEX CONCURRENTLY of the other run
     while not _flag(connection, "select pg_try_advisory_lock(hashtextextended('tilda.archive', 0))"):
         if time.monotonic() > deadline:
-            raise UserError("Another run of archiving is at work.", "Wait until it has ended, then try again.")
+            raise UserError("Another archive run is active.", "Wait until it has ended, then try again.")
         time.sleep(0.2)
     try:
         yield
@@ -143,7 +146,7 @@ def only_one(connection: psycopg.Connection) -> Generator[None]:
 
 
 def table_exists(connection: psycopg.Connection, table: str) -> bool:
-    """Whether there is a table of this name (`schema.name`)."""
+    """Return whether the table `schema.name` exists."""
     return _flag(connection, "select to_regclass(%s) is not null", table)
 
 
@@ -160,10 +163,10 @@ class _Counter:
 @contextmanager
 def _session(url: str) -> Generator[psycopg.Connection]:
     with connect(url, application="tilda archive") as connection, busy_explained():
-        # rows are compared as text, which these change
+        # checksums use the text form of rows, which depends on these settings
         connection.execute("set timezone = 'UTC'")
         connection.execute("set datestyle = 'ISO, MDY'")
-        # when this process is killed, the server shall notice within a second and not work on behind the next run
+        # if this process is killed, the server cancels its statement within a second, before the next run
         connection.execute("set client_connection_check_interval = '1s'")
         with only_one(connection):
             yield connection

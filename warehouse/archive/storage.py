@@ -1,4 +1,4 @@
-"""Cold storage: any place that fsspec can write to, a local folder by default."""
+"""Cold storage: any storage that fsspec supports, by default a local folder."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fsspec.implementations.local import LocalFileSystem
 from warehouse.kit.errors import UserError
 
 _TROUBLE = (OSError, ValueError, ImportError, BotoCoreError)
-"""What a place answers that is away, refuses, or is no place at all."""
+"""Errors of a storage that is unavailable, denies access, or has an invalid URL."""
 
 
 def file_url(folder: str, name: str) -> str:
-    """The whole URL of a file in a folder, however the folder is written.
+    """Return the complete URL of a file in a folder, which may be a URL or a path.
 
     Raises:
-        UserError: The folder is no place that this environment can reach.
+        UserError: The URL is invalid, or the storage is not supported.
     """
     url = f"{folder.rstrip('/')}/{name}"
     with _explained(url, "written"):
@@ -32,10 +32,10 @@ def file_url(folder: str, name: str) -> str:
 
 @contextmanager
 def writing(url: str) -> Generator[IO[bytes]]:
-    """A new file. When the block ends well, the file is as durable as the place can make it.
+    """Create a file. If the block ends without an error, the file is durable (local files are synced to disk).
 
     Raises:
-        UserError: The place cannot be written to.
+        UserError: The storage cannot be written to.
     """
     with _explained(url, "written"):
         place, path = _place(url)
@@ -55,10 +55,10 @@ def writing(url: str) -> Generator[IO[bytes]]:
 
 @contextmanager
 def reading(url: str) -> Generator[IO[bytes]]:
-    """A file as the place holds it now.
+    """Open a file for reading, without cached listings.
 
     Raises:
-        UserError: It is not there, or the place cannot be read.
+        UserError: The file does not exist or cannot be read.
     """
     with _explained(url, "read"):
         place, path = _place(url)
@@ -68,10 +68,10 @@ def reading(url: str) -> Generator[IO[bytes]]:
 
 
 def size(url: str) -> int:
-    """Bytes of a file.
+    """Return the size of a file in bytes.
 
     Raises:
-        UserError: It is not there, or the place cannot be read.
+        UserError: The file does not exist or cannot be read.
     """
     with _explained(url, "read"):
         place, path = _place(url)
@@ -80,10 +80,10 @@ def size(url: str) -> int:
 
 
 def delete(url: str) -> None:
-    """Delete a file; no harm if it is not there.
+    """Delete a file. Do nothing if it does not exist.
 
     Raises:
-        UserError: The place refuses.
+        UserError: The file cannot be deleted.
     """
     with _explained(url, "deleted"), suppress(FileNotFoundError, NotADirectoryError):
         place, path = _place(url)
@@ -110,5 +110,5 @@ def _explained(url: str, verb: str) -> Generator[None]:
     except _TROUBLE as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{url} cannot be {verb}: {reason.rstrip('.')}.", "Check COLD_STORAGE_URL, the place and its credentials."
+            f"{url} cannot be {verb}: {reason.rstrip('.')}.", "Check COLD_STORAGE_URL, the storage and its credentials."
         ) from error

@@ -1,1 +1,1 @@
-"""What is held about a person: shown (export) and removed (erase), everywhere, by one list of places."""
+"""Search, export and erasure of a person's data. All three use one list of places."""

@@ -1,4 +1,4 @@
-"""What the database holds: tables and their columns, asked of the catalogue, since models come and go."""
+"""Read tables and columns from the database catalog, because the models may change."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import psycopg
 
 
 def columns_of(connection: psycopg.Connection, schema: str, table: str) -> dict[str, str]:
-    """Names and types of a table's columns; empty when there is no such table."""
+    """Return the types of a table's columns by name; empty if the table does not exist."""
     return tables_of(connection, [schema]).get((schema, table), {})
 
 
 def tables_of(connection: psycopg.Connection, schemas: Sequence[str]) -> dict[tuple[str, str], dict[str, str]]:
-    """Every table of these schemas, partitions aside, with the names and types of its columns."""
+    """Return the columns (type by name) of all tables in these schemas, without partitions."""
     rows = connection.execute(
         """
         select n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod)

@@ -1,7 +1,8 @@
-"""Forgetting a person, everywhere: the list first, so that nothing new comes; then every place; then the proof.
+"""Erase a person from all places.
 
-Each step is committed by itself and can be taken again. What leads to the person's rows is kept in `ops.erasures` until
-the end, since the rows that would tell go first: an erasure that was killed goes on when it is asked for again.
+An erasure first lists the visitor IDs, so that no new events are stored, then erases each place, then searches all
+places again. Each step is committed separately and can be repeated. `ops.erasures` holds the IDs that lead to the
+person's rows until the end, because the rows that contain them are erased early. So a killed erasure can continue.
 """
 
 from __future__ import annotations
@@ -29,32 +30,36 @@ from warehouse.privacy.person import Person, find_person
 from warehouse.privacy.places import Place, event_places, model_places, note_joined, record_places
 
 ROUNDS = 3
-"""What somebody writes by hand meanwhile is found by the search at the end, and removed in another round."""
+"""Maximum number of rounds. Rows that were inserted by hand during a round are erased in the next round."""
 ERASE_LOCK = "tilda.erase"
-"""One erasure at a time: two of one person would do the work twice."""
+"""Lock that prevents concurrent erasures, which could do the same work twice."""
 BUILD_LOCK = "tilda.dbt"
-"""What a build of the models holds. One that began before the person was erased would bring them back."""
+"""Lock of a build of the models. A build that began before the erasure would insert the person's rows again."""
 
 Say = Callable[[str], None]
 
 
 class UnknownSiteError(UserError):
-    """There is no site of this id."""
+    """There is no site with this ID."""
 
 
 def silent(_text: str) -> None:
-    """Tell nobody."""
+    """Ignore the message."""
 
 
 @dataclass(frozen=True)
 class Erasure:
-    """What an erasure did, or with `dry_run` would do.
+    """Result of an erasure, or with `dry_run` the expected result.
 
     Attributes:
-        visitor_ids: The ids that were found to be this person's.
-        removed: Rows, events or files' rows by place. Places where nothing was are named with 0.
-        left: What a search of every place found afterwards: 0.
-        backups: Backups that hold the person until they expire.
+        erasure_id: ID of the row in `ops.erasures`; None with `dry_run`.
+        site_id: The person's site.
+        visitor_ids: The person's visitor IDs.
+        dry_run: Whether nothing was changed.
+        removed: Number of erased rows by place, including places with 0 rows.
+        left: Number of rows that the search after the erasure found: 0.
+        seconds: Duration in seconds.
+        backups: Backups that contain the person until they expire.
     """
 
     erasure_id: UUID | None
@@ -70,22 +75,23 @@ class Erasure:
 def erase(
     url: str, settings: Settings, site_id: str, user_id: str, *, dry_run: bool = False, say: Say = silent
 ) -> Erasure:
-    """Erase the person with one visitor id, as `erase_person` does."""
+    """Erase the person with a visitor ID; see `erase_person`."""
     return erase_person(url, settings, Person(site_id, frozenset({user_id})), dry_run=dry_run, say=say)
 
 
 def erase_person(url: str, settings: Settings, known: Person, *, dry_run: bool = False, say: Say = silent) -> Erasure:
-    """Remove everything that is held about a person, and see that nothing is left.
+    """Erase all data of a person, and verify that nothing is left.
 
     Args:
-        url: An address of the database past a pooler, of the owner or of the login `tilda_privacy`.
-        settings: Where spool, cold files and backups are.
-        known: What is known of the person: a visitor id at least, or an identity. The rest is found.
-        dry_run: Count, and change nothing.
-        say: Told what is being done.
+        url: Database URL without a transaction pooler, with the owner's login or the login `tilda_privacy`.
+        settings: Settings with the location of spool, cold files and backups.
+        known: At least one visitor ID or identity of the person. All others are found.
+        dry_run: Whether to count rows only.
+        say: Called with a description of each step.
 
     Raises:
-        UserError: There is no such site, a place cannot be reached, or something was left. Run again, it goes on.
+        UserError: The site does not exist, a place cannot be reached, or rows were left. Repeating the call continues
+            the erasure.
     """
     started = time.monotonic()
     site_id = known.site_id
@@ -97,21 +103,19 @@ def erase_person(url: str, settings: Settings, known: Person, *, dry_run: bool =
             counted = count_rows(connection, all_places(connection, settings), person)
             return Erasure(None, site_id, sorted(person.visitor_ids), True, counted, 0, _since(started))
         erasure_id, person = _begin(connection, known)
-        say("Waiting for events under way")
+        say("Waiting for open transactions")
         erased.wait_for_writers(connection)
         left = 1
-        with only_one(connection):  # months stay where they are
+        with only_one(connection):  # prevents moves of months
             for _ in range(ROUNDS):
-                person = _learn(connection, erasure_id, person)
+                person = _find_more(connection, erasure_id, person)
                 _remove(connection, settings, erasure_id, person, say)
-                say("Searching every place for what is left")
+                say("Searching all places again")
                 left = sum(count_rows(connection, all_places(connection, settings), person).values())
                 if left == 0:
                     break
         if left:
-            raise UserError(
-                f"{left} rows of the person came back while they were removed.", "Run the same command again."
-            )
+            raise UserError(f"{left} rows of the person were inserted again during the erasure.", "Repeat the command.")
         removed = _finish(connection, erasure_id)
     return Erasure(
         erasure_id, site_id, sorted(person.visitor_ids), False, removed, left, _since(started),
@@ -120,7 +124,7 @@ def erase_person(url: str, settings: Settings, known: Person, *, dry_run: bool =
 
 
 def resume(url: str, settings: Settings) -> list[Erasure]:
-    """Finish the erasures that were cut short."""
+    """Finish interrupted erasures."""
     with session(url) as connection:
         waiting = connection.execute(
             "select site_id, person from ops.erasures where finished_at is null order by requested_at"
@@ -129,7 +133,7 @@ def resume(url: str, settings: Settings) -> list[Erasure]:
 
 
 def all_places(connection: psycopg.Connection, settings: Settings) -> list[Place]:
-    """Every place that may hold a person, in the order in which they are erased."""
+    """Return all places that may hold a person's data, in the order of erasure."""
     return [
         *event_places(),
         ColdFiles(settings.cold_storage),
@@ -140,17 +144,17 @@ def all_places(connection: psycopg.Connection, settings: Settings) -> list[Place
 
 
 def require_site(connection: psycopg.Connection, site_id: str) -> None:
-    """Refuse a site that does not exist.
+    """Check that a site exists.
 
     Raises:
-        UnknownSiteError: There is none of this id.
+        UnknownSiteError: There is no site with this ID.
     """
     if connection.execute("select from public.sites where site_id = %s", [site_id]).fetchone() is None:
-        raise UnknownSiteError(f"There is no site {site_id!r}.", "`tilda site list` shows those that exist.")
+        raise UnknownSiteError(f"There is no site {site_id!r}.", "List the sites with `tilda site list`.")
 
 
 def unfinished(connection: psycopg.Connection, known: Person) -> tuple[UUID, Person] | None:
-    """The oldest erasure of this person that was cut short: one that shares a visitor id or an identity."""
+    """Return the oldest interrupted erasure that shares a visitor ID or an identity with this person."""
     row = connection.execute(
         """
         select erasure_id, person from ops.erasures
@@ -171,7 +175,7 @@ def unfinished(connection: psycopg.Connection, known: Person) -> tuple[UUID, Per
 
 
 def _begin(connection: psycopg.Connection, known: Person) -> tuple[UUID, Person]:
-    """Note the erasure, or take up the one that was cut short, and list the person's ids."""
+    """Record a new erasure, or continue an interrupted one, and add the person's IDs to the list."""
     with connection.transaction():
         begun = unfinished(connection, known)
         person = find_person(connection, known if begun is None else begun[1] | known)
@@ -188,8 +192,8 @@ def _begin(connection: psycopg.Connection, known: Person) -> tuple[UUID, Person]
         return erasure_id, person
 
 
-def _learn(connection: psycopg.Connection, erasure_id: UUID, person: Person) -> Person:
-    """What leads to the person now, in addition to what did before."""
+def _find_more(connection: psycopg.Connection, erasure_id: UUID, person: Person) -> Person:
+    """Search again for IDs that lead to the person's rows, and add them to those already known."""
     with connection.transaction():
         found = find_person(connection, person)
         erased.enlist(connection, found)
@@ -216,7 +220,7 @@ def _remove(connection: psycopg.Connection, settings: Settings, erasure_id: UUID
 
 
 def _note(connection: psycopg.Connection, erasure_id: UUID, removed: dict[str, int]) -> None:
-    """Add to the account of the erasure, in the transaction that removed."""
+    """Add row counts to `ops.erasures`, in the transaction that erased the rows."""
     row = connection.execute(
         "select removed from ops.erasures where erasure_id = %s for update", [erasure_id]
     ).fetchone()
@@ -228,7 +232,7 @@ def _note(connection: psycopg.Connection, erasure_id: UUID, removed: dict[str, i
 
 
 def _finish(connection: psycopg.Connection, erasure_id: UUID) -> dict[str, int]:
-    """Forget whom it was about; the account stays."""
+    """Delete the person's IDs from `ops.erasures`, keep the row counts, and return them."""
     row = connection.execute(
         "update ops.erasures set finished_at = now(), person = null where erasure_id = %s returning removed",
         [erasure_id],
@@ -238,7 +242,7 @@ def _finish(connection: psycopg.Connection, erasure_id: UUID) -> dict[str, int]:
 
 
 def count_rows(connection: psycopg.Connection, places: Sequence[Place], person: Person) -> dict[str, int]:
-    """How many rows of a person each place holds."""
+    """Count the rows of a person by place."""
     counted: Counter[str] = Counter()
     for place in places:
         with connection.transaction():
@@ -248,7 +252,7 @@ def count_rows(connection: psycopg.Connection, places: Sequence[Place], person: 
 
 @contextmanager
 def session(url: str) -> Generator[psycopg.Connection]:
-    """A connection that takes an index wherever there is one, whatever the statistics say."""
+    """Connect with sequential scans disabled, so that queries use an index wherever one exists."""
     with connect(url, application="tilda-privacy") as connection:
         connection.execute("set enable_seqscan = off")
         yield connection

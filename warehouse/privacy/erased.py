@@ -1,4 +1,4 @@
-"""The list of erased visitors: keyed hashes, by which landing drops what comes late from them."""
+"""The list of erased visitors, as keyed hashes. The landing functions drop late events of listed visitors."""
 
 from __future__ import annotations
 
@@ -50,10 +50,11 @@ _KNOWN_AND_ERASED: LiteralString = """
 
 
 def enlist(connection: psycopg.Connection, person: Person) -> None:
-    """Put a person's visitor ids on the list.
+    """Add a person's visitor IDs to the list.
 
-    Synthetic `anonymous:` ids are put there as well, unless a visitor id leads to their session: no client can send
-    them, but an event without a visitor id comes back with a backup, and only its own id tells that it was erased.
+    Synthetic `anonymous:` IDs are added as well, except those of sessions that a visitor ID leads to. No client can
+    send such an ID, but a restored backup may bring back an erased event without a visitor ID, which only this ID
+    identifies.
     """
     sessions = {f"{ANONYMOUS}{one}" for one in person.own_sessions}
     ids = person.visitor_ids | (person.unnamed - sessions)
@@ -61,17 +62,17 @@ def enlist(connection: psycopg.Connection, person: Person) -> None:
 
 
 def returned(connection: psycopg.Connection) -> list[tuple[str, str]]:
-    """Sites and ids of visitors who are on the list and in the database all the same: after a backup was restored."""
+    """Return site and visitor ID of listed visitors who are in the database again, after a backup was restored."""
     return connection.execute(_KNOWN_AND_ERASED, {"anonymous": ANONYMOUS}).fetchall()
 
 
 def wait_for_writers(connection: psycopg.Connection, patience: float = PATIENCE_SECONDS) -> None:
-    """Wait until every transaction has ended that may not have seen the list as it is now.
+    """Wait until all transactions have ended that may not have seen the present list.
 
-    A statement locks its tables before it takes its snapshot. So one that holds no lock yet will see the list.
+    A statement locks its tables before it takes its snapshot, so a statement without a lock will see the list.
 
     Raises:
-        UserError: Somebody has been writing in one transaction for longer than `patience` seconds.
+        UserError: A writing transaction did not end within `patience` seconds.
     """
     waited_for = {row[0] for row in connection.execute(_WRITERS)}
     give_up = time.monotonic() + patience
@@ -80,6 +81,6 @@ def wait_for_writers(connection: psycopg.Connection, patience: float = PATIENCE_
         waited_for &= {row[0] for row in connection.execute(_WRITERS)}
         if waited_for and time.monotonic() > give_up:
             raise UserError(
-                "A transaction has been writing events for minutes, so that nothing can be erased for certain.",
-                "Run the same command again when it has ended: it goes on where it stopped.",
+                "A transaction has been writing events for minutes, so the erasure cannot be completed safely.",
+                "Repeat the command when the transaction has ended; the erasure then continues.",
             )

@@ -1,4 +1,4 @@
-"""Everything that is held about a person, for the person to read: the places of erasure, shown."""
+"""Export all data of a person from the places that an erasure covers."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from warehouse.privacy.erase import all_places, require_site, session
 from warehouse.privacy.person import Person, find_person
 
 MEANING = {
-    "public.users": "The visitor as the website knows it: an id that the browser keeps, and no name",
-    "public.sessions": "Visits, as the browser told them apart",
-    "public.events": "What was done on the website",
-    "archive.events": "What was done on the website, older",
-    "cold files": "What was done on the website, oldest, kept outside the database",
-    "spool": "What was done on the website and is not in the database yet",
-    "public.rejected_events": "What the browser sent and was refused",
-    "ops.shared_sessions": "Visits in which the visitor's id changed",
-    "ml.propensity_scores": "How likely a purchase or registration was thought to be, and why",
+    "public.users": "The visitor as the website knows it: an ID that the browser stores, without a name",
+    "public.sessions": "Visits",
+    "public.events": "Actions on the website",
+    "archive.events": "Older actions on the website",
+    "cold files": "Oldest actions on the website, stored outside the database",
+    "spool": "Actions on the website that are not in the database yet",
+    "public.rejected_events": "Data from the browser that was rejected",
+    "ops.shared_sessions": "Visits in which the visitor's ID changed",
+    "ml.propensity_scores": "Predicted probability of a purchase or registration, with reasons",
 }
 
 
 def export(url: str, settings: Settings, site_id: str, user_id: str) -> dict[str, Any]:
-    """Export the person with one visitor id, as `export_person` does."""
+    """Export the person with a visitor ID; see `export_person`."""
     return export_person(url, settings, Person(site_id, frozenset({user_id})))
 
 
 def export_person(url: str, settings: Settings, known: Person) -> dict[str, Any]:
-    """A JSON document of all rows, by place; places that hold nothing are left out.
+    """Return a JSON document with all rows of a person by place. Places without rows are left out.
 
     Args:
-        url: An address of the database, of the owner or of the login `tilda_privacy`.
-        settings: Where spool and cold files are.
-        known: What is known of the person: a visitor id at least, or an identity. The rest is found.
+        url: Database URL with the owner's login or the login `tilda_privacy`.
+        settings: Settings with the location of spool and cold files.
+        known: At least one visitor ID or identity of the person. All others are found.
 
     Raises:
-        UserError: There is no such site, or a place cannot be read.
+        UserError: The site does not exist, or a place cannot be read.
     """
     held: list[dict[str, Any]] = []
     with session(url) as connection:
@@ -46,7 +46,7 @@ def export_person(url: str, settings: Settings, known: Person) -> dict[str, Any]
             with connection.transaction():
                 rows = list(place.read(connection, person))
             if rows:
-                what = MEANING.get(place.name, "What was worked out from the above for statistics")
+                what = MEANING.get(place.name, "Statistics computed from the data above")
                 held.append({"place": place.name, "what": what, "count": len(rows), "rows": rows})
     return {
         "site_id": known.site_id,

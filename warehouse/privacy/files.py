@@ -1,4 +1,4 @@
-"""A person outside the database: in the Parquet files of cold months, and on the spool of the ingest API."""
+"""Places outside the database: the Parquet files of cold months, and the spool of the ingest API."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from warehouse.privacy.identifier import contains
 from warehouse.privacy.person import SQL_DIR, Person
 
 pc: Any = pyarrow.compute
-"""Its functions are made at run time, which type checkers do not see."""
+"""Functions are created at run time, so type checkers do not know them."""
 
 
 @dataclass(frozen=True)
 class ColdFiles:
-    """The files of cold months. A file that held the person is replaced by one without, verified, and deleted.
+    """The files of cold months. Erasure replaces a file with a verified file without the person.
 
     Attributes:
         folder: fsspec URL of the folder for new files.
@@ -43,19 +43,19 @@ class ColdFiles:
     name: str = field(default="cold files", init=False)
 
     def count(self, connection: psycopg.Connection, person: Person) -> int:
-        """How many events of the person the files hold."""
+        """Count the person's events in the files."""
         person = _with_sessions_of_files(connection, person)
         return sum(_count(file, person) for file in cold.list_files(connection))
 
     def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:
-        """The events, oldest first."""
+        """Yield the person's events, oldest first."""
         for _, event in self.read_each(connection, [person]):
             yield event
 
     def read_each(
         self, connection: psycopg.Connection, people: Sequence[Person]
     ) -> Iterator[tuple[list[int], dict[str, Any]]]:
-        """The events of several persons in one pass, oldest first; with each, the places of its persons in `people`."""
+        """Yield the events of several persons in one pass, oldest first, with their persons' indexes in `people`."""
         people = [_with_sessions_of_files(connection, person) for person in people]
         for file in cold.list_files(connection):
             for batch in cold.read(file):
@@ -70,8 +70,8 @@ class ColdFiles:
     def containing(
         self, connection: psycopg.Connection, site_id: str, fragments: Sequence[dict[str, Any]]
     ) -> Iterator[dict[str, Any]]:
-        """The events of a site whose payload contains one of these fragments, oldest first."""
-        # a superset at the speed of Arrow; what it finds is parsed and compared exactly
+        """Yield the events of a site whose payload contains one of these fragments, oldest first."""
+        # a fast regular expression finds candidates, which are then parsed and compared exactly
         pattern = "|".join(re.escape(text) for text in dict.fromkeys(_text_of_leaf(one) for one in fragments))
         for file in cold.list_files(connection):
             for batch in cold.read(file):
@@ -88,19 +88,19 @@ class ColdFiles:
                             yield event
 
     def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
-        """Rewrite the files that hold the person, and delete the old ones. Returns the events that are gone."""
+        """Rewrite the files that contain the person, and delete the old files. Return the number of erased events."""
         person = _with_sessions_of_files(connection, person)
 
         def keep(batch: pa.RecordBatch) -> pa.BooleanArray:
             theirs = _belongs(batch, person)
             found = batch.filter(theirs)
             if found.num_rows:
-                # before the file is replaced: a kill in between must not leave the days as they were
+                # before the file is replaced, so that a kill in between cannot lose the rebuild
                 moments = [*found.column("created_at").to_pylist(), *found.column("received_at").to_pylist()]
                 connection.execute(read_query(SQL_DIR, "days_to_rebuild"), {"site": person.site_id, "moments": moments})
             return pc.invert(theirs)
 
-        # looking for the person is many times faster than the checksums with which a file is replaced
+        # searching is many times faster than rewriting, which computes checksums
         found = [file for file in cold.list_files(connection) if _count(file, person)]
         gone = sum(cold.rewrite(connection, file, self.folder, keep) for file in found)
         cold.sweep(connection)
@@ -109,37 +109,37 @@ class ColdFiles:
 
 @dataclass(frozen=True)
 class SpoolFile:
-    """Events that wait on this machine while Postgres is away."""
+    """The spool: events on this machine's disk that wait until Postgres is available."""
 
     settings: Settings
     name: str = field(default="spool", init=False)
 
     def count(self, connection: psycopg.Connection, person: Person) -> int:
-        """How many events of the person wait."""
+        """Count the person's events on the spool."""
         return sum(1 for _ in self.read(connection, person))
 
-    def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:  # noqa: ARG002 - as every place
-        """The events that wait, oldest first."""
+    def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:  # noqa: ARG002 - required by Place
+        """Yield the person's events, oldest first."""
         with self._open() as spool:
             for _, row in _rows_of(spool, person):
                 yield msgspec.to_builtins(row)
 
     def containing(self, site_id: str, fragments: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """The events of a site whose payload contains one of these fragments, oldest first."""
+        """Yield the events of a site whose payload contains one of these fragments, oldest first."""
         with self._open() as spool:
             for _, row in spool.of_site(site_id) if spool else ():
                 if any(contains(row.payload, one) for one in fragments):
                     yield msgspec.to_builtins(row)
 
-    def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:  # noqa: ARG002 - as every place
-        """Remove the events; the space is overwritten."""
+    def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:  # noqa: ARG002 - required by Place
+        """Delete the person's events and overwrite their space on disk."""
         with self._open() as spool:
             gone = spool.remove([number for number, _ in _rows_of(spool, person)]) if spool else 0
         return {self.name: gone}
 
     @contextmanager
     def _open(self) -> Generator[Spool | None]:
-        """The spool; None if nothing ever had to wait."""
+        """Open the spool; yield None if there is no spool file."""
         folder = self.settings.spool_folder
         if not (folder / FILE_NAME).exists():
             yield None
@@ -155,7 +155,7 @@ class SpoolFile:
 
 
 def _rows_of(spool: Spool | None, person: Person) -> Iterator[tuple[int, Row]]:
-    """The rows of a person that wait: the rule of `sql/live_events.sql`."""
+    """Yield a person's rows on the spool with their numbers, by the rule of `sql/live_events.sql`."""
     identities = [{"identity": {name: value}} for name, value in person.identities]
     anonymous = frozenset(person.values["anonymous"])
     for number, row in spool.of_site(person.site_id) if spool else ():
@@ -172,7 +172,7 @@ def _rows_of(spool: Spool | None, person: Person) -> Iterator[tuple[int, Row]]:
 
 
 def _text_of_leaf(fragment: Any) -> str:  # noqa: ANN401 - any JSON
-    """The innermost member of a fragment, as Postgres writes it in the text of a jsonb."""
+    """Return the innermost member of a fragment in the text form of jsonb."""
     ((name, value),) = fragment.items()
     if isinstance(value, dict):
         return _text_of_leaf(value)
@@ -184,7 +184,7 @@ def _count(file: cold.ColdFile, person: Person) -> int:
 
 
 def _belongs(batch: pa.RecordBatch, person: Person) -> pa.BooleanArray:
-    """Whether each row is an event of the person: the rule of `sql/archived_events.sql`."""
+    """Return for each row whether it is the person's event, by the rule of `sql/archived_events.sql`."""
     users = batch.column("user_id").cast(pa.string())
     on_site = pc.equal(batch.column("site_id").cast(pa.string()), person.site_id)
     named = pc.is_in(users, value_set=pa.array(person.values["ids"], pa.string()))
@@ -195,17 +195,17 @@ def _belongs(batch: pa.RecordBatch, person: Person) -> pa.BooleanArray:
     )
     if person.identities:
         texts = sorted(re.escape(_text_of_leaf({name: value})) for name, value in person.identities)
-        # a number ends where the next member or the object does
+        # a comma or brace must follow, so that a number does not match the start of a longer number
         pattern = f"({'|'.join(texts)})[,}}]"
         theirs = pc.or_(theirs, pc.match_substring_regex(batch.column("payload").cast(pa.string()), pattern))
     return pc.fill_null(pc.and_(on_site, pc.or_(named, pc.and_(unnamed, theirs))), False)
 
 
 def _with_sessions_of_files(connection: psycopg.Connection, person: Person) -> Person:
-    """The person with the sessions that only the files name: retention deletes old rows of `public.sessions`.
+    """Add sessions that only the files contain, because retention deletes old rows of `public.sessions`.
 
-    As there, a session is the person's if its first event with a visitor id has one of the person's. Events of the
-    session without an id are the person's, too.
+    As in `public.sessions`, a session belongs to the person if its first event with a visitor ID has one of the
+    person's IDs. Events of the session without a visitor ID then also belong to the person.
     """
     known = person.own_sessions | person.shared_sessions
     unknown: set[uuid.UUID] = set()
@@ -239,7 +239,7 @@ def _is_one_of(column: pa.Array, wanted: frozenset[str]) -> pa.BooleanArray:
 
 
 def _readable(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """UUIDs as text, times as RFC 3339."""
+    """Convert UUIDs to text and times to RFC 3339."""
     columns = [
         uuid_texts(column.storage) if isinstance(column.type, pa.UuidType)
         else pc.strftime(column, format="%Y-%m-%dT%H:%M:%S%z") if pa.types.is_timestamp(column.type)

@@ -1,4 +1,4 @@
-"""What a person who asks for their data can name: an e-mail address, an order, … and where events hold it."""
+"""Identifiers by which a person asks for their data (e-mail address, order, …), and their forms in events."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ Kind = Literal["visitor", "email", "phone", "external-id", "order"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _NAMES: dict[Kind, str] = {
-    "visitor": "visitor id",
+    "visitor": "visitor ID",
     "email": "e-mail address",
     "phone": "telephone number",
-    "external-id": "external id",
+    "external-id": "external ID",
     "order": "order number",
 }
 _MAX_LENGTH = 320
-"""Characters; the longest e-mail address."""
+"""Maximum number of characters: the longest e-mail address."""
 
 
 @dataclass(frozen=True)
 class Identifier:
-    """One identifier of a person. Make it with `parse`."""
+    """An identifier of a person. Create it with `parse`."""
 
     kind: Kind
     value: str
 
     @classmethod
     def parse(cls, kind: Kind, text: str) -> Identifier:
-        """Read what somebody typed.
+        """Parse and validate user input.
 
         Raises:
-            UserError: It cannot be an identifier of this kind.
+            UserError: The text is not a valid identifier of this kind.
         """
         value = text if kind == "visitor" else text.strip()
         problem = None
@@ -55,12 +55,12 @@ class Identifier:
 
     @property
     def name(self) -> str:
-        """What it is, in words."""
+        """Return the name of this kind of identifier."""
         return _NAMES[self.kind]
 
     @property
     def identities(self) -> frozenset[tuple[str, str | int]]:
-        """Members of `payload.identity` that name the person."""
+        """Return the members of `payload.identity` that match the identifier."""
         if self.kind == "email":
             return frozenset(("email_sha256", one) for one in _both_cases(email_sha256(self.value)))
         if self.kind == "phone":
@@ -72,10 +72,10 @@ class Identifier:
 
     @property
     def fragments(self) -> list[dict[str, Any]]:
-        """What the payload of an event contains that carries the identifier, in each of its forms."""
+        """Return all JSON fragments by which a payload may contain the identifier."""
         found: list[dict[str, Any]] = [{"identity": {name: value}} for name, value in sorted(self.identities, key=str)]
         if self.kind == "email":
-            # A site may also keep the address itself: as a trait of identify(), or as a form field of its choice.
+            # A site may also store the address itself, as a trait of identify() or as a form field.
             for spelling in dict.fromkeys((self.value, self.value.lower())):
                 found.append({"identity": {"email": spelling}})
                 found += [{"form": {"fields": {field: spelling}}} for field in ("Email", "email")]
@@ -86,7 +86,7 @@ class Identifier:
 
     @property
     def links(self) -> list[str]:
-        """Its names in `intermediate.int_visitor_links`."""
+        """Return the values of `intermediate.int_visitor_links.link` that match the identifier."""
         if self.kind == "email":
             return [f"email:{email_sha256(self.value)}"]
         if self.kind == "external-id":
@@ -96,12 +96,12 @@ class Identifier:
         return []
 
     @property
-    def tells_who(self) -> bool:
-        """Whether visitors who share it are one person. Order numbers may begin anew: they tell only who bought."""
+    def is_personal(self) -> bool:
+        """Return whether visitors who share the identifier are one person. A shop may reuse order numbers."""
         return self.kind != "order"
 
     def _phone_spellings(self) -> list[str]:
-        """The digits; of a Russian number with either prefix, since people write 8 for +7."""
+        """Return the digits of the number; for Russian numbers with both prefixes, because people write 8 for +7."""
         digits = re.sub(r"\D", "", self.value)
         if len(digits) == 11 and digits[0] in "78":
             return [f"7{digits[1:]}", f"8{digits[1:]}"]
@@ -109,7 +109,7 @@ class Identifier:
 
 
 def contains(value: Any, fragment: Any) -> bool:  # noqa: ANN401 - any JSON
-    """Whether JSON holds a fragment made of objects and single values, as `@>` of jsonb tells."""
+    """Return whether a JSON value contains a fragment without arrays, as the jsonb operator `@>`."""
     if isinstance(fragment, dict):
         return isinstance(value, dict) and all(
             name in value and contains(value[name], part) for name, part in fragment.items()
@@ -122,7 +122,7 @@ def _both_cases(hash_: str | None) -> list[str]:
 
 
 def _as_text_and_number(value: str) -> list[str | int]:
-    """The value as JSON may hold it: a site may send its ids as numbers."""
+    """Return the value as a string, and as a number if possible, because sites may send IDs as numbers."""
     is_number = re.fullmatch(r"0|[1-9]\d{0,17}", value) is not None
     return [value, int(value)] if is_number else [value]
 

@@ -1,4 +1,4 @@
-"""A person: the visitor ids that belong together, and what else leads to their rows."""
+"""A person: the joined visitor IDs, and all other IDs that lead to the person's rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from warehouse.privacy.catalogue import columns_of
 SQL_DIR = Path(__file__).parent / "sql"
 
 ANONYMOUS = "anonymous:"
-"""How models name a visitor without an id: this and the session's id, or the event's where there is no session."""
+"""Prefix of the models' ID for a visitor without an ID; the session ID follows, or without a session the event ID."""
 
 _SAME_PERSON: LiteralString = """
     select others.user_id, others.person_id::text
@@ -46,23 +46,24 @@ _UNNAMED: LiteralString = """
     where e.site_id = %(site)s and e.user_id is null and e.session_id is null
 """
 MANY_VISITORS = 25
-"""An identity that more visitors share tells nobody apart: the dbt variable `identifier_visitor_bound`."""
+"""An identity that more visitors share does not identify a person. Equals the dbt variable
+`identifier_visitor_bound`."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """Everything that leads to a person's rows. Sets only grow: what was found once stays known until the end.
+    """All IDs that lead to a person's rows. During a search or an erasure, IDs are only added.
 
     Attributes:
-        site_id: The site; the same id on another site is somebody else.
-        visitor_ids: First-party ids.
-        unnamed: What the models call visits of the person without an id: `anonymous:` and the session, or the event.
-        person_ids: The models' ids of the person.
-        own_sessions: Sessions that began with one of the ids: events in them without an id are the person's, too.
-        shared_sessions: Sessions that began as somebody else's.
-        modelled_sessions: Ids that the models gave to sessions.
-        identities: Names and values under `payload.identity` that the person's events carry: an external id, the hash
-            of an e-mail address or of a telephone number. Events without a visitor id that carry one are the person's.
+        site_id: The site. The same visitor ID on another site is another person.
+        visitor_ids: First-party visitor IDs.
+        unnamed: The models' IDs for the person's visits without a visitor ID: `anonymous:` and a session or event ID.
+        person_ids: The models' person IDs.
+        own_sessions: Sessions whose first visitor ID is the person's. Events without a visitor ID are the person's.
+        shared_sessions: Sessions whose first visitor ID is another visitor's.
+        modelled_sessions: Session IDs that the models assigned.
+        identities: Names and values of `payload.identity` in the person's events: external IDs, hashes of e-mail
+            addresses and telephone numbers. Events without a visitor ID that contain one of them are the person's.
     """
 
     site_id: str
@@ -82,18 +83,18 @@ class Person:
         return {one.name: getattr(self, one.name) for one in fields(self) if one.name != "site_id"}
 
     def as_json(self) -> Jsonb:
-        """For `ops.erasures`, while the erasure is under way."""
+        """Return the JSON form for `ops.erasures`."""
         return Jsonb({name: sorted(values, key=str) for name, values in self._sets().items()})
 
     @classmethod
     def from_json(cls, site_id: str, stored: dict[str, list[Any]]) -> Self:
-        """What `as_json` kept."""
+        """Create a person from the result of `as_json`."""
         sets = {name: frozenset(map(_hashable, values)) for name, values in stored.items()}
         return cls(site_id, **sets)
 
     @property
     def values(self) -> dict[str, Any]:
-        """Parameters of the queries that look for the person's rows."""
+        """Return the parameters of queries for the person's rows."""
         return {
             "site": self.site_id,
             "ids": sorted(self.visitor_ids | self.unnamed),
@@ -108,9 +109,9 @@ class Person:
 
 
 def find_person(connection: psycopg.Connection, known: Person) -> Person:
-    """All that leads to the rows of a person of whom one visitor id is known.
+    """Find all IDs that lead to a person's rows, from the IDs that are known.
 
-    Ids belong together as `marts.visitors.person_id` says; a visitor whom the models have not seen stands alone.
+    Visitor IDs are joined by `marts.visitors.person_id`. A visitor that the models do not contain is not joined.
     """
     site, none = known.site_id, frozenset[str]()
     found = known
@@ -136,12 +137,12 @@ def find_person(connection: psycopg.Connection, known: Person) -> Person:
 def event_keys(
     connection: psycopg.Connection, query: Literal["live_events", "archived_events"], person: Person
 ) -> list[tuple[datetime, uuid.UUID]]:
-    """`created_at` and `event_id` of a person's events, in that order."""
+    """Return `(created_at, event_id)` of a person's events, sorted."""
     return sorted(connection.execute(read_query(SQL_DIR, query), person.values).fetchall())
 
 
 def _ids_in(names: frozenset[str]) -> list[str]:
-    """The sessions and events in the models' names of visits without an id."""
+    """Return the session and event IDs in `anonymous:` IDs."""
     found: list[str] = []
     for name in sorted(names):
         if name.startswith(ANONYMOUS):
@@ -152,5 +153,5 @@ def _ids_in(names: frozenset[str]) -> list[str]:
     return found
 
 
-def _hashable(value: Any) -> Any:  # noqa: ANN401 - a string, or a pair of strings that JSON keeps as a list
+def _hashable(value: Any) -> Any:  # noqa: ANN401 - a string, or a pair that JSON stores as a list
     return tuple(value) if isinstance(value, list) else value

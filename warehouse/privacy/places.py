@@ -1,4 +1,4 @@
-"""The places in the database that may hold a person: each counts, shows and removes. The list is the catalogue's."""
+"""Places in the database that may hold a person's data. Each can count, read and erase the person's rows."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ MODEL_SCHEMAS = ("intermediate", "marts", "ml")
 
 
 class Place(Protocol):
-    """Somewhere a person's rows may be. All of it runs inside the caller's transaction."""
+    """A place that may hold a person's rows. All methods run in the caller's transaction."""
 
     @property
     def name(self) -> str:
-        """As reports call it."""
+        """Return the name of the place in reports."""
         ...
 
     def count(self, connection: psycopg.Connection, person: Person) -> int:
-        """How many rows there are."""
+        """Count the person's rows."""
         ...
 
     def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:
-        """The rows, ready for JSON."""
+        """Yield the person's rows as JSON objects."""
         ...
 
     def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
-        """Remove them; how many were removed, by place."""
+        """Erase the person's rows. Return the number of erased rows by place."""
         ...
 
 
 @dataclass(frozen=True)
 class Events:
-    """A partitioned table of events. Keys are found by index and rows removed by key: no month is read as a whole."""
+    """A partitioned table of events. Events are found by index and deleted by key, without reading complete months."""
 
     name: LiteralString
     query: Literal["live_events", "archived_events"]
 
     def count(self, connection: psycopg.Connection, person: Person) -> int:
-        """How many events there are."""
+        """Count the person's events."""
         return len(event_keys(connection, self.query, person))
 
     def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:
-        """The events, oldest first."""
+        """Yield the person's events, oldest first."""
         query = sql.SQL(
             "select to_jsonb(e) from {} as e inner join unnest(%s::timestamptz[], %s::uuid[]) as k (at, id)"
             " on e.created_at = k.at and e.event_id = k.id"
@@ -63,7 +63,7 @@ class Events:
                 yield from cursor.execute(query, [times, event_ids, person.site_id])
 
     def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
-        """Remove the events and their claims, and put their days on the models' work list."""
+        """Delete the events and their claims, and mark their days for a rebuild of the models."""
         query = sql.SQL(read_query(SQL_DIR, "delete_events")).format(table=self._table)
         events = claims = 0
         for part in self._batches(connection, person):
@@ -84,7 +84,7 @@ class Events:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose rows name their visitor, or their session, or the models' person."""
+    """A table whose rows contain a visitor ID, a session ID or a person ID of the models."""
 
     schema: str
     table: str
@@ -92,21 +92,21 @@ class Table:
 
     @property
     def name(self) -> str:
-        """Schema and table."""
+        """Return schema and table."""
         return f"{self.schema}.{self.table}"
 
     def count(self, connection: psycopg.Connection, person: Person) -> int:
-        """How many rows there are."""
+        """Count the person's rows."""
         row = connection.execute(self._statement("select count(*) from"), person.values).fetchone()
         return row[0] if row else 0
 
     def read(self, connection: psycopg.Connection, person: Person) -> Iterator[dict[str, Any]]:
-        """The rows as they stand."""
+        """Yield the rows as JSON objects."""
         with connection.cursor(row_factory=scalar_row) as cursor:
             yield from cursor.execute(self._statement("select to_jsonb(t) from"), person.values)
 
     def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
-        """Remove the rows."""
+        """Delete the rows."""
         return {self.name: connection.execute(self._statement("delete from"), person.values).rowcount}
 
     def _statement(self, verb: LiteralString) -> sql.Composed:
@@ -116,17 +116,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Sessions(Table):
-    """`public.sessions`. A session that somebody else's events share is described anew from what is left of it."""
+    """`public.sessions`. A session that also has another visitor's events is computed again from those events."""
 
     def erase(self, connection: psycopg.Connection, person: Person) -> dict[str, int]:
-        """Remove the person's sessions; `public.events` must be free of them already."""
+        """Delete the person's sessions. The person's rows in `public.events` must already be deleted."""
         removed = super().erase(connection, person)
         connection.execute(read_query(SQL_DIR, "describe_sessions"), person.values)
         return removed
 
 
 _OF_VISITOR = sql.SQL("t.site_id = %(site)s and t.user_id = any(%(ids)s)")
-# A visitor's id, long enough to be nobody else's word, anywhere in what was refused; a short one as user_id only.
+# Match a visitor ID of 8 or more characters anywhere in the body; a shorter ID may be a common word, so it must be the
+# value of user_id.
 _REFUSED = sql.SQL(
     "t.site_id = %(site)s and t.body is not null and exists ("
     " select from unnest(%(words)s::text[]) as w (word) where"
@@ -136,12 +137,12 @@ _REFUSED = sql.SQL(
 
 
 def event_places() -> list[Place]:
-    """What was recorded: removed before anything that is made of it."""
+    """Return the tables of events, which are erased before derived data."""
     return [Events("public.events", "live_events"), Events("archive.events", "archived_events")]
 
 
 def record_places() -> list[Place]:
-    """What was written beside the events. Sessions come last but one: they lead to the others."""
+    """Return the other tables of `public` and `ops`, in the order of erasure."""
     return [
         Table("public", "rejected_events", _REFUSED),
         Sessions(
@@ -158,7 +159,7 @@ def record_places() -> list[Place]:
 
 
 def model_places(connection: psycopg.Connection) -> list[Place]:
-    """What dbt and the models made of persons: every table of theirs that tells one from another."""
+    """Return the tables of dbt and ml that contain a column which identifies a visitor, session or person."""
     found: list[Place] = []
     for (schema, table), columns in tables_of(connection, MODEL_SCHEMAS).items():
         condition = _condition(columns)
@@ -168,13 +169,13 @@ def model_places(connection: psycopg.Connection) -> list[Place]:
 
 
 def note_joined(connection: psycopg.Connection, person: Person) -> None:
-    """Ask the models to work out anew the visitors who share a session, an order or an identity with the person."""
+    """Mark visitors for a rebuild of the models who share a session, an order or an identity with the person."""
     if columns_of(connection, "intermediate", "int_visitor_links"):
         connection.execute(read_query(SQL_DIR, "note_joined"), person.values)
 
 
 def impersonal_tables(connection: psycopg.Connection, schemas: Sequence[str] = MODEL_SCHEMAS) -> set[str]:
-    """Tables of the models that no erasure touches: they must hold nobody."""
+    """Return the tables of the models that an erasure ignores. They must not contain personal data."""
     return {
         f"{schema}.{table}"
         for (schema, table), columns in tables_of(connection, schemas).items()
@@ -182,7 +183,7 @@ def impersonal_tables(connection: psycopg.Connection, schemas: Sequence[str] = M
     }
 
 
-_WAYS: tuple[tuple[LiteralString, LiteralString], ...] = (
+_IDENTIFYING_COLUMNS: tuple[tuple[LiteralString, LiteralString], ...] = (
     ("user_id", "ids"),
     ("session_id", "all_sessions"),
     ("client_session_id", "all_sessions"),
@@ -191,10 +192,10 @@ _WAYS: tuple[tuple[LiteralString, LiteralString], ...] = (
 
 
 def _condition(columns: dict[str, str]) -> sql.Composable | None:
-    """How a table of the models tells whose a row is, by the names that all of them use."""
+    """Return the condition for a person's rows in a table of the models; None without an identifying column."""
     if "site_id" not in columns:
         return None
-    for column, values in _WAYS:
+    for column, values in _IDENTIFYING_COLUMNS:
         if column in columns:
             return sql.SQL("t.site_id = %(site)s and t.{} = any({}::{}[])").format(
                 sql.Identifier(column), sql.Placeholder(values), sql.SQL(_array_type(columns[column]))

@@ -1,4 +1,4 @@
-"""Finding the persons whom an identifier names: their visitor ids, and how much is held about them."""
+"""Find the persons who match an identifier, with their visitor IDs and the number of stored rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from warehouse.privacy.identifier import Identifier
 from warehouse.privacy.person import ANONYMOUS, MANY_VISITORS, SQL_DIR, Person, event_keys, find_person
 
 MAX_PERSONS = 50
-"""A shop may give one address or number to all who left none. So many persons are not looked at one by one."""
+"""Maximum number of persons. A shop may enter one placeholder address for all customers without an address."""
 
 _LINKED: LiteralString = """
     select distinct user_id from intermediate.int_visitor_links where site_id = %(site)s and link = any(%(links)s)
@@ -36,23 +36,23 @@ _MODELLED: LiteralString = """
 
 
 class NobodyError(UserError):
-    """No place holds anything of a person with this identifier."""
+    """No place holds data of a person with this identifier."""
 
 
 class SeveralPersonsError(UserError):
-    """The identifier names several persons, and one was asked for."""
+    """Several persons match the identifier, but only one is allowed."""
 
 
 @dataclass
 class FoundPerson:
-    """What tells an operator that this is the person who asks, and how much is held.
+    """A person in the search result, described so that an operator can recognize the person.
 
     Attributes:
-        visitor_ids: The person's visitor ids; `anonymous:` and a session or an event where none was sent.
-        first_seen_at: When the oldest event was made, by `created_at`; None without events.
-        last_seen_at: The same of the newest.
-        events: Live, archived, cold and waiting on the spool.
-        orders: Purchases with different numbers.
+        visitor_ids: The person's visitor IDs; for visits without a visitor ID, `anonymous:` and a session or event ID.
+        first_seen_at: `created_at` of the oldest event; None without events.
+        last_seen_at: `created_at` of the newest event; None without events.
+        events: Number of live, archived, cold and spooled events.
+        orders: Number of purchases with different order numbers.
     """
 
     visitor_ids: list[str]
@@ -64,14 +64,14 @@ class FoundPerson:
 
 @dataclass(frozen=True)
 class Search:
-    """What was found for an identifier.
+    """Result of a search.
 
     Attributes:
         site_id: The site.
-        identifier: What was looked for, in words; the value is not repeated.
-        persons: At least one.
-        held: Rows by place, of all of these persons together.
-        everybody: All that leads to their rows.
+        identifier: Name of the kind of identifier, without its value.
+        persons: The persons who match; at least one.
+        held: Number of rows by place, for all these persons together.
+        everybody: All IDs that lead to their rows.
     """
 
     site_id: str
@@ -81,10 +81,10 @@ class Search:
     everybody: Person = field(repr=False)
 
     def require_one(self, remedy: str) -> None:
-        """Refuse to act on several persons.
+        """Check that only one person was found.
 
         Raises:
-            SeveralPersonsError: There are several.
+            SeveralPersonsError: Several persons were found.
         """
         if len(self.persons) > 1:
             raise SeveralPersonsError(
@@ -93,24 +93,25 @@ class Search:
 
 
 def search(url: str, settings: Settings, site_id: str, identifier: Identifier, *, say: Say = silent) -> Search:
-    """Find the persons of a site whom an identifier names.
+    """Find the persons of a site who match an identifier.
 
-    Searched are live and archived events, cold files, the spool, the models and erasures that were cut short; a refused
-    event counts only if it holds a visitor id, an external id or a hash. Visitors are one person as
-    `marts.visitors.person_id` says. Those whom the models have not seen yet are one person with those who share the
-    identifier, unless more than `MANY_VISITORS` share it or it is an order number, which a shop may use again.
+    The search covers live and archived events, cold files, the spool, the models and interrupted erasures. Rejected
+    events are counted only if they contain a visitor ID, an external ID or a hash. Visitors with the same
+    `marts.visitors.person_id` are one person. Visitors that the models do not contain yet are joined with other
+    visitors who share the identifier, unless more than `MANY_VISITORS` share it, or it is an order number, which a shop
+    may reuse.
 
     Args:
-        url: An address of the database past a pooler, of the owner or of the login `tilda_privacy`.
-        settings: Where spool and cold files are.
+        url: Database URL without a transaction pooler, with the owner's login or the login `tilda_privacy`.
+        settings: Settings with the location of spool and cold files.
         site_id: The site.
-        identifier: What the person names.
-        say: Told what is being done.
+        identifier: Identifier of the person.
+        say: Called with a description of each step.
 
     Raises:
-        NobodyError: Nothing is held about anybody with this identifier.
-        SeveralPersonsError: It names more than `MAX_PERSONS`.
-        UserError: There is no such site, or a place cannot be read.
+        NobodyError: No data matches the identifier.
+        SeveralPersonsError: More than `MAX_PERSONS` persons match.
+        UserError: The site does not exist, or a place cannot be read.
     """
     with session(url) as connection:
         require_site(connection, site_id)
@@ -126,17 +127,17 @@ def search(url: str, settings: Settings, site_id: str, identifier: Identifier, *
         groups = _persons(connection, identifier, known, begun[1].visitor_ids if begun else frozenset())
         if len(groups) > MAX_PERSONS:
             raise SeveralPersonsError(
-                f"{len(groups):,} persons on {site_id} have this {identifier.name}: it stands for nobody.",
-                "Find the person by another identifier.",
+                f"{len(groups):,} persons on {site_id} have this {identifier.name}, so it does not identify a person.",
+                "Use another identifier.",
             )
         people = [find_person(connection, one) for one in groups]
         everybody = functools.reduce(Person.__or__, people, known)
-        say("Counting what is held")
+        say("Counting rows")
         held = count_rows(connection, all_places(connection, settings), everybody)
         if not any(held.values()) and begun is None:
             raise NobodyError(
-                f"There is nobody by this {identifier.name} on {site_id}.",
-                "Check the spelling, and the site; `tilda user find --help` says what is searched.",
+                f"Nobody on {site_id} has this {identifier.name}.",
+                "Check the spelling and the site; `tilda user find --help` lists the places that are searched.",
             )
         found = _describe(connection, settings, people)
     return Search(site_id, identifier.name, found, held, everybody)
@@ -145,7 +146,7 @@ def search(url: str, settings: Settings, site_id: str, identifier: Identifier, *
 def _visitors(
     connection: psycopg.Connection, settings: Settings, site_id: str, identifier: Identifier, say: Say
 ) -> set[str]:
-    """Visitors of whom an event carries the identifier."""
+    """Return the visitors with an event that contains the identifier."""
     fragments = identifier.fragments
     values = {"site": site_id, "fragments": [Jsonb(one) for one in fragments], "links": identifier.links}
     found: set[str] = set()
@@ -172,17 +173,18 @@ def _visitor_of(event: dict[str, Any]) -> str:
 def _persons(
     connection: psycopg.Connection, identifier: Identifier, known: Person, being_erased: frozenset[str]
 ) -> list[Person]:
-    """Which of the visitors are one person; what has no visitor id belongs to the only person there is.
+    """Group the visitors by person. Visits without a visitor ID are added to the person if there is only one.
 
-    `being_erased` are the visitors of an erasure that was cut short: one person, though the models may have lost them.
+    `being_erased` are the visitors of an interrupted erasure. They are one person, even if the models no longer contain
+    them.
     """
     person_of = _modelled(connection, known)
     if being_erased:
-        # names with a visitor id come first
+        # prefer a real visitor ID
         first = min(being_erased, key=lambda one: (one.startswith(ANONYMOUS), one))
         person_of |= dict.fromkeys(being_erased, person_of.get(first, first))
     unknown = {one for one in known.visitor_ids - person_of.keys() if not one.startswith(ANONYMOUS)}
-    are_one = identifier.tells_who and len(unknown) <= MANY_VISITORS
+    are_one = identifier.is_personal and len(unknown) <= MANY_VISITORS
     named: dict[str, set[str]] = defaultdict(set)
     unnamed: set[str] = set()
     for visitor in known.visitor_ids:
@@ -203,7 +205,7 @@ def _persons(
 
 
 def _modelled(connection: psycopg.Connection, known: Person) -> dict[str, str]:
-    """The models' person of each visitor whom they have seen."""
+    """Return the models' person ID by visitor ID, for visitors that the models contain."""
     if "person_id" not in columns_of(connection, "marts", "visitors"):
         return {}
     return dict(connection.execute(_MODELLED, [known.site_id, sorted(known.visitor_ids)]).fetchall())
@@ -232,7 +234,7 @@ def _describe(connection: psycopg.Connection, settings: Settings, people: Sequen
 
 
 def _add(person: FoundPerson, orders: set[str], events: Iterable[dict[str, Any]]) -> None:
-    """Count events that are outside the database."""
+    """Add events from outside the database to the counts and times."""
     for event in events:
         person.events += 1
         at = event.get("created_at") or event.get("client_created_at") or event.get("arrived_at")

@@ -1,4 +1,5 @@
--- Visitors and sessions of a month whose rows retention has deleted, as the trigger on public.events would count them.
+-- Collect visitors and sessions of a month whose rows retention has deleted, computed as by the trigger on
+-- public.events.
 create temporary table missing_users on commit drop as
 select e.site_id, e.user_id, min(e.created_at) as first_seen_at, max(e.created_at) as last_seen_at, count(*) as event_count
 from {month} as e

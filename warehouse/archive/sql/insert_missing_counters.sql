@@ -1,4 +1,4 @@
--- What collect_missing_counters.sql collected. Ordered by key, as the trigger on public.events inserts.
+-- Insert the rows of collect_missing_counters.sql in key order, as the trigger on public.events does, to avoid deadlocks.
 insert into public.users (site_id, user_id, first_seen_at, last_seen_at, event_count)
 select site_id, user_id, first_seen_at, last_seen_at, event_count from missing_users order by 1, 2
 on conflict do nothing;

@@ -1,4 +1,4 @@
--- Keys of a person's archived events, by the index events_user.
+-- Keys of a person's archived events. Uses the index events_user.
 select created_at, event_id
 from archive.events
 where site_id = %(site)s and user_id = any(%(ids)s)

@@ -1,5 +1,5 @@
--- Visitors of the archived events whose payload contains one of these fragments. Archived payloads have no index: all
--- of the site's events are read.
+-- Visitors with an archived event whose payload contains one of these fragments. Archived payloads have no index, so all
+-- events of the site are read.
 select distinct coalesce(e.user_id, s.user_id, 'anonymous:' || coalesce(e.session_id, e.event_id))
 from archive.events as e
 left join public.sessions as s on e.site_id = s.site_id and e.session_id = s.session_id

@@ -1,6 +1,6 @@
--- Puts the days of these moments on the models' work list.
+-- Mark the days of these times for a rebuild of the models.
 with zone as materialized (
-    -- a name that Postgres does not know counts as UTC, as in stg_sites
+    -- an unknown time zone name means UTC, as in stg_sites
     select coalesce((select z.name from pg_timezone_names as z where z.name = s.timezone), 'UTC') as name
     from public.sites as s
     where s.site_id = %(site)s

@@ -1,4 +1,4 @@
--- Removes events of a site by created_at and event_id, with their claims, and asks the models to build their days again.
+-- Delete events of a site by created_at and event_id, with their claims, and mark their days for a rebuild of the models.
 with keys as materialized (
     select * from unnest(%(times)s::timestamptz [], %(event_ids)s::uuid []) as k (created_at, event_id)
 ),
@@ -16,7 +16,7 @@ claims as (
 ),
 
 zone as materialized (
-    -- a name that Postgres does not know counts as UTC, as in stg_sites
+    -- an unknown time zone name means UTC, as in stg_sites
     select coalesce((select z.name from pg_timezone_names as z where z.name = s.timezone), 'UTC') as name
     from public.sites as s
     where s.site_id = %(site)s

@@ -1,4 +1,4 @@
--- When a person was first and last seen, and the orders, by the keys of events.
+-- First and last time of a person's events, and the order numbers, from the keys of the events.
 select
     min(e.created_at),
     max(e.created_at),

@@ -1,4 +1,4 @@
--- Sessions in which somebody else's live events are left: described anew, as the trigger on public.events does.
+-- Compute sessions again that still have another visitor's live events, as the trigger on public.events does.
 insert into public.sessions as s (
     site_id, session_id, user_id, started_at, last_seen_at, event_count, landing_page, referrer,
     utm_source, utm_medium, utm_campaign, utm_term, utm_content, device_type, browser, os, is_bot

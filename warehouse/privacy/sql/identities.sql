@@ -1,5 +1,5 @@
--- What a person's live events say of who they are, unless so many visitors say the same that it tells nobody apart, as
--- in int_persons: an address that stands in for all who gave none would lead to other people's orders.
+-- Identities in a person's live events, without identities that too many visitors share, as in int_persons: a placeholder
+-- address, which a shop enters for all customers without an address, would lead to other people's orders.
 with theirs as (
     select payload
     from public.events

@@ -1,5 +1,5 @@
--- Keys of a person's live events. Each branch has an index of its own: events_session for the first two,
--- events_without_session for the next two, events_payload.
+-- Keys of a person's live events. Each branch uses an index: the first two events_session, the next two
+-- events_without_session, the last events_payload.
 select created_at, event_id
 from public.events
 where site_id = %(site)s and session_id = any(%(sessions)s::uuid[]) and user_id = any(%(ids)s)

@@ -1,4 +1,4 @@
--- Visitors of the live events whose payload contains one of these fragments, by the index events_payload.
+-- Visitors with a live event whose payload contains one of these fragments. Uses the index events_payload.
 select distinct coalesce(e.user_id, s.user_id, 'anonymous:' || coalesce(e.session_id, e.event_id))
 from unnest(%(fragments)s::jsonb[]) as said (fragment)
 inner join public.events as e on e.payload @> said.fragment

@@ -1,7 +1,7 @@
--- Asks the models for what the person's rows leave behind: the days on which they count, which may be others than those
--- of created_at (the models correct clocks), and the visitors who share a session, an order or an identity with them.
+-- Mark for a rebuild of the models: the days of the person's events (the models correct clocks, so these may differ from
+-- the days of created_at), and the visitors who share a session, an order or an identity with the person.
 with zone as materialized (
-    -- a name that Postgres does not know counts as UTC, as in stg_sites
+    -- an unknown time zone name means UTC, as in stg_sites
     select coalesce((select z.name from pg_timezone_names as z where z.name = s.timezone), 'UTC') as name
     from public.sites as s
     where s.site_id = %(site)s
