@@ -61,7 +61,7 @@ class WebhookEndpoint:
     """Turns a form or an order into one `form_submit` or `purchase`.
 
     Args:
-        pipeline: The steps of every event.
+        pipeline: The steps of ingestion.
         token: The secret that Tilda sends; without one the endpoint is closed.
     """
 
