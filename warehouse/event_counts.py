@@ -1,4 +1,4 @@
-"""How many events there are and when the last one came, cheaply: for a glance, however many there are."""
+"""The number of events and the time of the last one, for a status page: fast for any number of events."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import LiteralString
 import psycopg
 
 EXACT_BYTES = 64 * 2**20
-"""Size of the tables up to which rows are counted: about 100,000 events, some 20 ms."""
+"""Total size of the tables up to which rows are counted exactly: about 100,000 events, in some 20 ms."""
 NEWEST = 1_000
-"""Rows with the newest created_at among which the last arrival is looked for."""
+"""Number of rows with the newest created_at that are searched for the last received_at."""
 
 _SIZE: LiteralString = (
     "select coalesce(sum(pg_relation_size(relid)), 0)::bigint from pg_partition_tree('public.events') where isleaf"
@@ -27,9 +27,9 @@ class EventCount:
     """Events under `public.events`.
 
     Attributes:
-        events: Their number.
-        is_estimate: Whether it is the planner's estimate, from statistics that autovacuum keeps.
-        last_event_at: When the last one was received; among events that came late, a later arrival may be missed.
+        events: Number of events.
+        is_estimate: True if `events` is the planner's estimate, from autovacuum's statistics.
+        last_event_at: Time when the last event was received. A late event may be missed.
     """
 
     events: int
@@ -41,8 +41,8 @@ def count_events(connection: psycopg.Connection, exact_bytes: int = EXACT_BYTES)
     """Count the live events.
 
     Args:
-        connection: The owner's.
-        exact_bytes: Size of the tables up to which they are counted and not estimated.
+        connection: A connection with the owner's login.
+        exact_bytes: Total size of the tables up to which events are counted exactly.
     """
     size = connection.execute(_SIZE).fetchone()
     is_estimate = size is not None and size[0] > exact_bytes
