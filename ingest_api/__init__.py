@@ -1,1 +1,1 @@
-"""The two HTTP applications: the public one lands events, the private one answers the owner."""
+"""The two HTTP applications: the public one stores events, the private one serves the site owner."""

@@ -1,4 +1,4 @@
-"""`python -m ingest_api [public|private]`: serves one of the two applications with the settings that fit it."""
+"""`python -m ingest_api [public|private]`: serve one of the two applications with uvicorn."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _APPLICATIONS = {"public": "ingest_api.public.app:create_app", "private": "inges
 
 
 def main(arguments: list[str]) -> int:
-    """Serve until SIGTERM or SIGINT; requests that were taken are finished first.
+    """Serve until SIGTERM or SIGINT; finish the requests in flight before the exit.
 
     Returns:
-        The exit code: 0, 1 when a setting cannot work, 2 for a wrong call.
+        The exit code: 0 after a graceful stop, 1 for an invalid setting, 2 for invalid arguments.
     """
     which = arguments[0] if arguments else "public"
     try:
         if which not in _APPLICATIONS:
-            print(f"There is no application {which!r}: say {' or '.join(_APPLICATIONS)}.", file=sys.stderr)
+            print(f"There is no application {which!r}. Use {' or '.join(_APPLICATIONS)}.", file=sys.stderr)
             return 2
         settings = load_settings()
-        # uvicorn raises the signal again after its graceful stop; the exit code shall say that it stopped in order.
+        # uvicorn raises the signal again after a graceful stop. Ignore it, so that the exit code is 0.
         signal.signal(signal.SIGTERM, lambda *_: None)
         public = which == "public"
         if public:
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
             access_log=False,
             log_level="warning",
             server_header=False,
-            # TRUSTED_PROXIES decides whose forwarded headers count (client_address), not uvicorn.
+            # client_address reads forwarded headers according to TRUSTED_PROXIES; uvicorn must not.
             proxy_headers=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=25,
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _share_metrics(folder: Path) -> None:
-    """Empty the folder in which the workers share their counters, before prometheus_client is imported."""
+    """Empty the folder in which the workers share their counters. Call this before prometheus_client is imported."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.glob("*.db"):
         file.unlink(missing_ok=True)

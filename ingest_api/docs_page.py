@@ -1,4 +1,4 @@
-"""`/docs`: an application's OpenAPI description as a page (Swagger UI), complete without any other server."""
+"""`/docs`: an application's OpenAPI description in Swagger UI, with all assets served by the application."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ _INLINE_SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_docs_page(app: FastAPI) -> None:
-    """Serve the page and its assets. Make the application with `docs_url=None`: FastAPI's own page needs a CDN.
+    """Serve the page and its assets. Create the application with `docs_url=None`: FastAPI's own page needs a CDN.
 
-    Addresses in the page are relative, so that it works under a path of a reverse proxy, too. A Content Security Policy
-    lets the page load and send nothing beyond its own origin.
+    URLs in the page are relative, so that the page also works under a path prefix of a reverse proxy. A Content
+    Security Policy limits the page to its own origin.
+
+    Raises:
+        ValueError: The application has no OpenAPI description.
     """
     if app.openapi_url is None:
         raise ValueError("the application has no OpenAPI description")
@@ -43,7 +46,7 @@ def add_docs_page(app: FastAPI) -> None:
 
 
 def _policy(html: str) -> str:
-    """Allow this origin only, and of inline scripts only those that the page holds now."""
+    """Return a Content Security Policy that allows this origin and, by hash, the page's inline scripts."""
     digests = [hashlib.sha256(script.encode()).digest() for script in _INLINE_SCRIPT.findall(html)]
     scripts = " ".join(["'self'", *(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)])
     return (

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line on standard error, without keys, addresses or anything that a visitor sent."""
+"""Logs: one JSON object per line on standard error, without keys, addresses or data that a visitor sent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes a record with its extra fields. Of an exception: its type and where it was raised, never its message."""
+    """Formats a record with its extra fields. An exception is logged by type and location, without its message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line of JSON."""
+        """Return the record as one line of JSON."""
         line: dict[str, Any] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -33,7 +33,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure() -> None:
-    """Send everything through the formatter, uvicorn's own records too; its access log, which holds keys, is off."""
+    """Format all records as JSON, including uvicorn's. Turn off uvicorn's access log, which contains keys."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()

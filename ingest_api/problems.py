@@ -29,14 +29,14 @@ class Problem(msgspec.Struct):
 
 
 class ProblemError(Exception):
-    """An answer other than success.
+    """An error that is answered with a problem document.
 
     Args:
         status: HTTP status.
-        code: A stable name; it ends the document's `type`.
+        code: A stable name; the last part of the document's `type`.
         detail: One sentence with the remedy.
         retry_after: Seconds after which the same request may succeed.
-        headers: Further headers of the answer.
+        headers: Additional headers of the answer.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ProblemError(Exception):
             self.headers["Retry-After"] = str(retry_after)
 
     def response(self) -> Response:
-        """The problem document."""
+        """Return the problem document."""
         return Response(
             msgspec.json.encode(
                 Problem(
@@ -75,13 +75,13 @@ class ProblemError(Exception):
 
 
 def unavailable(code: str, detail: str, retry_after: int) -> ProblemError:
-    """503: the sender must keep its events and retry after `retry_after` seconds."""
+    """Return a 503 error: the sender must keep its events and retry after `retry_after` seconds."""
     return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, code, detail, retry_after=retry_after)
 
 
 def internal_error(request_id: str) -> ProblemError:
-    """500: a fault of the server; the sender may retry."""
-    detail = f"The server failed; its log has the cause under {request_id}."
+    """Return a 500 error: the server failed; the sender may retry."""
+    detail = f"The server failed. Its log has the cause under the request ID {request_id}."
     return ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", detail, retry_after=10)
 
 
@@ -108,7 +108,7 @@ async def _on_invalid_request(_: Request, error: Exception) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of an application a problem document."""
+    """Answer every error of an application with a problem document."""
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, _on_unexpected)
@@ -116,7 +116,7 @@ def install(app: FastAPI) -> None:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI: the problem documents that an operation answers, by status."""
+    """Return the OpenAPI responses for the problem documents of an operation, by status."""
     _, components = msgspec.json.schema_components([Problem])
     schema = components[Problem.__name__]
     return {

@@ -1,1 +1,1 @@
-"""Postgres and what is kept in it: settings, the embedded server, migrations, events, partitions."""
+"""Postgres and the data in it: settings, the embedded server, migrations, events, partitions."""

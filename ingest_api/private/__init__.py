@@ -1,1 +1,1 @@
-"""The private application: on 127.0.0.1, for the owner; it only translates HTTP into calls of `warehouse`."""
+"""The private application for the site owner, on 127.0.0.1. It translates HTTP requests into calls of `warehouse`."""

@@ -1,6 +1,6 @@
-"""The private application: 127.0.0.1 only, a process and logins of its own, nothing shared with the public one.
+"""The private application: listens on 127.0.0.1, with its own process and its own database logins.
 
-Run by `python -m ingest_api private`.
+`python -m ingest_api private` runs it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from warehouse.kit.settings import load_settings
 
 
 class RequireKey:
-    """A dependency that lets a request pass only with one of the keys.
+    """A dependency that refuses a request without a valid key.
 
     Args:
-        name: What the key is called.
-        keys: Keys that open the door; compared in constant time.
+        name: Name of the key for the error message.
+        keys: The valid keys; compared in constant time.
     """
 
     def __init__(self, name: str, *keys: str) -> None:
@@ -38,7 +38,11 @@ class RequireKey:
         bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))],
         apikey: Annotated[str | None, Depends(APIKeyHeader(name="apikey", auto_error=False))],
     ) -> None:
-        """Check `Authorization: Bearer …` or `apikey: …`; raises ProblemError 401."""
+        """Check `Authorization: Bearer …` or `apikey: …`.
+
+        Raises:
+            ProblemError: 401, the key is missing or wrong.
+        """
         given = (bearer.credentials if bearer is not None else apikey or "").encode()
         matches = [hmac.compare_digest(given, key) for key in self._keys]
         if not any(matches):
@@ -51,13 +55,13 @@ class RequireKey:
 
 
 def create_app() -> FastAPI:
-    """Make the application from the environment.
+    """Create the application from the environment.
 
-    `DATABASE_URL` is the address of the login that reads scores, `DATABASE_DIRECT_URL` of the one that shows and erases
-    persons; `READER_KEY` and `SERVICE_KEY` open the doors to them.
+    `DATABASE_URL` holds the login that reads scores; `READER_KEY` protects that endpoint. `DATABASE_DIRECT_URL` holds
+    the login that exports and erases a person's data; `SERVICE_KEY` protects those endpoints.
 
     Raises:
-        UserError: One of them is missing.
+        UserError: One of these settings is missing.
     """
     settings = load_settings()
     reader_url, privacy_url = settings.database_url, settings.database_direct_url
@@ -84,12 +88,12 @@ def create_app() -> FastAPI:
 
     @app.get("/health")
     def health() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
-        """The process lives."""
+        """Report that the process runs."""
         return {"status": "ok"}
 
     @app.get("/metrics", response_class=Response)
     def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
-        """Counters and gauges of the public application, for Prometheus."""
+        """Return counters and gauges of the public application, for Prometheus."""
         return Response(metrics_page.exposition(settings.metrics_folder), media_type=metrics_page.MEDIA_TYPE)
 
     return app

@@ -1,7 +1,7 @@
-"""`/metrics`: the counters of all workers of the public application, for Prometheus.
+"""`/metrics`: the metrics of all workers of the public application, for Prometheus.
 
-The workers share files in `PROMETHEUS_MULTIPROC_DIR`, which `python -m ingest_api public` prepares. The private
-application reads them, so that the internet does not see the counters.
+The workers write files to `PROMETHEUS_MULTIPROC_DIR`, which `python -m ingest_api public` prepares. The private
+application serves the metrics, so that the internet cannot read them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposition(folder: Path) -> bytes:
-    """All metrics in Prometheus's text format, summed over the workers.
+    """Return all metrics in Prometheus's text format, aggregated over the workers.
 
     Args:
-        folder: Where the workers write; nothing is shown while it does not exist.
+        folder: The folder that the workers write to. The result is empty while the folder does not exist.
     """
     if not folder.is_dir():
         return b""
@@ -30,7 +30,7 @@ def exposition(folder: Path) -> bytes:
 
 
 def _forget_dead_workers(folder: Path) -> None:
-    """Drop the gauges of workers that have ended: they have no queue. Their counters stay in the sums."""
+    """Delete the gauges of workers that have ended: they have no queue. Their counters stay in the sums."""
     for file in folder.glob("gauge_live*.db"):
         found = re.search(r"_(\d+)\.db$", file.name)
         if found and not psutil.pid_exists(int(found[1])):

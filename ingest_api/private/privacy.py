@@ -1,4 +1,4 @@
-"""The two privacy calls: everything that is held about a person, and forgetting it."""
+"""The two privacy endpoints: export a person's data, and erase it."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from warehouse.kit.settings import Settings
 from warehouse.privacy.erase import Erasure, UnknownSiteError, erase
 from warehouse.privacy.export import export
 
-SiteId = Annotated[str, Path(max_length=63, description="Site id.", examples=["shop"])]
+SiteId = Annotated[str, Path(max_length=63, description="Site ID.", examples=["shop"])]
 UserId = Annotated[
-    str, Path(min_length=1, max_length=128, pattern=r"^[^\x00]+$", description="One of the person's visitor ids.")
+    str, Path(min_length=1, max_length=128, pattern=r"^[^\x00]+$", description="One of the person's visitor IDs.")
 ]
 
 
 class Held(BaseModel):
-    """What one place holds."""
+    """The person's data in one place."""
 
-    place: str = Field(description="A table, or what is kept outside the database.", examples=["public.events"])
-    what: str = Field(description="What it is, in words.")
+    place: str = Field(description="A table, or a store outside the database.", examples=["public.events"])
+    what: str = Field(description="Description of the data.")
     count: int
     rows: list[dict[str, Any]]
 
 
 class Export(BaseModel):
-    """Everything that is held about a person."""
+    """All data about a person."""
 
     site_id: str
     exported_at: str
-    visitor_ids: list[str] = Field(description="All ids that belong to the person.")
-    held: list[Held] = Field(description="Places that hold nothing are left out.")
+    visitor_ids: list[str] = Field(description="All visitor IDs of the person.")
+    held: list[Held] = Field(description="Places that hold data about the person.")
 
 
 def make_router(database_url: str, settings: Settings) -> APIRouter:
-    """The routes, working with the login of `database_url` (`tilda_privacy`, past a pooler)."""
+    """Create the routes. `database_url` has the login `tilda_privacy` and does not go through a pooler."""
     router = APIRouter(prefix="/api/sites/{site_id}/users")
 
     @router.get("/{user_id:path}/export", response_model=Export)
     def export_user(site_id: SiteId, user_id: UserId) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
-        """Everything that is held about the person with this visitor id."""
+        """Export all data about the person with this visitor ID."""
         with _explained():
             return export(database_url, settings, site_id, user_id)
 
@@ -55,11 +55,14 @@ def make_router(database_url: str, settings: Settings) -> APIRouter:
     def erase_user(  # pyright: ignore[reportUnusedFunction]
         site_id: SiteId,
         user_id: UserId,
-        dry_run: Annotated[bool, Query(description="Count what would be removed, and remove nothing.")] = False,
+        dry_run: Annotated[
+            bool, Query(description="Count the rows that would be removed, without removing them.")
+        ] = False,
     ) -> Erasure:
-        """Forget the person with this visitor id, everywhere: how much was removed by place, and that nothing is left.
+        """Erase all data about the person with this visitor ID.
 
-        May take minutes when cold files have to be written anew. Cut short, the same call goes on where it stopped.
+        The answer counts the removed rows by place and confirms that none are left. The call may take minutes when
+        archive files must be rewritten. If it is interrupted, repeat the call: it continues where it stopped.
         """
         with _explained():
             return erase(database_url, settings, site_id, user_id, dry_run=dry_run)
@@ -76,4 +79,4 @@ def _explained() -> Generator[None]:
     except UserError as error:
         raise unavailable("try_again", error.message, 30) from None
     except psycopg.OperationalError:
-        raise unavailable("database_away", "The database is away; try again shortly.", 5) from None
+        raise unavailable("database_away", "The database cannot be reached; try again shortly.", 5) from None

@@ -1,4 +1,4 @@
-"""`GET /api/propensity`: who will convert, for CRMs and marketers, as JSON or CSV."""
+"""`GET /api/propensity`: visitors' conversion scores for CRMs and marketers, as JSON or CSV."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ limit %(limit)s
 
 
 class Band(StrEnum):
-    """How likely, in a word."""
+    """How likely a visitor is to convert."""
 
     HOT = "hot"
     WARM = "warm"
@@ -47,7 +47,7 @@ class Band(StrEnum):
 
 
 class Format(StrEnum):
-    """How the answer is written."""
+    """Format of the answer."""
 
     JSON = "json"
     CSV = "csv"
@@ -66,11 +66,11 @@ class Score(BaseModel):
 
 
 class Page(BaseModel):
-    """A page of scores, the highest first."""
+    """A page of scores, highest first."""
 
     site_id: str
     target: str
-    as_of: datetime | None = Field(description="The moment of the scoring; null when nothing was scored yet.")
+    as_of: datetime | None = Field(description="Time of the scoring; null before the first scoring.")
     scores: list[Score]
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
 
@@ -79,21 +79,21 @@ SiteId = Annotated[str, Field(min_length=1, max_length=63)]
 
 
 class Filter(BaseModel):
-    """Which scores are asked for."""
+    """Query parameters that select scores."""
 
     site_id: Annotated[SiteId | None, Field(description="The site; required.", examples=["shop"])] = None
     site: Annotated[SiteId | None, Field(description="Former name of `site_id`.", deprecated=True)] = None
     target: Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9_]+$")] = "conversion_7d"
     min_score: Annotated[float, Field(ge=0, le=1, description="Leave out lower scores.")] = 0.0
     band: Band | None = None
-    limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="Scores on a page.")] = 100
-    cursor: Annotated[str | None, Field(max_length=1000, description="From `next_cursor`.")] = None
-    format: Annotated[Format | None, Field(description="Or send Accept: text/csv.")] = None
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="Maximum number of scores on a page.")] = 100
+    cursor: Annotated[str | None, Field(max_length=1000, description="`next_cursor` of the previous page.")] = None
+    format: Annotated[Format | None, Field(description="Alternatively, send `Accept: text/csv` for CSV.")] = None
 
 
 @dataclass(frozen=True)
 class _Cursor:
-    """Where a page ended. It holds the scoring too: pages of one walk never mix two scorings."""
+    """The position after a page. It includes the time of the scoring, so that all pages come from one scoring."""
 
     as_of: datetime
     score: float
@@ -113,13 +113,15 @@ class _Cursor:
             cursor = None
         if cursor is None or cursor.as_of.tzinfo is None or "\x00" in cursor.user_id:
             raise ProblemError(
-                HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_cursor", "Use a next_cursor of an earlier answer."
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "invalid_cursor",
+                "The cursor is invalid. Use next_cursor of an earlier answer.",
             )
         return cursor
 
 
 def make_router(database_url: str) -> APIRouter:
-    """The route, reading with the login of `database_url`."""
+    """Create the route, which reads with the login of `database_url`."""
     router = APIRouter()
 
     @router.get(
@@ -130,7 +132,7 @@ def make_router(database_url: str) -> APIRouter:
     def propensity(  # pyright: ignore[reportUnusedFunction]
         request: Request, wanted: Annotated[Filter, Query()], accept: Annotated[str, Header()] = ""
     ) -> Response:
-        """Scores of a site's newest scoring, the highest first; a `Link` header names the next page."""
+        """Return scores of a site's newest scoring, highest first. A `Link` header names the next page."""
         page = _read(database_url, _site_of(wanted), wanted)
         headers = {"Cache-Control": "no-store"}
         if page.next_cursor is not None:
@@ -150,14 +152,15 @@ def _without_cursor(request: Request) -> list[tuple[str, str]]:
 
 
 def _site_of(wanted: Filter) -> str:
-    """The site that a request names, by either parameter.
+    """Return the site that a request names in `site_id` or `site`.
 
     Raises:
-        ProblemError: It names none, or two.
+        ProblemError: The request names no site, or two different sites (422).
     """
     names = {name for name in (wanted.site_id, wanted.site) if name is not None}
     if not names:
-        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "missing_site", "Name the site: ?site_id= and its id.")
+        detail = "The site is missing. Add ?site_id= with the site's ID."
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "missing_site", detail)
     if len(names) > 1:
         detail = "site_id and its former name site differ; send site_id only."
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, "conflicting_sites", detail)
@@ -182,7 +185,7 @@ def _read(database_url: str, site_id: str, wanted: Filter) -> Page:
             as_of: datetime | None = cursor.as_of if cursor else latest["as_of"] if latest else None
             found = rows.execute(_PAGE, values | {"as_of": as_of}).fetchall()
     except (UserError, psycopg.OperationalError):
-        raise unavailable("database_away", "The database is away; try again shortly.", 5) from None
+        raise unavailable("database_away", "The database cannot be reached; try again shortly.", 5) from None
     scores = [Score.model_validate(row) for row in found[: wanted.limit]]
     next_cursor = None
     if as_of is not None and len(found) > wanted.limit:
@@ -218,5 +221,5 @@ def _csv(page: Page) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Visitor ids come from the internet: what a spreadsheet would run as a formula gets a quote in front."""
+    """Prefix a text that a spreadsheet would run as a formula with a quote: visitor IDs come from the internet."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

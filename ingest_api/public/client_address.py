@@ -1,4 +1,4 @@
-"""The address of the visitor, from forwarded headers only when configured proxies wrote them."""
+"""The visitor's IP address. Forwarded headers count only if a trusted proxy sent them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Iterable, Sequence
 from warehouse.kit.errors import UserError
 
 NONE = "none"
-"""In place of proxies: no `X-Forwarded-For` counts, not even from this machine."""
+"""Value of `TRUSTED_PROXIES` that trusts no proxy, not even one on this machine."""
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class TrustedProxies:
-    """The proxies whose `X-Forwarded-For` counts.
+    """The proxies whose `X-Forwarded-For` is trusted.
 
     Args:
-        proxies: Addresses or networks (`10.0.0.0/8`).
+        proxies: IP addresses or networks (`10.0.0.0/8`).
 
     Raises:
-        UserError: One is neither.
+        UserError: An entry is neither an address nor a network.
     """
 
     def __init__(self, proxies: Sequence[str]) -> None:
@@ -32,17 +32,17 @@ class TrustedProxies:
                 self._networks.append(ipaddress.ip_network(proxy, strict=False))
             except ValueError as error:
                 raise UserError(
-                    f"TRUSTED_PROXIES names {proxy!r}, which is not an address.",
+                    f"TRUSTED_PROXIES contains {proxy!r}, which is not an address.",
                     "Give addresses or networks separated by commas, or none.",
                 ) from error
 
     def client(self, peer: str | None, forwarded: Iterable[bytes]) -> str | None:
-        """The visitor's address: the newest hop that is no trusted proxy.
+        """Return the visitor's address: the last hop that is not a trusted proxy.
 
         Args:
-            peer: Who opened the connection.
-            forwarded: Every `X-Forwarded-For` header of the request, in order. Each proxy appends to the right; an
-                untrusted hop may have invented everything to its left.
+            peer: Address that opened the connection.
+            forwarded: Every `X-Forwarded-For` header of the request, in order. Each proxy appends to the right, so an
+                untrusted hop may have forged everything to its left.
         """
         if peer is None or not self.trusts(peer):
             return peer
@@ -58,7 +58,7 @@ class TrustedProxies:
         return nearest
 
     def trusts(self, address: str) -> bool:
-        """Return True if an address is one of the proxies."""
+        """Return True if an address belongs to a trusted proxy."""
         try:
             parsed = ipaddress.ip_address(address)
         except ValueError:
@@ -69,7 +69,7 @@ class TrustedProxies:
 
 
 def _without_port(hop: str) -> str | None:
-    """`1.2.3.4:80` and `[::1]:80` without brackets and port; None if it is not an address."""
+    """Remove brackets and port (`1.2.3.4:80`, `[::1]:80`); return None if the rest is not an IP address."""
     if hop.startswith("["):
         hop = hop[1:].partition("]")[0]
     elif hop.count(":") == 1:

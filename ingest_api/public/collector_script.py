@@ -1,4 +1,4 @@
-"""Serves the collector and its optional modules, compressed once."""
+"""Serves the collector and its optional modules; each file is compressed only once."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ MODULE_DESCRIPTION = openapi.describe("An optional module of the collector", ans
 
 
 class ScriptEndpoint:
-    """One script, read again when its file changes.
+    """Serves one script, and reads its file again after a change.
 
-    With `?v=` and its present version (the first 16 characters of the ETag) browsers keep it for a year, else for an
-    hour. Each encoding has an ETag of its own, as RFC 9110 requires.
+    Browsers cache the script for a year if `?v=` names the current version (the first 16 characters of the ETag), else
+    for an hour. Each encoding has its own ETag, as RFC 9110 requires.
     """
 
     def __init__(self, name: str, folder: Path = FOLDER) -> None:
@@ -48,15 +48,15 @@ class ScriptEndpoint:
         self._script: _Script | None = None
 
     async def __call__(self, request: Request) -> Response:
-        """The script in the best encoding that the browser takes; 304 when the browser has it already."""
+        """Return the script in the best encoding that the browser accepts; 304 if the browser's copy is current."""
         script = self._read()
         encoding = _best_encoding(request.headers.get("accept-encoding", ""))
         etag = f'"{script.version}"' if encoding == "identity" else f'"{script.version}-{encoding}"'
         seconds = VERSIONED_CACHE_SECONDS if request.query_params.get("v") == script.version else CACHE_SECONDS
-        lasting = ", immutable" if seconds == VERSIONED_CACHE_SECONDS else ""
+        immutable = ", immutable" if seconds == VERSIONED_CACHE_SECONDS else ""
         headers = {
             "ETag": etag,
-            "Cache-Control": f"public, max-age={seconds}{lasting}",
+            "Cache-Control": f"public, max-age={seconds}{immutable}",
             "Vary": "Accept-Encoding",
             "X-Content-Type-Options": "nosniff",
             "Cross-Origin-Resource-Policy": "cross-origin",

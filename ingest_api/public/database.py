@@ -1,4 +1,4 @@
-"""One connection to Postgres in one thread: opened when needed, opened again after a failure."""
+"""One connection to Postgres with its own thread; it is opened on first use and reopened after a failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
 
 ANSWER_SECONDS = 20.0
-"""Longer than the login's statement_timeout: a server that has not answered by then is treated as lost."""
+"""Timeout for an answer. Longer than the login's statement_timeout; after it, the connection counts as lost."""
 
 _Result = TypeVar("_Result")
 
@@ -25,8 +25,8 @@ class PostgresError(Exception):
     """A statement or a connection attempt failed.
 
     Args:
-        sqlstate: Postgres's code; None when the connection failed or was lost.
-        message: Postgres's primary message. It quotes no row: details are left out.
+        sqlstate: Postgres's error code; None if the connection failed or was lost.
+        message: Postgres's primary message. It contains no row data, because Postgres puts that into the details.
     """
 
     def __init__(self, sqlstate: str | None, message: str) -> None:
@@ -53,8 +53,8 @@ class Connection:
         """Run `work` with the open connection, in autocommit mode.
 
         Raises:
-            PostgresError: The server cannot be reached, refuses, or does not answer within `ANSWER_SECONDS`. What
-                `work` did may have been committed all the same. The next call opens a new connection.
+            PostgresError: The server cannot be reached, returns an error, or does not answer within `ANSWER_SECONDS`.
+                Statements of `work` may have been committed nevertheless. The next call opens a new connection.
         """
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._with_connection, work)
         try:
@@ -82,7 +82,7 @@ class Connection:
             raise PostgresError(error.sqlstate, error.diag.message_primary or type(error).__name__) from error
 
     def _shut_socket(self) -> None:
-        """Shut the socket, so that libpq reports a lost connection to the thread that waits for a silent server."""
+        """Shut down the socket, so that libpq reports a lost connection to the thread that waits for the server."""
         connection = self._connection
         if connection is not None and not connection.closed:
             with socket.socket(fileno=os.dup(connection.fileno())) as line:

@@ -1,4 +1,4 @@
-"""`POST /api/events`: a batch of events in, a durable answer out."""
+"""`POST /api/events`: store a batch of events, and answer after the events are durable."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ _encode = msgspec.json.Encoder().encode
 
 
 class RejectedEvent(msgspec.Struct):
-    """An event that was not taken."""
+    """An event that was rejected."""
 
-    index: Annotated[int, Meta(description="Place in the batch, from 0.")]
+    index: Annotated[int, Meta(description="Position in the batch, from 0.")]
     event_id: str | None
     code: Annotated[str, Meta(description="A stable name, such as `invalid_payload`.")]
     detail: Annotated[str, Meta(description="One sentence for a developer.")]
 
 
 class Answer(msgspec.Struct):
-    """What became of a batch."""
+    """The result for a batch."""
 
     rejected: list[RejectedEvent]
-    ignored: Annotated[list[str], Meta(description="Names of fields that nothing reads, at most 20.")]
-    accepted: Annotated[int, Meta(description="Events stored now.")] | UnsetType = UNSET
+    ignored: Annotated[list[str], Meta(description="Names of unknown fields, at most 20.")]
+    accepted: Annotated[int, Meta(description="Events stored by this request.")] | UnsetType = UNSET
     duplicates: (
-        Annotated[int, Meta(description="Events that were stored before, by `event_id` and `created_at`.")] | UnsetType
+        Annotated[int, Meta(description="Events that were already stored, by `event_id` and `created_at`.")] | UnsetType
     ) = UNSET
     spooled: (
         Annotated[
             int,
-            Meta(description="Events on the local disk, while the database cannot be reached; replaces the other two."),
+            Meta(description="Events on the local disk while the database is down; replaces both other counts."),
         ]
         | UnsetType
     ) = UNSET
@@ -57,7 +57,8 @@ class Batch(msgspec.Struct):
 
     events: Annotated[list[Event], Meta(max_length=500)]
     sent_at: Annotated[
-        datetime | None, Meta(description="The sender's clock at the moment of sending; tells how wrong it is.")
+        datetime | None,
+        Meta(description="Time of sending by the sender's clock; the server corrects the clock's error."),
     ] = None
 
 
@@ -74,10 +75,10 @@ EXAMPLE = Event(
 )
 DESCRIPTION = openapi.describe(
     "Send events",
-    "Takes an event, an array of events, or `{sent_at, events}`, plain or with `Content-Encoding: gzip`. The answer 202"
-    " means durable. A bad event never spoils its batch: it is named in `rejected` and kept with its reason. The same"
-    " `event_id` with the same `created_at` is stored once; without a usable `created_at`, the `event_id` alone"
-    " decides.",
+    "Accepts an event, an array of events, or `{sent_at, events}`, plain or with `Content-Encoding: gzip`. Status 202"
+    " means that the events are durable. An invalid event does not affect the rest of its batch: it is listed in"
+    " `rejected` and kept with its reason. Events with the same `event_id` and `created_at` are duplicates and are"
+    " stored once; without a valid `created_at`, the `event_id` alone identifies the event.",
     answers={202: openapi.json_answer("Durable", Answer, Answer([], [], 1, 0))},
     problems=(400, 401, 403, 408, 413, 415, 429, 431, 500, 503),
     parameters=openapi.KEY,
@@ -88,13 +89,17 @@ DESCRIPTION = openapi.describe(
 
 
 class EventsEndpoint:
-    """Reads the platform's own format: an event, an array of events, or `{"sent_at", "events"}`."""
+    """Accepts the collector's format: an event, an array of events, or `{"sent_at", "events"}`."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
     async def __call__(self, request: Request) -> Response:
-        """Answer 202 after the events are durable; raises ProblemError otherwise, with nothing stored."""
+        """Answer 202 after the events are durable.
+
+        Raises:
+            ProblemError: The request was refused; no event was stored.
+        """
         pipeline, scope = self._pipeline, request.scope
         headers: dict[bytes, bytes] = dict(scope["headers"])
         sender = await pipeline.authenticate(scope, headers)

@@ -1,4 +1,4 @@
-"""`/health` and `/ready`: does the process run, and can it take events."""
+"""`/health`: the process runs. `/ready`: the process can accept events."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Spool(msgspec.Struct):
 
 
 class Ready(msgspec.Struct):
-    """Whether events can be taken."""
+    """Whether the API can accept events."""
 
     ready: bool
     database: Annotated[
         Literal["reachable", "away", "refuses"],
-        Meta(description="`away`: events are spooled. `refuses`: a login, a right or a table is wrong."),
+        Meta(description="`away`: unreachable, events are spooled. `refuses`: a login, privilege or table is wrong."),
     ]
-    spool: Annotated[Spool | None, Meta(description="Null when the disk cannot be read.")]
-    warnings: Annotated[list[str], Meta(description="What the operator should correct, in sentences.")]
+    spool: Annotated[Spool | None, Meta(description="Null if the spool cannot be read.")]
+    warnings: Annotated[list[str], Meta(description="Problems that the operator should correct, one sentence each.")]
 
 
 class Health(msgspec.Struct):
@@ -43,13 +43,13 @@ class Health(msgspec.Struct):
     status: Literal["ok"] = "ok"
 
 
-HEALTH = openapi.describe("The process runs", answers={200: openapi.json_answer("It does", Health, Health())})
+HEALTH = openapi.describe("Liveness check", answers={200: openapi.json_answer("Alive", Health, Health())})
 READY = openapi.describe(
-    "Events can be taken",
-    "Ready while the database stores events, or cannot be reached and the spool takes them.",
+    "Readiness check",
+    "Ready while the database stores events, or while it is unreachable and the spool has room.",
     answers={
-        200: openapi.json_answer("They can", Ready, Ready(True, "reachable", Spool(0, 0, True), [])),
-        503: openapi.json_answer("They cannot", Ready, Ready(False, "away", Spool(910_000, 1_073_741_824, False), [])),
+        200: openapi.json_answer("Ready", Ready, Ready(True, "reachable", Spool(0, 0, True), [])),
+        503: openapi.json_answer("Not ready", Ready, Ready(False, "away", Spool(910_000, 1_073_741_824, False), [])),
     },
 )
 
@@ -63,11 +63,11 @@ class HealthEndpoints:
         self._warnings = warnings
 
     async def health(self, _: Request) -> Response:
-        """The process runs."""
+        """Report that the process runs."""
         return _json(Health(), HTTPStatus.OK)
 
     async def ready(self, _: Request) -> Response:
-        """Events can be taken: Postgres stores them, or cannot be reached while the spool has room."""
+        """Report whether events can be accepted: Postgres stores them, or is unreachable and the spool has room."""
         await self._sink.check()
         spool = await self._measure_spool()
         warnings = self._warnings.sentences()

@@ -1,22 +1,22 @@
-"""uvicorn's HTTP parser with a bound on what a request may send before its headers are complete."""
+"""uvicorn's HTTP parser with a limit on the size of a request's head."""
 
 from __future__ import annotations
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 65_536
-"""Request line and headers. Beyond it the connection is closed: the parser itself collects without a bound. The exact
-bound on headers, with a readable answer, is the middleware's."""
+"""Limit for the request line and headers. The parser has none and would buffer an endless head in memory. The
+middleware has a smaller limit, and answers with a problem document."""
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """Closes a connection whose request head does not end."""
+    """Closes a connection whose request head exceeds `MAX_HEAD_BYTES`."""
 
     _head_bytes = 0
     _in_head = True
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and close the connection if the head has grown too large."""
+        """Parse the data, and close the connection if the head is too large."""
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
@@ -24,11 +24,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.send_400_response("The request line and headers are too large.")
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Start counting the bytes of a request's head."""
         self._in_head, self._head_bytes = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The head is complete; what follows is bounded by the endpoints."""
+        """Stop counting; the endpoints limit the body."""
         self._in_head = False
         super().on_headers_complete()

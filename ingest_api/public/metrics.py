@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-RECEIVED = Counter("tilda_events_received_total", "Events that arrived in requests that could be read.", ["source"])
+RECEIVED = Counter("tilda_events_received_total", "Events received in readable requests.", ["source"])
 ACCEPTED = Counter("tilda_events_accepted_total", "Events stored in Postgres for the first time.")
-DUPLICATES = Counter("tilda_events_duplicate_total", "Events that were stored before.")
-SPOOLED = Counter("tilda_events_spooled_total", "Events put on the spool while Postgres could not be reached.")
-REJECTED = Counter("tilda_events_rejected_total", "Events refused, by reason.", ["code"])
-REPLAYED = Counter("tilda_spool_replayed_total", "Rows landed from the spool.")
-ANSWERS = Counter("tilda_http_answers_total", "Answers by status.", ["status"])
+DUPLICATES = Counter("tilda_events_duplicate_total", "Duplicate events.")
+SPOOLED = Counter("tilda_events_spooled_total", "Events spooled while Postgres could not be reached.")
+REJECTED = Counter("tilda_events_rejected_total", "Events rejected, by reason.", ["code"])
+REPLAYED = Counter("tilda_spool_replayed_total", "Rows replayed from the spool.")
+ANSWERS = Counter("tilda_http_answers_total", "HTTP answers, by status.", ["status"])
 FLUSH_ROWS = Histogram("tilda_flush_rows", "Rows in one flush.", buckets=(1, 3, 10, 30, 100, 200, 400, 700, 1000, 2000))
 FLUSH_SECONDS = Histogram(
     "tilda_flush_seconds",

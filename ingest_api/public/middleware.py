@@ -1,7 +1,7 @@
-"""The outermost layer of the public application: CORS, request ids, bounds of headers, an answer to every failure.
+"""The outermost layer of the public application: CORS, request IDs, a limit on headers, an answer to every failure.
 
-It wraps everything else, so that answers of the framework and of errors carry the same headers: a page that cannot read
-a 429 or a 503 does not learn when to retry, and its queue never empties.
+It wraps everything else, so that error answers carry CORS headers too: a page that cannot read a 429 or a 503 does not
+know when to retry, and its queue never drains.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from ingest_api.public.requests import ClientGoneError
 from ingest_api.public.sites import MAX_ORIGIN_BYTES
 
 MAX_HEADER_BYTES = 8_192
-"""Names and values of all headers of a request together, as nginx and Apache bound them by default."""
+"""Maximum total size of a request's header names and values, about the default of nginx and Apache."""
 FOREIGN_ORIGIN = "tilda.foreign_origin"
-"""Key of the ASGI scope, set when the page's origin does not belong to the site: the answer allows no origin."""
+"""Key of the ASGI scope, set if the page's origin does not belong to the site. The answer then has no CORS headers."""
 CLIENT_GONE = 499
-"""nginx's status for a client that closed the connection before the answer; only counted, never sent."""
+"""nginx's status for a client that closed the connection before the answer. It is counted, never sent."""
 
 _log = logging.getLogger(__name__)
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _EXPOSED = (b"access-control-expose-headers", b"Retry-After, X-Request-Id, Location, Content-Range")
 _METHODS = (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 _MAX_AGE = (b"access-control-max-age", b"86400")
-# Only for collectors that let the server keep the visitor's id in a cookie; answers hold nothing that is secret.
+# Only for collectors that let the server keep the visitor ID in a cookie. Answers contain no secrets.
 _CREDENTIALS = (b"access-control-allow-credentials", b"true")
 _VARY = (b"vary", b"Origin")
-# What a preflight may ask for besides what it names itself: enough for supabase-js and for servers with keys.
+# Allowed when a preflight names no headers, or invalid ones: the headers that supabase-js sends.
 _DEFAULT_HEADERS = b"apikey, authorization, content-type, prefer, x-client-info, content-profile, accept-profile"
 _HEADER_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,1000}")
 
 
 class OuterMiddleware:
-    """ASGI middleware. Wrap the finished application in it, not `add_middleware`: nothing may be outside of it.
+    """ASGI middleware. Wrap the finished application in it instead of calling `add_middleware`: it must be outermost.
 
     Args:
         app: The application.
-        proxies: Peers whose `X-Forwarded-Proto` counts.
-        warnings: Counts the answers.
+        proxies: Peers whose `X-Forwarded-Proto` is trusted.
+        warnings: Counter of answers.
     """
 
     def __init__(self, app: ASGIApp, proxies: TrustedProxies, warnings: OperatorWarnings) -> None:
@@ -66,7 +66,7 @@ class OuterMiddleware:
         headers = dict(scope["headers"])
         origin = headers.get(b"origin")
         if origin is not None and len(origin) > MAX_ORIGIN_BYTES:
-            origin = None  # no browser sends one; it is not repeated in the answer
+            origin = None  # no browser sends such an origin, so the answer does not repeat it
         request_id = self._request_id(headers.get(b"x-request-id"))
         scope[REQUEST_ID] = request_id.decode()
         status = 0
@@ -91,12 +91,12 @@ class OuterMiddleware:
             status = CLIENT_GONE
         except Exception:  # noqa: BLE001 - logged, and answered below
             _log.exception("request failed", extra={"request_id": scope[REQUEST_ID], "path": scope["path"]})
-            if not status:  # a page must be able to read the answer to every request
+            if not status:  # no answer was started yet
                 await internal_error(scope[REQUEST_ID]).response()(scope, receive, send_with_headers)
         self._count(scope, status)
 
     def _request_id(self, asked: bytes | None) -> bytes:
-        """The sender's id for this request if it is safe to log, else one of our own."""
+        """Return the sender's ID for this request if it is safe to log, else a new ID."""
         if asked is not None and _SAFE_ID.fullmatch(asked):
             return asked
         return f"{self._prefix}-{next(self._numbers):x}".encode()
@@ -109,7 +109,7 @@ class OuterMiddleware:
             _log.warning("request not served", extra=details)
 
     def _set_scheme(self, scope: Scope, forwarded: bytes | None) -> None:
-        """Take the scheme that the visitor used from a trusted proxy, so that redirects keep https."""
+        """Set the scheme that a trusted proxy forwards, so that redirects keep https."""
         client: tuple[str, int] | None = scope["client"]
         if forwarded in {b"http", b"https"} and client is not None and self._proxies.trusts(client[0]):
             scope["scheme"] = forwarded.decode()
@@ -123,7 +123,7 @@ def _headers_too_large() -> ProblemError:
     return ProblemError(
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         "headers_too_large",
-        f"The headers of a request hold at most {MAX_HEADER_BYTES:,} bytes together.",
+        f"The request's headers exceed {MAX_HEADER_BYTES:,} bytes together; send fewer.",
     )
 
 
@@ -135,7 +135,7 @@ def _cors(scope: Scope, origin: bytes | None) -> list[tuple[bytes, bytes]]:
 
 
 async def _answer_preflight(asked: bytes | None, send: Send) -> None:
-    """Answer a preflight. It seldom carries the site's key, so the request that follows is checked for its origin."""
+    """Answer a preflight. Its origin is not checked, because it rarely carries the site's key; the request's is."""
     allowed = asked if asked is not None and _HEADER_NAMES.fullmatch(asked) else _DEFAULT_HEADERS
     headers = [_METHODS, (b"access-control-allow-headers", allowed), _MAX_AGE, (b"content-length", b"0")]
     await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": headers})

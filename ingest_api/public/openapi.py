@@ -1,6 +1,6 @@
-"""OpenAPI descriptions of endpoints, built from the msgspec types that read requests and write answers.
+"""OpenAPI descriptions of endpoints, built from the msgspec types of requests and answers.
 
-Each endpoint's module holds its own description; these functions turn types into the arguments of `add_api_route`.
+Each endpoint's module has its own description; these functions turn types into arguments of `add_api_route`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KEY: list[dict[str, Any]] = [
         "name": "key",
         "in": "query",
         "schema": {"type": "string"},
-        "description": "The site's public key; or send the header `apikey`.",
+        "description": "The site's public key. Alternatively, send the header `apikey`.",
     },
     {"name": "apikey", "in": "header", "schema": {"type": "string"}},
 ]
@@ -42,10 +42,10 @@ def describe(
     Args:
         summary: A few words.
         description: Markdown.
-        answers: By status, from `json_answer` or `plain_answer`; the first one is the usual answer.
-        problems: Statuses that answer an RFC 9457 problem document.
+        answers: Answers by status, from `json_answer` or `plain_answer`; the first one is the usual answer.
+        problems: Statuses that are answered with an RFC 9457 problem document.
         parameters: OpenAPI parameters, such as `KEY`.
-        body: From `json_body` or `form_body`.
+        body: Request body, from `json_body` or `form_body`.
     """
     extra: dict[str, Any] = {"parameters": list(parameters)}
     if body is not None:
@@ -60,30 +60,30 @@ def describe(
 
 
 def json_answer(description: str, type_: Any, example: object) -> dict[str, Any]:  # noqa: ANN401 - any msgspec type
-    """An answer in JSON of a msgspec type."""
+    """Describe a JSON answer of a msgspec type."""
     content = {"schema": schema(type_), "example": msgspec.to_builtins(example)}
     return {"description": description, "content": {"application/json": content}}
 
 
 def plain_answer(description: str, media_type: str | None = None) -> dict[str, Any]:
-    """An answer that is no JSON, or has no body."""
+    """Describe an answer that is not JSON or has no body."""
     return {"description": description} | ({"content": {media_type: {}}} if media_type else {})
 
 
 def json_body(types: Sequence[Any], example: object, *media_types: str) -> dict[str, Any]:
-    """A body in JSON of one of several msgspec types, under one or several media types."""
+    """Describe a JSON body of one of several msgspec types, under one or several media types."""
     content = {"schema": {"anyOf": [schema(type_) for type_ in types]}, "example": msgspec.to_builtins(example)}
     return {"required": True, "content": dict.fromkeys(media_types or ("application/json",), content)}
 
 
 def form_body(example: Mapping[str, str]) -> dict[str, Any]:
-    """A urlencoded form with any fields."""
+    """Describe a urlencoded form with arbitrary fields."""
     content = {"schema": {"type": "object", "additionalProperties": {"type": "string"}}, "example": dict(example)}
     return {"required": True, "content": {"application/x-www-form-urlencoded": content}}
 
 
 def query_parameters(type_: type[msgspec.Struct]) -> list[dict[str, Any]]:
-    """One query parameter for each field of a struct; its `Meta` describes it."""
+    """Describe one query parameter for each field of a struct, from the field's `Meta`."""
     properties: dict[str, dict[str, Any]] = schema(type_)["properties"]
     return [
         {
@@ -97,12 +97,12 @@ def query_parameters(type_: type[msgspec.Struct]) -> list[dict[str, Any]]:
 
 
 def header(name: str) -> dict[str, Any]:
-    """A header parameter that may be left out."""
+    """Describe an optional header."""
     return {"name": name, "in": "header", "schema": {"type": "string"}}
 
 
 def schema(type_: Any) -> dict[str, Any]:  # noqa: ANN401 - any msgspec type
-    """The JSON schema of a msgspec type, without references."""
+    """Return the JSON schema of a msgspec type, with all references resolved."""
     (found,), components = msgspec.json.schema_components([type_], ref_template=_REFERENCE)
     return _inline(found, components)
 

@@ -1,4 +1,4 @@
-"""What an operator should correct, found in the traffic of the last minutes: shown by `/ready` and `tilda status`."""
+"""Warnings about the traffic of the last minutes, for the operator; `/ready` and `tilda status` show them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from http import HTTPStatus
 
 WINDOW_SECONDS = 300.0
-"""Counts cover the current window of this length and the one before."""
+"""Length of a window. Counts cover the current and the previous window."""
 MAX_PEERS = 100
 FEWEST_FORWARDED = 10
 FEWEST_LIMITED = 20
@@ -40,22 +40,22 @@ class OperatorWarnings:
                 self._log_once("limited", "many requests are answered 429", {"requests": self._sum("limited")})
 
     def refused_origin(self) -> None:
-        """Count a request from a page that does not belong to its site."""
+        """Count a request from a page whose domain is not registered for the site."""
         self._turn()
         self._counts["foreign"] += 1
 
     def ignored_forwarding(self, peer: str) -> None:
-        """Count a request whose `X-Forwarded-For` was ignored, since its peer is not a trusted proxy."""
+        """Count a request whose `X-Forwarded-For` was ignored because its peer is not a trusted proxy."""
         self._turn()
         network = _shown(peer)
         if network in self._peers or len(self._peers) < MAX_PEERS:
             self._peers[network] += 1
             if self._peers[network] == FEWEST_FORWARDED:
-                text = "X-Forwarded-For of a peer that TRUSTED_PROXIES does not name is ignored"
+                text = "X-Forwarded-For is ignored: TRUSTED_PROXIES does not contain the peer"
                 self._log_once(network, text, {"peer": network})
 
     def sentences(self) -> list[str]:
-        """The warnings, each with its remedy."""
+        """Return the warnings, each with its remedy."""
         self._turn()
         warnings: list[str] = []
         for peer, requests in (self._peers + self._peers_before).most_common(3):
@@ -86,7 +86,7 @@ class OperatorWarnings:
         return self._counts[name] + self._before[name]
 
     def _turn(self) -> None:
-        """Start a new window when the current one is over."""
+        """Start a new window if the current one has ended."""
         window = int(time.monotonic() // WINDOW_SECONDS)
         if window != self._window:
             follows = window == self._window + 1
@@ -104,7 +104,7 @@ class OperatorWarnings:
 
 
 def _shown(peer: str) -> str:
-    """The peer's address if it is a private one, else its network: a visitor's address must not be shown or logged."""
+    """Return a private address in full, else its network: a visitor's address must not be shown or logged."""
     try:
         address = ipaddress.ip_address(peer)
     except ValueError:

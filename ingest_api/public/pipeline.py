@@ -1,6 +1,7 @@
-"""The way of an event, step by step: authenticate → admit → parse → enrich → land.
+"""The steps of ingestion: authenticate → admit → parse → enrich → land.
 
-An endpoint authenticates its sender, reads its own format into an `Envelope` and passes that to `Pipeline.receive`.
+An endpoint authenticates its sender, reads its own format into an `Envelope` and passes the envelope to
+`Pipeline.receive`.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ Headers = Mapping[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who sent a request.
+    """The sender of a request.
 
     Attributes:
-        site: The site that its key names.
-        address: The visitor's full address, never stored; None: not known, so that no bound by address applies.
-        user_agent: The visitor's browser.
-        is_exempt: No rate limit applies: a server of the owner's, or Tilda's webhook, on behalf of many visitors.
+        site: The site that the request's key names.
+        address: The visitor's full IP address, never stored; None if unknown: then no rate limit per address applies.
+        user_agent: The visitor's `User-Agent`.
+        is_exempt: True if no rate limit applies: the owner's server and Tilda's webhook send for many visitors.
     """
 
     site: Site
@@ -51,15 +52,15 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What an endpoint read from a request.
+    """The events of a request, independent of the endpoint's format.
 
     Attributes:
-        source: The path into the platform, stored with each event.
+        source: Name of the endpoint, stored with each event.
         events: JSON texts of the events, in the sender's order.
-        sent_at: The sender's clock at the moment of sending.
-        ignored: Names of fields of the request that nothing reads.
-        is_bot: All of its events were sent by a bot.
-        is_atomic: One event that is rejected rejects all.
+        sent_at: Time of sending by the sender's clock.
+        ignored: Names of unknown fields of the request.
+        is_bot: True if a bot sent the events.
+        is_atomic: True if one rejected event rejects the complete request.
     """
 
     source: str
@@ -80,15 +81,15 @@ class RejectedBatchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a request's events.
+    """The result for a request's events.
 
     Attributes:
-        accepted: Stored now.
-        duplicates: Stored before.
-        spooled: On the local disk until Postgres can be reached; then `accepted` and `duplicates` are not known.
-        rejected: One object for each event that was rejected, by place in the request.
-        ignored: Names of fields that nothing reads.
-        user_id: The first visitor id in the request.
+        accepted: Number of events stored by this request.
+        duplicates: Number of events that were already stored.
+        spooled: Number of events on the local disk. If it is not 0, `accepted` and `duplicates` are unknown.
+        rejected: One object per rejected event, ordered by position in the request.
+        ignored: Names of unknown fields.
+        user_id: The first visitor ID in the request.
     """
 
     accepted: int
@@ -101,7 +102,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The steps, and the parts that they use."""
+    """The steps of ingestion and the objects that they use."""
 
     sites: SiteRegistry
     proxies: TrustedProxies
@@ -115,10 +116,10 @@ class Pipeline:
     warnings: OperatorWarnings
 
     async def receive(self, sender: Sender, envelope: Envelope) -> Receipt:
-        """Take the events of an authenticated sender.
+        """Store the events of an authenticated sender.
 
         Raises:
-            ProblemError: The sender must wait (429), or nothing can be stored now (503).
+            ProblemError: A rate limit is exceeded (429), or events cannot be stored now (503).
             RejectedBatchError: The envelope is atomic and one of its events was rejected.
         """
         arrived_at = datetime.now(UTC)
@@ -128,20 +129,21 @@ class Pipeline:
         return await self.land(rows, batch, envelope)
 
     async def authenticate(self, scope: Scope, headers: Headers) -> Sender:
-        """Find the site by the request's public key, check the page's origin, and tell who sent the request.
+        """Find the site by the request's public key, check the page's origin, and identify the sender.
 
         Raises:
-            ProblemError: 401 without a known key, 403 from another website's page, 503 when it cannot be told.
+            ProblemError: The key is missing or unknown (401), the page belongs to another website (403), or the
+                database cannot be asked about the key (503).
         """
         site = await self.sites.by_key(public_key(scope["query_string"], headers))
         self.check_origin(scope, headers, site)
         return self._sender(scope, headers, site)
 
     def check_origin(self, scope: Scope, headers: Headers, site: Site) -> None:
-        """Refuse a page that does not belong to the site.
+        """Refuse a page whose domain is not registered for the site.
 
         Raises:
-            ProblemError: 403.
+            ProblemError: The page belongs to another website (403).
         """
         origin = headers.get(b"origin")
         if site.allows(origin):
@@ -152,27 +154,31 @@ class Pipeline:
         raise ProblemError(
             HTTPStatus.FORBIDDEN,
             "origin_not_allowed",
-            "This key belongs to another website; add this page's domain to the site.",
+            "This key belongs to a site without this page's domain; add the domain to the site.",
         )
 
     async def admit(self, sender: Sender, events: int) -> None:
-        """Count events against the bounds of the sender's address and site.
+        """Count events against the rate limits of the sender's address and site.
 
         Raises:
-            ProblemError: 429; nothing of the request may be stored.
+            ProblemError: A limit is exceeded (429); no event of the request may be stored.
         """
         if not sender.is_exempt:
             await self.rate_limits.take(address=sender.address, site_id=sender.site.site_id, events=events)
 
     def parse(self, envelope: Envelope) -> Batch:
-        """Validate each event by itself."""
+        """Validate each event independently of the others.
+
+        Raises:
+            RejectedBatchError: The envelope is atomic and one of its events was rejected.
+        """
         batch = parse_events(envelope.events, self.limits)
         if envelope.is_atomic and batch.rejected:
             raise RejectedBatchError(batch.rejected[0])
         return batch
 
     def enrich(self, batch: Batch, sender: Sender, envelope: Envelope, arrived_at: datetime) -> list[Row]:
-        """Make the rows: first those of the events, then those that keep what was rejected."""
+        """Make the rows to store: first those of valid events, then those of rejected events."""
         site_id, source = sender.site.site_id, envelope.source
         rows = [
             make_row(
@@ -195,10 +201,10 @@ class Pipeline:
         return rows
 
     async def land(self, rows: list[Row], batch: Batch, envelope: Envelope) -> Receipt:
-        """Make the rows durable, and account for each event.
+        """Make the rows durable, and count each event in the receipt.
 
         Raises:
-            ProblemError: 503; the sender keeps the events.
+            ProblemError: The rows cannot be stored now (503); the sender must keep the events.
         """
         RECEIVED.labels(envelope.source).inc(len(rows))
         outcome = await self.sink.submit(rows)
@@ -223,10 +229,11 @@ class Pipeline:
         )
 
     def _sender(self, scope: Scope, headers: Headers, site: Site) -> Sender:
-        """Who sent the request.
+        """Identify the sender.
 
-        A request with the service key comes from a server that speaks for its visitors: it may give their addresses in
-        `X-Forwarded-For`. A user agent that is no browser's is the server's own, and is not the visitor's.
+        A request with the service key comes from a server that sends on behalf of its visitors. The server may give
+        the visitor's address in `X-Forwarded-For`. A `User-Agent` that is not a browser's is the server's own and is
+        ignored.
         """
         client: tuple[str, int] | None = scope["client"]
         peer = client[0] if client else None

@@ -1,4 +1,4 @@
-"""`GET /api/pixel.gif`: events of visitors without scripts and of e-mails. The answer is always a GIF."""
+"""`GET /api/pixel.gif`: events of e-mails and of browsers without JavaScript. The answer is always a GIF."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ _HEADERS = {
 
 
 class Query(msgspec.Struct):
-    """Parameters of the pixel: fields of its event. A new parameter is a new field here, if `Event` has it."""
+    """Parameters of the pixel: fields of its event. To add a parameter, add a field of `Event` here."""
 
     event_type: Annotated[str, Meta(description="`page_view` by default.")]
     page_url: Annotated[str, Meta(description="The referring page by default.")]
     page_title: Annotated[str, Meta(description="Title of the page.")]
-    referrer: Annotated[str, Meta(description="Where the visitor came from.")]
-    user_id: Annotated[str, Meta(description="First-party visitor id.")]
+    referrer: Annotated[str, Meta(description="Page that the visitor came from.")]
+    user_id: Annotated[str, Meta(description="First-party visitor ID.")]
     session_id: Annotated[str, Meta(description="UUID of the session.")]
-    event_id: Annotated[str, Meta(description="UUID; the same one is stored once.")]
+    event_id: Annotated[str, Meta(description="UUID; events with the same UUID are stored once.")]
 
 
 DESCRIPTION = openapi.describe(
-    "An event of a visitor without scripts, or of an e-mail",
-    "Always answers a GIF. Global Privacy Control and Do-Not-Track mean that nothing is recorded.",
+    "Record an event of an e-mail or of a browser without JavaScript",
+    "Always answers with a GIF. A browser that sends Global Privacy Control or Do-Not-Track is not recorded.",
     answers={200: openapi.plain_answer("A GIF of one pixel", "image/gif")},
     parameters=[*openapi.KEY, *openapi.query_parameters(Query)],
 )
 
 
 class PixelEndpoint:
-    """Records a `page_view` (or `event_type`) with the fields of the query; the page is the referring one."""
+    """Records a `page_view` (or `event_type`) from the query; the page defaults to the `Referer` header."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
     async def __call__(self, request: Request) -> Response:
-        """Answer the GIF after the event is durable, or at once when it is not taken. HEAD records nothing."""
-        # Global Privacy Control and Do-Not-Track mean no.
+        """Answer with the GIF, after the event is durable or refused. HEAD records nothing."""
+        # The headers of Global Privacy Control and Do-Not-Track.
         is_refused = request.headers.get("sec-gpc") == "1" or request.headers.get("dnt") == "1"
         if request.method == "GET" and not is_refused:
-            with contextlib.suppress(ProblemError):  # visitors would see a missing image
+            with contextlib.suppress(ProblemError):  # an error would show as a broken image
                 await self._record(request)
         return Response(_GIF, headers=_HEADERS, media_type="image/gif")
 
@@ -67,7 +67,7 @@ class PixelEndpoint:
         query = request.query_params
         event: dict[str, object] = {"event_type": "page_view", "page_url": request.headers.get("referer")}
         if not query.get("event_id"):
-            # No sender can resend this event, so the server's clock stands for the sender's, which is not known.
+            # The sender's clock is unknown. The server's time is safe: without an event ID no request is a retry.
             event |= {"event_id": str(uuid4()), "created_at": datetime.now(UTC)}
         event.update({name: query[name] for name in Query.__struct_fields__ if query.get(name)})
         await self._pipeline.receive(sender, Envelope(SOURCE, [msgspec.json.encode(event)]))

@@ -1,7 +1,7 @@
-"""Bounds on the events of one address and of one site, counted by the `limits` library.
+"""Rate limits for the events of one address and of one site, counted by the `limits` library.
 
-Counts are kept in this process, or in Redis when several machines share them. While Redis fails or is slow, each
-process counts by itself: a rate limiter must neither lose events nor hold requests.
+Counts are kept in this process, or in Redis if several machines share them. While Redis fails or is slow, each process
+counts locally, because a rate limiter must neither lose events nor delay requests.
 """
 
 from __future__ import annotations
@@ -27,19 +27,18 @@ from warehouse.kit.errors import UserError
 OFF = "off"
 MAX_COUNTERS = 200_000
 REDIS_SECONDS = 0.25
-"""A request waits no longer than this for Redis."""
+"""Timeout for Redis, in each request."""
 REDIS_PAUSE_SECONDS = 10.0
-"""After a failure of Redis the process counts by itself for this long before it asks Redis again."""
+"""After a failure of Redis, the process counts locally for this time before it tries Redis again."""
 
 _log = logging.getLogger(__name__)
 
 
 class LocalStorage(Storage, SlidingWindowCounterSupport):
-    """Counters in memory, bounded.
+    """Counters in memory, at most `MAX_COUNTERS`; the least recently used counter is removed first.
 
-    The library's own memory storage walks through every counter up to a hundred times a second to find those that
-    expired, and has no bound: with the addresses of a busy hour that is most of a core. Here the counter that was
-    untouched for longest makes room.
+    The library's memory storage is unbounded and scans all counters up to 100 times per second for expired ones. With
+    the addresses of a busy hour, that takes most of a CPU core.
     """
 
     STORAGE_SCHEME = ["tilda-local"]  # noqa: RUF012 - the library's way to register
@@ -50,11 +49,11 @@ class LocalStorage(Storage, SlidingWindowCounterSupport):
 
     @property
     def base_exceptions(self) -> tuple[type[Exception], ...]:
-        """Memory does not fail."""
+        """Return no exceptions: memory does not fail."""
         return ()
 
     async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count `amount` unless the weighted sum of this window and the one before would exceed `limit`."""
+        """Count `amount` unless the weighted sum of the current and the previous window would exceed `limit`."""
         now = time.time()
         window, previous, current = self._read(key, expiry, now)
         if math.floor(previous * (1 - now / expiry % 1) + current) + amount > limit:
@@ -66,7 +65,7 @@ class LocalStorage(Storage, SlidingWindowCounterSupport):
         return True
 
     async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
-        """Count and time to live of the window before and of this one."""
+        """Return the count and time to live (seconds) of the previous window, then of the current one."""
         now = time.time()
         _, previous, current = self._read(key, expiry, now)
         left = (1 - now / expiry % 1) * expiry
@@ -84,22 +83,22 @@ class LocalStorage(Storage, SlidingWindowCounterSupport):
         return window, current if counted == window - 1 else 0, 0
 
     async def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Only the sliding window counter is used."""
+        """Raise NotImplementedError: only the sliding window counter is used."""
         raise NotImplementedError
 
     get = get_expiry = check = reset = clear = incr  # pyright: ignore[reportAssignmentType]
 
 
 class RateLimits:
-    """Both bounds.
+    """The rate limits per address and per site.
 
     Args:
-        per_address: Such as `500/5 minutes`, or `off`.
-        per_site: The same for all of a site's senders.
+        per_address: Limit for one address, such as `500/5 minutes`, or `off`.
+        per_site: Limit for all senders of one site, in the same format.
         storage_url: `redis://…` for several machines; None keeps the counts in this process.
 
     Raises:
-        UserError: A bound or the storage cannot be used.
+        UserError: A limit or the storage URL is invalid.
     """
 
     def __init__(self, per_address: str, per_site: str, storage_url: str | None = None) -> None:
@@ -113,7 +112,7 @@ class RateLimits:
         """Count the events of one request.
 
         Raises:
-            ProblemError: A bound is reached; nothing may be stored of this request (429).
+            ProblemError: A limit is exceeded (429); no event of this request may be stored.
         """
         if self._per_address is not None and address is not None:
             await self._take(self._per_address, "address", _network(address), events)
@@ -121,7 +120,7 @@ class RateLimits:
             await self._take(self._per_site, "site", site_id, events)
 
     async def _take(self, bound: RateLimitItem, what: str, who: str, events: int) -> None:
-        # A cost above the bound would never pass, and its sender would retry for ever.
+        # A cost above the limit would never pass, and its sender would retry endlessly.
         cost = min(max(events, 1), bound.amount)
         windows = await self._hit(bound, what, who, cost)
         if windows is None:
@@ -130,12 +129,12 @@ class RateLimits:
         raise ProblemError(
             HTTPStatus.TOO_MANY_REQUESTS,
             f"rate_limited_{what}",
-            f"This {what} has sent its share of events ({bound}); send these again after {wait} seconds.",
+            f"This {what} exceeds its rate limit of events ({bound}); retry after {wait} seconds.",
             retry_after=wait,
         )
 
     async def _hit(self, bound: RateLimitItem, what: str, who: str, cost: int) -> _Windows | None:
-        """Count `cost`; None if it is within the bound, else the windows that tell how long to wait."""
+        """Count `cost`. Return None if it is within the limit, else the windows, from which the wait follows."""
         if self._shared is not None and time.monotonic() >= self._shared_again_at:
             try:
                 async with asyncio.timeout(REDIS_SECONDS):
@@ -143,7 +142,7 @@ class RateLimits:
             except (StorageError, TimeoutError) as error:
                 self._shared_again_at = time.monotonic() + REDIS_PAUSE_SECONDS
                 reason = {"error": str(error) or type(error).__name__}
-                _log.error("Redis does not count rate limits; this process counts by itself", extra=reason)
+                _log.error("Redis does not count rate limits; this process counts locally", extra=reason)
         return await self._local.hit(bound, what, who, cost)
 
 
@@ -151,7 +150,7 @@ _Windows = tuple[int, float, int, float]
 
 
 class _Counters:
-    """One storage of counts with the library's limiter over it."""
+    """A storage of counts and the library's limiter that uses it."""
 
     def __init__(self, storage: Storage) -> None:
         self._windows = cast("SlidingWindowCounterSupport", storage)
@@ -164,7 +163,10 @@ class _Counters:
 
 
 def _seconds_until(cost: int, bound: RateLimitItem, windows: _Windows) -> int:
-    """Seconds until `cost` fits: the previous window loses weight, then the current window takes its place."""
+    """Return the seconds until `cost` fits.
+
+    The previous window's weight falls with time; then the current window becomes the previous one.
+    """
     previous, previous_left, current, current_left = windows
     window = bound.get_expiry()
     room = bound.amount - cost
@@ -176,7 +178,7 @@ def _seconds_until(cost: int, bound: RateLimitItem, windows: _Windows) -> int:
 
 
 def _network(address: str) -> str:
-    """What one customer of a provider has: an IPv4 address or an IPv6 /64."""
+    """Return the addresses that one customer of a provider usually has: an IPv4 address or an IPv6 /64."""
     if ":" not in address:
         return address
     try:
@@ -191,7 +193,9 @@ def _parse(name: str, text: str) -> RateLimitItem | None:
     try:
         return parse(text)
     except ValueError as error:
-        raise UserError(f"{name} is {text!r}, which is no bound.", "Write it like 500/5 minutes, or off.") from error
+        raise UserError(
+            f"{name} is {text!r}, which is not a rate limit.", "Write it like 500/5 minutes, or off."
+        ) from error
 
 
 def _redis(url: str) -> Storage:

@@ -1,4 +1,4 @@
-"""Counts requests from pages that do not belong to their site, and keeps the counts in Postgres for the operator."""
+"""Counts requests from pages whose domain is not registered for the site, and stores the counts in Postgres."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ingest_api.public.database import Connection, PostgresError
 
 FLUSH_SECONDS = 5.0
 MAX_WAITING = 1_000
-"""Origins that wait for a flush; further ones are counted as `other`."""
+"""Maximum number of origins between two flushes; further origins are counted as `other`."""
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class RefusedOrigins:
     """Collects counts in memory and adds them to `ops.refused_origins` every few seconds.
 
     Args:
-        connection: A connection for this purpose alone.
+        connection: A connection that nothing else uses.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -31,11 +31,11 @@ class RefusedOrigins:
         self._flusher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start flushing in the running loop."""
+        """Start the flusher in the running event loop."""
         self._flusher = asyncio.get_running_loop().create_task(self._flush_forever())
 
     async def stop(self) -> None:
-        """Flush once more and stop."""
+        """Flush the remaining counts and stop."""
         if self._flusher is not None:
             self._flusher.cancel()
             await asyncio.gather(self._flusher, return_exceptions=True)
@@ -74,7 +74,7 @@ class RefusedOrigins:
 
 
 def _shown(origin: bytes) -> str:
-    """The origin as a browser sends it; `other` for what no browser sends."""
+    """Return a valid origin in lower case; `other` for a value that no browser sends."""
     if origin == b"null":
         return "null"
     text = origin.decode("latin-1")

@@ -1,4 +1,4 @@
-"""What the endpoints read from a request: its key, and its body within bounds."""
+"""Reads the parts of a request that all endpoints need: the public key, the media type and the body."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ from starlette.types import Receive
 from ingest_api.problems import ProblemError
 
 READ_SECONDS = 30
-"""A body that takes longer is answered 408: slow senders must not hold connections."""
+"""Timeout for reading a body, answered with 408, so that slow senders do not hold connections."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 class ClientGoneError(Exception):
-    """The sender closed the connection before its request was whole."""
+    """The client closed the connection before its request was complete."""
 
 
 async def read_body(receive: Receive, headers: Mapping[bytes, bytes], most: int) -> bytes:
-    """Read a body of at most `most` bytes, packed with gzip or not; the bound holds for both sizes.
+    """Read a body, plain or compressed with gzip.
+
+    Args:
+        receive: ASGI's receive function.
+        headers: The request's headers.
+        most: Maximum size in bytes, both compressed and decompressed.
 
     Raises:
-        ProblemError: It is larger (413), in an encoding that is not known (415), damaged (400) or too slow (408).
-        ClientGoneError: The sender closed the connection.
+        ProblemError: The body is too large (413), has an unknown encoding (415), is damaged (400), or takes longer
+            than `READ_SECONDS` to arrive (408).
+        ClientGoneError: The client closed the connection.
     """
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding not in {b"identity", b"gzip", b"x-gzip", b""}:
@@ -69,7 +75,7 @@ async def _read(receive: Receive, most: int) -> bytes:
 
 
 def _unpack(body: bytes, most: int) -> bytes:
-    """Unpack gzip of one or several members, never more than `most` bytes."""
+    """Decompress gzip with one or several members; refuse a body of more than `most` bytes."""
     unpacked = bytearray()
     try:
         while body:
@@ -78,7 +84,7 @@ def _unpack(body: bytes, most: int) -> bytes:
             if len(unpacked) > most:
                 raise _too_large(most)
             if not member.eof:
-                raise _damaged("it ends too early")
+                raise _damaged("the data is truncated")
             body = member.unused_data
     except zlib.error as error:
         raise _damaged(str(error)) from None
@@ -86,21 +92,23 @@ def _unpack(body: bytes, most: int) -> bytes:
 
 
 def _damaged(reason: str) -> ProblemError:
-    detail = f"The body cannot be unpacked as gzip: {reason}."
+    detail = f"The body cannot be decompressed with gzip: {reason}."
     return ProblemError(HTTPStatus.BAD_REQUEST, "invalid_gzip", detail)
 
 
 def _too_large(most: int) -> ProblemError:
     return ProblemError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "request_too_large", f"A request holds at most {most:,} bytes; send less."
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "request_too_large",
+        f"The body exceeds {most:,} bytes; send fewer events in one request.",
     )
 
 
 def require_media_type(headers: Mapping[bytes, bytes], *allowed: bytes) -> None:
-    """Refuse a media type that the endpoint does not read; a request without one passes.
+    """Refuse a request whose `Content-Type` is not allowed; accept one without a `Content-Type`.
 
     Raises:
-        ProblemError: 415.
+        ProblemError: The media type is not allowed (415).
     """
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if media_type and media_type not in allowed:
@@ -117,10 +125,10 @@ def _key_in_query(query: bytes) -> str | None:
 
 
 def public_key(query: bytes, headers: Mapping[bytes, bytes]) -> str:
-    """The site's public key: `?key=` or the header `apikey`.
+    """Return the site's public key from `?key=` or the header `apikey`.
 
     Raises:
-        ProblemError: There is none that could be one (401).
+        ProblemError: The key is missing or malformed (401).
     """
     in_query = _key_in_query(query) if len(query) <= 2048 else None
     key = in_query or headers.get(b"apikey", b"").decode("latin-1")
@@ -128,7 +136,7 @@ def public_key(query: bytes, headers: Mapping[bytes, bytes]) -> str:
         raise ProblemError(
             HTTPStatus.UNAUTHORIZED,
             "missing_key",
-            "Name the site: add ?key= with its public key, or the header apikey.",
+            "The site's public key is missing. Add ?key= or the header apikey.",
             headers={"WWW-Authenticate": "apikey"},
         )
     return key

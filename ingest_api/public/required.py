@@ -1,4 +1,4 @@
-"""What the public application cannot do without."""
+"""Settings without which the public application cannot start."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from warehouse.kit.settings import Settings
 
 
 def required_database_url(settings: Settings) -> str:
-    """The address of the login tilda_ingest.
+    """Return the address of the login tilda_ingest.
 
-    Checked by the process that starts workers as well: a worker that fails is started again for ever.
+    The parent process checks it too, because uvicorn would restart failing workers endlessly.
 
     Raises:
-        UserError: There is none.
+        UserError: `DATABASE_URL` is not set.
     """
     if settings.database_url is None:
         raise UserError(
             "The ingest API needs DATABASE_URL with the login tilda_ingest.",
-            "`tilda up` starts it with that; it never uses the owner's login.",
+            "Start it with `tilda up`, which sets DATABASE_URL; the owner's login is never used.",
         )
     return settings.database_url

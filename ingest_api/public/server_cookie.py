@@ -1,6 +1,6 @@
-"""The visitor's id in a cookie that the server sets: Safari keeps what a script has written for seven days only.
+"""The visitor ID in a cookie set by the server: Safari deletes a cookie set by a script after seven days.
 
-The collector asks for it (`&cookie=1`) when the API has a name under the website's own domain.
+The collector requests the cookie (`&cookie=1`) if the API's host name belongs to the website's own domain.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _ID = re.compile(r"[\w.-]{8,128}", re.ASCII)
 
 
 def visitor_cookie(headers: Mapping[bytes, bytes]) -> str | None:
-    """The visitor's id as the request's cookie says it."""
+    """Return the visitor ID from the request's cookie, or None."""
     return read_cookie(headers.get(b"cookie", b"").decode("latin-1"))
 
 
 def read_cookie(text: str) -> str | None:
-    """The visitor's id in a cookie header, or in what Tilda's webhook calls COOKIES."""
+    """Return the visitor ID from a `Cookie` header or from the field COOKIES of Tilda's webhook, or None."""
     for part in text.split(";"):
         name, _, value = part.strip().partition("=")
         if name == NAME and _ID.fullmatch(value):
@@ -33,7 +33,10 @@ def read_cookie(text: str) -> str | None:
 
 
 def set_cookie(scope: Scope, headers: Mapping[bytes, bytes], site: Site, user_id: str | None) -> str | None:
-    """The `Set-Cookie` header to keep the visitor's id for a year; None when this server is not the website's own."""
+    """Return a `Set-Cookie` header that keeps the visitor ID for a year; None if no cookie is wanted or possible.
+
+    A cookie needs a host name of the API under one of the site's domains.
+    """
     if b"cookie=1" not in scope["query_string"].split(b"&"):
         return None
     value = visitor_cookie(headers) or user_id or ""

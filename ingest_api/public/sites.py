@@ -1,4 +1,4 @@
-"""The registered sites: one snapshot in memory, refreshed from Postgres, kept on disk for a start without it."""
+"""The registered sites: a snapshot in memory, refreshed from Postgres and saved on disk for a start without it."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from ingest_api.public.database import PostgresError
 from warehouse.events.spool import SpoolError
 
 REFRESH_SECONDS = 30.0
-"""How long a change of a site's domains, or the removal of a site, may take to be noticed."""
+"""Time between refreshes: the delay until a change of a site's domains or the removal of a site takes effect."""
 UNKNOWN_KEY_SECONDS = 0.1
-"""Shortest time between two refreshes that unknown keys cause: a new site works at once, and a sender of random keys
-causes ten queries a second at most."""
+"""Minimum time between two refreshes caused by unknown keys. A new site works at once, while a sender of random keys
+causes at most ten queries per second."""
 MAX_WAITING = 500
-"""Requests with unknown keys that may wait for a refresh."""
+"""Maximum number of requests with unknown keys that wait for a refresh."""
 MAX_ORIGIN_BYTES = 255
 MAX_ORIGINS = 100
-"""Origins remembered for each site."""
+"""Maximum number of cached origins per site."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A site as the API needs it.
+    """The settings of a site that the API needs.
 
     Attributes:
-        site_id: Its id.
-        public_key: The key that names it in requests.
-        domains: Host names in lower case without `www.`; each covers its subdomains. None: any page may send.
+        site_id: The site's ID.
+        public_key: The key that identifies the site in requests.
+        domains: Host names in lower case without `www.`; each includes its subdomains. If empty, any page may send.
     """
 
     site_id: str
@@ -48,7 +48,7 @@ class Site:
     def allows(self, origin: bytes | None) -> bool:
         """Return True if a page of this origin may send events.
 
-        A request without an origin comes from a server, which could claim any: there the key alone counts.
+        A request without an `Origin` header is allowed: it comes from a server, which could send any origin.
         """
         if origin is None or not self.domains:
             return True
@@ -61,18 +61,18 @@ class Site:
 
 
 def read_sites(connection: psycopg.Connection) -> list[Site]:
-    """Read all sites from Postgres, ordered by id."""
+    """Read all sites from Postgres."""
     rows = connection.execute("select site_id, public_key, domains from public.list_sites()").fetchall()
     return [Site(site_id, key, tuple(map(_host_name, domains))) for site_id, key, domains in rows]
 
 
 class SiteRegistry:
-    """Finds sites by public key without asking Postgres on the way.
+    """Finds sites by public key without a query per request.
 
     Args:
         load: Reads all sites from Postgres.
-        restore: Reads the snapshot that the last process kept on disk.
-        keep: Writes a snapshot to disk.
+        restore: Reads the snapshot that an earlier process saved on disk.
+        keep: Saves a snapshot on disk.
     """
 
     def __init__(
@@ -108,11 +108,11 @@ class SiteRegistry:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def by_key(self, key: str) -> Site:
-        """The site of a public key.
+        """Return the site of a public key.
 
         Raises:
-            ProblemError: No site has the key (401), or Postgres cannot be asked about a key that is not in the
-                snapshot (503).
+            ProblemError: No site has the key (401); or the key is not in the snapshot, and Postgres is unreachable or
+                too many requests wait for a refresh (503).
         """
         site = self._by_key.get(key)
         if site is None:
@@ -121,7 +121,9 @@ class SiteRegistry:
         if site is not None:
             return site
         if not self._is_current:
-            raise unavailable("database_away", "This key is not known yet and the database cannot be asked.", 5)
+            raise unavailable(
+                "database_away", "The key is unknown, and the database cannot be reached to look it up.", 5
+            )
         raise ProblemError(
             HTTPStatus.UNAUTHORIZED,
             "unknown_key",
@@ -130,16 +132,16 @@ class SiteRegistry:
         )
 
     def only_site(self) -> Site | None:
-        """The site, if exactly one is registered."""
+        """Return the site if exactly one is registered, else None."""
         return next(iter(self._by_key.values())) if len(self._by_key) == 1 else None
 
     async def refresh(self) -> None:
-        """Read the sites again; a failure keeps the snapshot."""
+        """Read the sites again; after a failure, keep the current snapshot."""
         async with self._reading:
             await self._read()
 
     async def _refresh_for_unknown_key(self) -> None:
-        """Wait for a refresh that starts after this call; all calls that wait share one."""
+        """Wait for a refresh that starts after this call; all waiting calls share it."""
         if self._waiting >= MAX_WAITING:
             raise unavailable("busy", "Too many unknown keys are being looked up; try again shortly.", 2)
         if self._next_refresh is None:
@@ -163,7 +165,7 @@ class SiteRegistry:
             self._is_current = False
             self._loaded_at = time.monotonic()
             return
-        self._by_key = {site.public_key: self._by_key_if_same(site) for site in sites}
+        self._by_key = {site.public_key: self._reuse_if_unchanged(site) for site in sites}
         self._is_current = True
         self._loaded_at = time.monotonic()
         if sites != self._kept:
@@ -173,8 +175,8 @@ class SiteRegistry:
             except SpoolError as error:
                 _log.warning("the list of sites cannot be written to disk", extra={"error": str(error)})
 
-    def _by_key_if_same(self, site: Site) -> Site:
-        """The object that is known already, with the origins that it remembers."""
+    def _reuse_if_unchanged(self, site: Site) -> Site:
+        """Return the existing object of an unchanged site, to keep its cached origins."""
         known = self._by_key.get(site.public_key)
         return known if known is not None and known == site else site
 
@@ -195,7 +197,7 @@ def _is_covered(origin: bytes, domains: tuple[str, ...]) -> bool:
 
 
 def _host_name(domain: str) -> str:
-    """A domain as browsers write it in an origin: lower case, punycode. `www.` is dropped: a domain covers it."""
+    """Convert a domain to its form in an origin: lower case, punycode. Remove `www.`: a domain includes subdomains."""
     name = domain.strip().rstrip(".").lower().removeprefix("www.")
     try:
         return name.encode("idna").decode()

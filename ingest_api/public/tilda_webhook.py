@@ -1,8 +1,8 @@
-"""`POST /api/webhooks/tilda`: forms and orders as Tilda's own servers report them.
+"""`POST /api/webhooks/tilda`: forms and orders, reported by Tilda's servers.
 
-The browser's event may be lost or blocked; this one is authoritative. Both carry the transaction (`tranid`), by which
-they count as one conversion. What a visitor typed is not stored: of an e-mail address or a telephone number only a hash
-is kept, and of the other fields their names.
+The browser's event may be lost or blocked, so the webhook's event is authoritative. Both contain the transaction number
+(`tranid`), by which the models count them as one conversion. The visitor's input is not stored: e-mail addresses and
+telephone numbers are hashed, and other fields are stored by name only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SOURCE = "webhook"
 TOKEN = "token"  # noqa: S105 - the name of the field
 MAX_FIELDS = 2000
 HONEYPOT = "form-spec-comments"
-"""A field that people do not see: a call that fills it in is marked as a bot's."""
+"""A hidden form field. An event whose form has a value in it is marked as a bot's."""
 
 _OWN_FIELDS = re.compile(
     r"tranid|formid|formname|cookies|test|token|payment.*|tildaspec-.*|form-spec-comments", re.IGNORECASE
@@ -43,9 +43,9 @@ _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
 
 DESCRIPTION = openapi.describe(
     "Tilda's webhook for forms and orders",
-    "A form becomes `form_submit`, an order `purchase`; a repeated call has the same `tranid` and is a duplicate. The"
-    " address is `/api/webhooks/tilda?token=…`, with `&key=` and the site's public key where there are several sites."
-    " The token may also be the header `token` or a field of the form.",
+    "A form becomes a `form_submit` event, an order a `purchase`. A repeated call has the same `tranid` and is a"
+    " duplicate. The URL is `/api/webhooks/tilda?token=…`; if there are several sites, add `&key=` with the site's"
+    " public key. The token may also be sent in the header `token` or in the form's field `token`.",
     answers={200: openapi.plain_answer("Durable, or a test call", "text/plain")},
     problems=[400, 401, 403, 404, 413, 415, 429, 503],
     parameters=[
@@ -58,11 +58,11 @@ DESCRIPTION = openapi.describe(
 
 
 class WebhookEndpoint:
-    """Turns a form or an order into one `form_submit` or `purchase`.
+    """Converts a form or an order into one `form_submit` or `purchase` event.
 
     Args:
-        pipeline: The steps of every event.
-        token: The secret that Tilda sends; without one the endpoint is closed.
+        pipeline: The steps of ingestion.
+        token: The secret that Tilda sends. If it is None, the endpoint answers 404.
     """
 
     def __init__(self, pipeline: Pipeline, token: str | None) -> None:
@@ -70,7 +70,7 @@ class WebhookEndpoint:
         self._token = token
 
     async def __call__(self, request: Request) -> Response:
-        """Answer 200 `ok` after the event is durable. Tilda repeats a call that is not answered within five seconds."""
+        """Answer 200 `ok` after the event is durable. Tilda repeats a call without an answer within five seconds."""
         if self._token is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "webhook_closed", "Set TILDA_WEBHOOK_TOKEN to open the webhook.")
         scope = request.scope
@@ -97,7 +97,11 @@ class WebhookEndpoint:
         return any(hmac.compare_digest(text.encode(), wanted) for text in given)
 
     async def _site(self, scope: Scope, headers: Headers) -> Site:
-        """The site that the address names, or the only one there is: the token has been checked."""
+        """Return the site of the URL's key, or without a key the only registered site.
+
+        Raises:
+            ProblemError: The key is unknown or missing (401), or the page belongs to another website (403).
+        """
         try:
             site = await self._pipeline.sites.by_key(public_key(scope["query_string"], headers))
         except ProblemError as problem:
@@ -105,7 +109,7 @@ class WebhookEndpoint:
             if problem.code != "missing_key":
                 raise
             if only is None:
-                detail = "There are several sites: name this one, adding &key= with its public key."
+                detail = "Several sites are registered. Add &key= with this site's public key to the URL."
                 raise ProblemError(HTTPStatus.UNAUTHORIZED, "missing_key", detail) from None
             return only
         self._pipeline.check_origin(scope, headers, site)
@@ -113,7 +117,7 @@ class WebhookEndpoint:
 
 
 def _tokens_outside_the_form(request: Request) -> list[str]:
-    """The token where Tilda's settings can put it besides the form: the address, or a header."""
+    """Return the tokens in the URL and in headers; Tilda's settings allow both, besides the form."""
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     given = [request.query_params.get(TOKEN), request.headers.get(TOKEN), request.headers.get("x-webhook-token")]
     return [text for text in (*given, bearer.strip() if scheme.lower() == "bearer" else None) if text]
@@ -128,25 +132,25 @@ def _read_form(body: bytes) -> list[tuple[str, str]]:
     try:
         return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
-        detail = "The body is not an urlencoded form in UTF-8."
+        detail = "The body is not a urlencoded form in UTF-8."
         raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid_form", detail) from None
 
 
 def make_event(fields: list[tuple[str, str]], site_id: str, secret: str) -> dict[str, Any]:
-    """The event of a webhook call.
+    """Make the event of a webhook call.
 
-    Its id follows from the transaction, so that a repeated call is a duplicate. It is keyed: whoever knows the site's
-    public key and an order's number cannot post an event of this id first. It carries no time of its own: the arrival
-    of the first call is its time.
+    The event ID is an HMAC of the transaction number, so that a repeated call is a duplicate, and so that nobody can
+    post an event with this ID in advance by guessing an order number. The event has no `created_at`: its time is the
+    arrival of the first call.
 
     Args:
         fields: Names and values of the form.
-        site_id: The site.
-        secret: The webhook's token.
+        site_id: The site's ID.
+        secret: The webhook's token, the key of the HMAC.
     """
     values = {name.lower(): value.replace("\x00", "") for name, value in fields}
     transaction = values.get("tranid", "")
-    # Without a transaction number the content identifies the call: a repeated call has equal content.
+    # Without a transaction number, the content identifies the call, because a repeated call has the same content.
     identity = transaction or hashlib.sha256(repr(sorted(fields)).encode(errors="surrogatepass")).hexdigest()
     payload: dict[str, Any] = {
         "form": _without_empty(
@@ -178,7 +182,7 @@ def make_event(fields: list[tuple[str, str]], site_id: str, secret: str) -> dict
 
 
 def _keyed_uuid(secret: str, name: str) -> UUID:
-    """A UUID of version 8 (RFC 9562, custom) made of HMAC-SHA-256."""
+    """Return a UUID of version 8 (RFC 9562, custom) from HMAC-SHA-256."""
     digest = hmac.new(secret.encode(), name.encode(errors="surrogatepass"), hashlib.sha256).digest()
     number = int.from_bytes(digest[:16])
     number = number & ~(0xF << 76) | 8 << 76
@@ -187,7 +191,7 @@ def _keyed_uuid(secret: str, name: str) -> UUID:
 
 
 def _order(fields: list[tuple[str, str]]) -> dict[str, Any] | None:
-    """The order, from either encoding: JSON in `payment`, or `payment[amount]`, `payment[products][0][name]`."""
+    """Read the order from JSON in `payment`, or from fields such as `payment[products][0][name]`; None if absent."""
     payment: Any = None
     nested: dict[str, Any] = {}
     for name, value in fields:
@@ -216,7 +220,7 @@ def _order(fields: list[tuple[str, str]]) -> dict[str, Any] | None:
 
 
 def _put(target: dict[str, Any], path: list[str], value: str) -> None:
-    """`payment[products][0][name]=x` as PHP reads it; at most four levels, and a name without one is left out."""
+    """Set a value such as `payment[products][0][name]=x` as PHP does; ignore an empty path or one over four levels."""
     if not path or len(path) > 4:
         return
     for name in path[:-1]:
@@ -246,7 +250,7 @@ def _text(value: object) -> str | None:
 
 
 def _number(value: object) -> float | int | None:
-    """A number as Tilda writes it: `1 990,50` or `1990.5`."""
+    """Parse a number in Tilda's formats (`1 990,50`, `1990.5`); None if it is not a finite number."""
     if isinstance(value, int | float):
         return value
     text = re.sub(r"\s", "", value).replace(",", ".") if isinstance(value, str) else ""

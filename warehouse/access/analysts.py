@@ -1,4 +1,4 @@
-"""Logins of analysts: roles that read `marts` and `ml`, and nothing else, for psql and BI tools."""
+"""Analysts' logins for psql and BI tools: roles that may read only the schemas `marts` and `ml`."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _RESERVED = re.compile(
 
 @dataclass(frozen=True)
 class Analyst:
-    """A login of an analyst.
+    """An analyst's login.
 
     Attributes:
-        name: The role, which is the user name.
-        connections: How many are open now.
-        connection_limit: How many may be open at a time.
+        name: Name of the role and of the user.
+        connections: Number of open connections.
+        connection_limit: Maximum number of open connections.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Analyst:
 
 @dataclass(frozen=True)
 class Access:
-    """How an analyst connects. The password is nowhere else.
+    """Connection parameters of an analyst. The password is not stored anywhere.
 
     Attributes:
-        url: For tools that take a URL, with the password.
-        psql: The command, which asks for the password: a command line is no place for it.
-        jdbc: For JDBC drivers, without user and password, which they ask for; None for a socket.
+        url: URL with the password.
+        psql: Command line of psql. It has no password, because other users can read command lines; psql asks for it.
+        jdbc: URL for JDBC drivers, without user and password; None for a Unix socket.
     """
 
     host: str
@@ -63,14 +63,14 @@ class Access:
 
 
 def add_analyst(url: str, name: str) -> Access:
-    """Make a login that reads `marts` and `ml`: read-only by default, its statements and connections bounded.
+    """Create a login that may read `marts` and `ml`, with limits on its statements and connections.
 
     Args:
         url: The owner's address, past a pooler.
         name: 1 to 63 of a-z, 0-9 and `_`, beginning with a letter.
 
     Raises:
-        UserError: The name cannot be used or is taken, or the owner may not make roles.
+        UserError: The name is invalid or taken, or the owner may not create roles.
     """
     _check_name(name)
     password = new_secret()
@@ -97,7 +97,7 @@ def add_analyst(url: str, name: str) -> Access:
 
 
 def list_analysts(url: str) -> list[Analyst]:
-    """The logins of analysts, by name."""
+    """Return the analysts' logins, ordered by name."""
     with connect(url) as connection:
         rows = connection.execute(
             """
@@ -115,10 +115,10 @@ def list_analysts(url: str) -> list[Analyst]:
 
 
 def remove_analyst(url: str, name: str) -> Analyst:
-    """Drop an analyst's login and end its sessions. Returns the login as it was.
+    """End the sessions of an analyst and drop the login. Return the dropped login.
 
     Raises:
-        UserError: There is no such analyst, or it owns objects, which an analyst has no right to make.
+        UserError: There is no such analyst, or the login owns objects (after a change of its privileges).
     """
     analyst = get_analyst(url, name)
     role = sql.Identifier(name)
@@ -133,19 +133,21 @@ def remove_analyst(url: str, name: str) -> Analyst:
                 f"{name} owns {owned[0] if owned else 'some'} object(s), which would be lost.",
                 f"Keep them first: tilda psql -c 'reassign owned by {name} to current_user'",
             )
-        connection.execute(sql.SQL("alter role {} nologin").format(role))  # nobody logs in while sessions end
+        connection.execute(
+            sql.SQL("alter role {} nologin").format(role)
+        )  # no new sessions while the open ones are ended
         _end_sessions(connection, name)
         with connection.transaction():
-            connection.execute(sql.SQL("drop owned by {}").format(role))  # rights that were granted to it by name
+            connection.execute(sql.SQL("drop owned by {}").format(role))  # privileges granted directly to the role
             connection.execute(sql.SQL("drop role {}").format(role))
     return analyst
 
 
 def get_analyst(url: str, name: str) -> Analyst:
-    """The analyst of a name.
+    """Return the analyst with this name.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such analyst.
     """
     known = {analyst.name: analyst for analyst in list_analysts(url)}
     if name not in known:
@@ -154,7 +156,7 @@ def get_analyst(url: str, name: str) -> Analyst:
 
 
 def _end_sessions(connection: psycopg.Connection, name: str) -> None:
-    """End the sessions of a role. Only its members may, and who is no superuser becomes one for this."""
+    """End the sessions of a role. This needs a member of the role or a superuser, so a non-superuser joins first."""
     row = connection.execute("select rolsuper from pg_roles where rolname = current_user").fetchone()
     if row != (True,):
         connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(name)))

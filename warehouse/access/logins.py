@@ -1,8 +1,8 @@
 """The three login roles of the platform's processes, and their passwords.
 
-Roles belong to the Postgres server, not to one database or one machine. So a password is set when a role is made, or
-when somebody asks for it (`tilda db logins --rotate`), and never because a machine started: another machine may be
-logged in with the one that it has.
+Roles belong to the Postgres server, not to one database or one machine. A password is therefore set only when its role
+is created or on request (`tilda db logins --rotate`), and never at a start: another machine may use the current
+password.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from warehouse.kit.settings import Settings
 
 ROLES_FILE = SQL_DIR / "0000_roles.sql"
 PASSWORDS = {INGEST_LOGIN: "ingest_password", READER_LOGIN: "reader_password", PRIVACY_LOGIN: "privacy_password"}
-"""Each login with the name of its password in `Secrets`, which is also that of the setting."""
+"""For each login, the name of its password in `Secrets` and in the settings."""
 
 
 @dataclass(frozen=True)
 class Login:
-    """Whether a login role can be used with a machine's password.
+    """The result of a login with this machine's password.
 
     Attributes:
-        name: The role.
-        password: Where its password is: the name of a setting and of a secret.
-        state: `ok`, `missing`, or `refused`.
-        reason: What Postgres says when it refuses.
+        name: Name of the role.
+        password: Name of the password's setting and secret.
+        state: `ok`, `missing` (no such role), or `refused`.
+        reason: Postgres's message if the login is refused.
     """
 
     name: str
@@ -48,13 +48,13 @@ class Login:
 
 
 def create_missing_logins(url: str, secrets: Secrets) -> list[str]:
-    """Make the roles that the server lacks, each with its password, and give a password to those that have none.
+    """Create missing roles, and set the passwords of new roles and of roles without a password.
 
-    Roles and passwords are made in one transaction, so a role without a password was made by an administrator who ran
-    the SQL of `tilda migrate --sql`. Only a superuser can see that one has none.
+    This function creates roles with passwords in one transaction, so a role without a password was created by an
+    administrator with the SQL of `tilda migrate --sql`. Only a superuser can see whether a role has a password.
 
     Args:
-        url: The owner's address, past a pooler.
+        url: The owner's address, not through a pooler.
         secrets: The passwords to set.
 
     Returns:
@@ -76,10 +76,10 @@ def create_missing_logins(url: str, secrets: Secrets) -> list[str]:
 
 
 def list_logins(url: str, secrets: Secrets) -> list[Login]:
-    """Try every login with the password of this machine.
+    """Try every login with this machine's password.
 
     Args:
-        url: The owner's address, past a pooler: a pooler may hold passwords of its own.
+        url: The owner's address, not through a pooler, which may have its own passwords.
         secrets: The passwords of this machine.
     """
     with connect(url) as connection:
@@ -91,10 +91,10 @@ def list_logins(url: str, secrets: Secrets) -> list[Login]:
 
 
 def require_logins(url: str, settings: Settings) -> None:
-    """Check that this machine's passwords are those of the database's logins.
+    """Check that the database accepts this machine's passwords.
 
     Raises:
-        UserError: One is refused; the message says how to go on. Nothing was changed.
+        UserError: A login is refused. Nothing was changed.
     """
     refused = [login for login in list_logins(url, settings.secrets) if login.state == "refused"]
     if refused:
@@ -107,26 +107,26 @@ def require_logins(url: str, settings: Settings) -> None:
 
 
 def set_login_passwords(url: str, secrets: Secrets) -> None:
-    """Give every login the password in `secrets`, whatever it had before.
+    """Set the password of every login to the one in `secrets`.
 
-    Machines that use another one can open no new connection from then on.
+    Machines with other passwords cannot open new connections afterwards.
     """
     with connect(url) as connection, connection.transaction():
         _set_passwords(connection, list(PASSWORDS), secrets)
 
 
 def rotate_passwords(url: str, settings: Settings) -> None:
-    """Give every login a new password and keep it in secrets.json; one that is a setting is taken from there.
+    """Set new passwords for all logins and save them in secrets.json; a password from a setting is used as it is.
 
-    Machines that use the old ones can open no new connection from then on. `settings.secrets` keeps its old values.
+    Machines with the old passwords cannot open new connections afterwards. `settings.secrets` keeps its old values.
 
     Raises:
-        UserError: The passwords cannot be kept; nothing was changed.
+        UserError: The passwords cannot be saved; nothing was changed.
     """
     made = {name: new_secret() for name in PASSWORDS.values() if getattr(settings, name) is None}
     with connect(url) as connection, connection.transaction():
         _set_passwords(connection, list(PASSWORDS), replace(settings.secrets, **made))
-        # before the commit: a refusal by Postgres leaves the file as it was
+        # Save before the commit: if Postgres refuses a statement above, the file is unchanged.
         Secrets.keep(settings.data_dir, made)
 
 
@@ -150,6 +150,6 @@ def _set_passwords(connection: psycopg.Connection, names: list[str], secrets: Se
 
 
 def set_password(connection: psycopg.Connection, role: str, password: str) -> None:
-    """Set a role's password. The hash is made here: the server's log and statistics never see the password."""
+    """Set a role's password. It is hashed here, so that the server's log and statistics never contain it."""
     hashed = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
     connection.execute(sql.SQL("alter role {} password {}").format(sql.Identifier(role), sql.Literal(hashed.decode())))

@@ -1,7 +1,7 @@
-"""Backups of the whole database: a dump in pg_dump's directory format and a manifest with the checksum of each table.
+"""Backups of the complete database: a dump in pg_dump's directory format, and a manifest with table checksums.
 
-The dump and the manifest are of one snapshot. A backup is written under a temporary name and renamed when it is
-complete. `warehouse.backup.restores` restores one.
+The dump and the manifest use the same snapshot. A backup is written under a temporary name and renamed when it is
+complete. `warehouse.backup.restores` restores a backup.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ class Backup:
     """A backup on disk.
 
     Attributes:
-        name: Its folder, the moment of its snapshot.
-        expires_at: From when on `tilda backup` deletes it.
-        bytes: On disk.
+        name: Name of the folder: the time of the snapshot.
+        taken_at: Time of the snapshot.
+        expires_at: Time after which `tilda backup` deletes the backup.
+        bytes: Size on disk.
     """
 
     name: str
@@ -54,21 +55,21 @@ class Backup:
 
 
 def list_backups(settings: Settings) -> list[Backup]:
-    """The backups, oldest first."""
+    """Return the backups, oldest first."""
     folders = sorted(settings.backup_folder.glob(f"*/{FILE_NAME}")) if settings.backup_folder.exists() else []
     return [_describe(path.parent, settings) for path in folders if not path.parent.name.startswith(PARTIAL)]
 
 
 def backup(url: str, settings: Settings, progress: Progress) -> Backup:
-    """Back the database up, and delete the backups that have expired.
+    """Back up the database, and delete expired backups.
 
     Args:
-        url: The owner's address, past a pooler.
-        settings: Where backups go, and for how long.
-        progress: Told bytes of tables: once when they are dumped, once when they are summed up.
+        url: The owner's address of the database, not through a pooler.
+        settings: Folder of backups and their retention period.
+        progress: Called with the finished bytes and the total; each table counts once for dump and for checksum.
 
     Raises:
-        UserError: pg_dump fails, or the disk does.
+        UserError: pg_dump failed, or the backup cannot be written.
     """
     settings.backup_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with connect(url, application="tilda-backup") as connection:
@@ -107,7 +108,11 @@ def backup(url: str, settings: Settings, progress: Progress) -> Backup:
 
 
 def delete_expired(settings: Settings) -> list[str]:
-    """Delete expired backups, except the newest, and what interrupted ones left. Returns the names of the former."""
+    """Delete expired backups, except the newest, and leftovers of interrupted backups older than a day.
+
+    Returns:
+        The names of the deleted backups, without leftovers.
+    """
     now = datetime.now(UTC)
     expired = [one.name for one in list_backups(settings)[:-1] if one.expires_at <= now]
     leftovers = [path.name for path in settings.backup_folder.glob(f"{PARTIAL}*") if _age(path) > timedelta(days=1)]
@@ -117,7 +122,7 @@ def delete_expired(settings: Settings) -> list[str]:
 
 
 def find_backup(settings: Settings, name: str) -> Path:
-    """The folder of a backup, by its name or path.
+    """Return the folder of a backup, by its name or path.
 
     Raises:
         UserError: There is no such backup.
@@ -138,10 +143,10 @@ _FINISHED = re.compile(r"finished item \d+ TABLE DATA (\S+)")
 def run_program(
     connection: psycopg.Connection, url: str, command: Sequence[str], steps: Steps, operands: Sequence[Path] = ()
 ) -> None:
-    """Run pg_dump or pg_restore of the version that fits the server, and report each finished table to `steps`.
+    """Run pg_dump or pg_restore in a version that supports the server, and report each finished table to `steps`.
 
     Args:
-        connection: Tells the version of the server.
+        connection: A connection to the server, for its version.
         url: The database.
         command: The program's name and its options.
         steps: Counts the tables.

@@ -1,8 +1,8 @@
-"""Puts a copy of a database in its place, or changes nothing.
+"""Replaces a database by a copy, atomically.
 
-Both databases are renamed in one transaction, which locks the present one against new sessions while it waits for the
-others to end. Whatever fails or is killed, Postgres rolls the transaction back: the present database keeps its name and
-accepts connections.
+Both databases are renamed in one transaction, which locks the present database against new sessions while it waits for
+open sessions to end. After a failure or a kill, Postgres rolls the transaction back: the present database keeps its
+name and accepts connections.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from warehouse.backup.manifest import foreign_schemas
 from warehouse.kit.errors import UserError
 
 MAINTENANCE_DATABASE = "postgres"
-"""Where databases are created and renamed from. Other services connect to it by name, so it is never replaced."""
+"""Database to connect to for creating and renaming others. Other services use it by name, so it is never replaced."""
 POLL_SECONDS = 0.05
 WAIT_SECONDS = 120
 
@@ -51,10 +51,10 @@ class Names:
     """The databases of a restore.
 
     Attributes:
-        present: The one that is replaced.
-        loading: The copy while the backup is loaded into it.
-        restored: The copy once it has been compared with the backup.
-        replaced: The former one, until it is dropped.
+        present: The database to replace.
+        loading: The copy while the backup is loaded.
+        restored: The copy after it was verified.
+        replaced: The old database until it is dropped.
     """
 
     present: str
@@ -64,25 +64,25 @@ class Names:
 
     @classmethod
     def beside(cls, present: str) -> Self:
-        """The names for a database."""
+        """Return the names for replacing a database."""
         return cls(present, f"{present}_restoring", f"{present}_restored", f"{present}_replaced")
 
 
 def has_database(admin: psycopg.Connection, name: str) -> bool:
-    """Whether the server has a database of this name."""
+    """Return True if the server has a database with this name."""
     return admin.execute("select from pg_database where datname = %s", [name]).fetchone() is not None
 
 
 def drop_database(admin: psycopg.Connection, name: str) -> None:
-    """Drop a database and end its sessions. It need not exist."""
+    """Drop a database, if it exists, and end its sessions."""
     admin.execute(sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name)))
 
 
 def check_can_create(admin: psycopg.Connection, names: Names) -> None:
-    """Refuse a login that may not create databases, and a name that must not be replaced.
+    """Check that the login may create databases, and that the database may be replaced.
 
     Raises:
-        UserError: With what to do instead.
+        UserError: A check failed.
     """
     if names.present in {MAINTENANCE_DATABASE, "template0", "template1"}:
         raise UserError(
@@ -100,16 +100,16 @@ def check_can_create(admin: psycopg.Connection, names: Names) -> None:
 
 
 def check_can_replace(admin: psycopg.Connection, present: psycopg.Connection, names: Names, left_out: set[str]) -> None:
-    """Refuse to replace a database that the login may not rename, that others use, or that holds more than ours.
+    """Check that the login may rename the database, can end its sessions, and would not delete other roles' schemas.
 
     Args:
         admin: A connection to the maintenance database.
-        present: A connection to the database that is to be replaced.
+        present: A connection to the database to replace.
         names: The databases.
-        left_out: Schemas that the backup does not hold because they belong to other roles.
+        left_out: Schemas of other roles that are not in the backup.
 
     Raises:
-        UserError: With what to do instead.
+        UserError: A check failed.
     """
     login, database = admin.info.user, names.present
     owned = admin.execute("select pg_has_role(datdba, 'usage') from pg_database where datname = %s", [database])
@@ -141,7 +141,7 @@ def check_can_replace(admin: psycopg.Connection, present: psycopg.Connection, na
 
 
 def foreign_sessions(admin: psycopg.Connection, database: str) -> list[str]:
-    """The sessions in a database that this login may not end: role, process and application."""
+    """Return the sessions in a database that this login may not end, as role, process ID and application."""
     return [label for _, label, may_end in admin.execute(_SESSIONS, [database]) if not may_end]
 
 
@@ -153,13 +153,13 @@ def put_in_place(
     before_end: Callable[[], None] = lambda: None,
     between: Callable[[], None] = lambda: None,
 ) -> None:
-    """Give the restored copy the name of the present database; the latter, if there is one, becomes `names.replaced`.
+    """Rename the present database, if it exists, to `names.replaced`, and the restored copy to `names.present`.
 
     Args:
         admin: A connection to the maintenance database, in autocommit mode.
-        mover: Another one, for the transaction that renames.
-        names: The databases. Nobody may be connected to the copy.
-        before_end: Called when the present database is locked against new sessions, before its sessions are ended.
+        mover: Another connection to it, for the transaction that renames.
+        names: The databases. The copy must have no sessions.
+        before_end: Called after the present database is locked against new sessions, before its sessions are ended.
         between: Called in the transaction, between the two renames.
 
     Raises:
@@ -206,7 +206,7 @@ def _end_sessions_until(
     database: str,
     before_end: Callable[[], None],
 ) -> None:
-    """End the sessions of a database that is being renamed, once no new one can begin."""
+    """End the sessions of a database that is being renamed, after new sessions are locked out."""
     locked, give_up = False, time.monotonic() + WAIT_SECONDS
     while not renaming.done() and time.monotonic() < give_up:
         if not locked:

@@ -1,4 +1,4 @@
-"""The manifest of a backup: rows and checksums of every table, with which a restored copy is compared."""
+"""The manifest of a backup: row counts and checksums of every table, to verify a restored copy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Progress = Callable[[float, float | None], None]
 
 @dataclass(frozen=True)
 class Content:
-    """What a table holds: rows, and a sum of their hashes that does not depend on their order."""
+    """A table's row count, and a checksum of its rows that does not depend on their order."""
 
     rows: int
     checksum: str
@@ -30,13 +30,13 @@ class Content:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a restored copy of the backup must hold.
+    """The expected content of a restored copy.
 
     Attributes:
-        taken_at: The moment of the snapshot.
-        tables: Content by table, partitions by name.
-        sequences: Last value by sequence; None: not used yet.
-        left_out: Schemas that belong to other roles, such as `auth` of Supabase: the backup does not hold them.
+        taken_at: Time of the snapshot.
+        tables: Content by table; each partition is a table.
+        sequences: Last value by sequence; None if the sequence was not used yet.
+        left_out: Schemas of other roles, such as Supabase's `auth`, which are not in the backup.
     """
 
     taken_at: datetime
@@ -46,10 +46,10 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The manifest of a backup.
+        """Read the manifest of a backup.
 
         Raises:
-            UserError: It is damaged.
+            UserError: The manifest is missing or damaged.
         """
         try:
             stored = json.loads((folder / FILE_NAME).read_text())
@@ -63,7 +63,7 @@ class Manifest:
             raise UserError(f"The manifest of {folder} cannot be read.", "Take another backup.") from error
 
     def write(self, folder: Path) -> None:
-        """Put it into a backup's folder, durably: it makes the folder a backup."""
+        """Write the manifest durably to a backup's folder. A folder without a manifest is not a backup."""
         with (folder / FILE_NAME).open("w") as file:
             json.dump(asdict(self), file, default=str, indent=1)
             file.flush()
@@ -71,7 +71,7 @@ class Manifest:
 
 
 class Steps:
-    """Adds up what pg_dump, pg_restore and comparing have done, by table."""
+    """Reports the progress of pg_dump, pg_restore and the comparison, table by table."""
 
     def __init__(self, progress: Progress, weights: dict[str, int], passes: int) -> None:
         self._progress = progress
@@ -81,12 +81,12 @@ class Steps:
         self._done = 0.0
 
     def finish(self, table: str) -> None:
-        """A table is done, once more."""
+        """Count a table as finished in one pass."""
         self._done += self._weights.get(table, 0)
         self._progress(self._done, self._total)
 
     def finish_unqualified(self, name: str) -> None:
-        """As Postgres's programs say it: without the schema. The next table of this name is meant."""
+        """Count a table by its name without a schema, as pg_dump prints it: the next unfinished table of this name."""
         table = next((one for one in self._unseen if one.partition(".")[2] == name), None)
         if table is not None:
             self._unseen.remove(table)
@@ -110,7 +110,7 @@ _TABLES: LiteralString = """
 
 
 def foreign_schemas(connection: psycopg.Connection) -> list[str]:
-    """Schemas that belong to other roles, such as `auth` of Supabase: they are no part of a backup."""
+    """Return schemas of other roles, such as Supabase's `auth`, which are excluded from backups."""
     rows = connection.execute(
         "select nspname from pg_namespace where nspname !~ '^pg_' and nspname not in ('information_schema', 'public')"
         " and not pg_has_role(nspowner, 'usage') order by 1"
@@ -119,13 +119,13 @@ def foreign_schemas(connection: psycopg.Connection) -> list[str]:
 
 
 def sizes(connection: psycopg.Connection) -> dict[str, int]:
-    """Every table, partitions by name, with its bytes."""
+    """Return the size in bytes of every table; each partition is a table."""
     return dict(connection.execute(_TABLES).fetchall())
 
 
 def contents(connection: psycopg.Connection, tables: Sequence[str], steps: Steps) -> dict[str, Content]:
-    """Rows and checksums of tables, as the snapshot of this transaction sees them."""
-    # a row's text depends on these
+    """Compute row counts and checksums of tables in the snapshot of the current transaction."""
+    # the text form of a row depends on these settings
     connection.execute("set local timezone = 'UTC'; set local datestyle = 'ISO, MDY'; set local row_security = off")
     found: dict[str, Content] = {}
     for table in tables:
@@ -140,7 +140,7 @@ def contents(connection: psycopg.Connection, tables: Sequence[str], steps: Steps
 
 
 def sequences_of(connection: psycopg.Connection) -> dict[str, int | None]:
-    """Where every sequence stands; None: not used yet."""
+    """Return the last value of every sequence; None if the sequence was not used yet."""
     return dict(
         connection.execute(
             "select format('%s.%s', schemaname, sequencename), last_value from pg_sequences"
@@ -150,10 +150,10 @@ def sequences_of(connection: psycopg.Connection) -> dict[str, int | None]:
 
 
 def compare(side: psycopg.Connection, manifest: Manifest, steps: Steps) -> None:
-    """Compare a restored database with what was backed up.
+    """Compare a restored database with the backup's manifest.
 
     Raises:
-        UserError: They differ.
+        UserError: A table or a sequence differs.
     """
     with side.transaction():
         tables = contents(side, list(sizes(side)), steps)

@@ -1,7 +1,7 @@
-"""Restores a backup: into a copy beside the present database, which takes its place only when it has been verified.
+"""Restores a backup into a copy beside the present database, and replaces the database after the copy is verified.
 
-Until the databases are renamed, the present one is used as before. A copy that could not take the place is kept, and
-the next restore of the same backup goes on with it.
+The present database stays in use until the databases are renamed. If the rename fails, the verified copy is kept, and
+the next restore of the same backup continues with it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from warehouse.privacy import erased
 from warehouse.privacy.erase import ERASE_LOCK
 
 PATIENCE_SECONDS = 10
-"""How long the sessions of a restore that was killed may take to end."""
+"""Time to wait until the sessions of a killed restore end."""
 
 Say = Callable[[str], None]
 
@@ -50,7 +50,7 @@ def _silent(_text: str) -> None: ...
 
 @dataclass(frozen=True)
 class _Restore:
-    """What every step needs to know."""
+    """The parameters of a restore, for all steps."""
 
     url: str
     copy_url: str
@@ -63,23 +63,23 @@ class _Restore:
 def restore(
     url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = _silent
 ) -> Manifest:
-    """Put a backup in the place of the database.
+    """Replace the database by a backup.
 
-    Some decisions outlive the present database and are carried over to the copy: the list of erased visitors with the
-    records of their erasures, and where the files of cold months are. Erased visitors whom the backup brings back are
-    noted in `ops.erasures`; `warehouse.privacy.erase.resume` erases them.
+    Newer records are copied from the present database: erased visitors with their erasures, and the locations of cold
+    months' files. Erased visitors that are in the backup are recorded in `ops.erasures`;
+    `warehouse.privacy.erase.resume` erases them again.
 
     Args:
-        url: The owner's address, past a pooler.
-        settings: Where backups are, and the passwords of the logins.
+        url: The owner's address, not through a pooler.
+        settings: The folder of backups and the logins' passwords.
         name: A backup's name, or the path of its folder.
-        progress: Told bytes of the backup: once when they are loaded, once when they are compared.
-        replace: Whether a database that holds events may be replaced.
-        say: Told each step before it begins.
+        progress: Called with finished rows and the total; each row counts once for loading and once for comparing.
+        replace: True if a database with events may be replaced.
+        say: Called with a description of each step before it begins.
 
     Raises:
-        UserError: There is no such backup; the database holds events; the login lacks a right that is needed; the
-            backup cannot be loaded or the copy differs from it; others use the database. It stays as it is.
+        UserError: There is no such backup; the database contains events; the login lacks a privilege; the backup cannot
+            be loaded or the copy differs from it; or other sessions use the database. The database is unchanged.
     """
     folder = backups.find_backup(settings, name)
     manifest = Manifest.read(folder)
@@ -90,7 +90,7 @@ def restore(
         _check(admin, job, replace=replace)
         exists = has_database(admin, names.present)
         if exists:
-            drop_database(admin, names.replaced)  # left by a restore that was killed after the exchange
+            drop_database(admin, names.replaced)  # left by a restore that was killed after the rename
         drop_database(admin, names.loading)
         if not _is_verified(admin, job):
             drop_database(admin, names.restored)
@@ -109,10 +109,10 @@ def restore(
 
 @contextmanager
 def _maintenance(url: str, names: Names) -> Generator[psycopg.Connection]:
-    """A connection to the maintenance database, which holds the lock of restoring.
+    """Yield a connection to the maintenance database that holds the lock for restores.
 
     Raises:
-        UserError: Another restore is at work, or the server refuses a command.
+        UserError: Another restore is running, or the server refuses a command.
     """
     with connect(replace_in_url(url, database=MAINTENANCE_DATABASE), application="tilda-backup") as admin:
         give_up = time.monotonic() + PATIENCE_SECONDS
@@ -135,7 +135,7 @@ def _maintenance(url: str, names: Names) -> Generator[psycopg.Connection]:
 
 
 def _check(admin: psycopg.Connection, job: _Restore, *, replace: bool) -> None:
-    """Refuse now what could not be finished later."""
+    """Check all conditions of a restore before the copy is loaded."""
     check_can_create(admin, job.names)
     if not has_database(admin, job.names.present):
         return
@@ -149,7 +149,7 @@ def _check(admin: psycopg.Connection, job: _Restore, *, replace: bool) -> None:
 
 
 def _load(admin: psycopg.Connection, job: _Restore, progress: Progress, say: Say) -> None:
-    """Load the backup into a database of its own, compare the two, and mark the copy as verified."""
+    """Load the backup into a new database, compare it with the manifest, and mark it as verified."""
     names, manifest = job.names, job.manifest
     url = replace_in_url(job.url, database=names.loading)
     admin.execute(sql.SQL("create database {} template template0").format(sql.Identifier(names.loading)))
@@ -170,13 +170,13 @@ def _load(admin: psycopg.Connection, job: _Restore, progress: Progress, say: Say
 
 
 def _mark(folder: Path) -> str:
-    """The comment on a verified copy: it tells of which backup it is one."""
+    """Return the comment for a verified copy, which identifies the backup."""
     manifest = hashlib.sha256((folder / FILE_NAME).read_bytes()).hexdigest()[:16]
     return f"Verified copy of the backup {folder.name} (manifest {manifest}), to be put in place by restore-backup."
 
 
 def _is_verified(admin: psycopg.Connection, job: _Restore) -> bool:
-    """Whether an earlier restore left a verified copy of this backup."""
+    """Return True if an earlier restore left a verified copy of this backup."""
     row = admin.execute(
         "select shobj_description(oid, 'pg_database') from pg_database where datname = %s", [job.names.restored]
     ).fetchone()
@@ -184,9 +184,9 @@ def _is_verified(admin: psycopg.Connection, job: _Restore) -> bool:
 
 
 def _exchange(admin: psycopg.Connection, job: _Restore, say: Say) -> None:
-    """Carry over what must outlive the present database, and put the copy in its place.
+    """Copy newer records from the present database to the copy, and rename the databases.
 
-    Erasures and rewrites of cold files wait meanwhile, so that none is lost between the two.
+    Locks make erasures and rewrites of cold files wait, so that none of them is lost.
     """
     maintenance_url = replace_in_url(job.url, database=MAINTENANCE_DATABASE)
     with connect(maintenance_url, application="tilda-backup") as mover:
@@ -195,7 +195,7 @@ def _exchange(admin: psycopg.Connection, job: _Restore, say: Say) -> None:
             say("Renaming the copy")
             put_in_place(admin, mover, job.names)
             return
-        say("Carrying over erasures")  # when none is under way
+        say("Carrying over erasures")  # waits until no erasure is running
         with connect(job.url, application="tilda-backup") as present, held(present, ERASE_LOCK), only_one(present):
             with connect(job.copy_url) as copy, copy.transaction():
                 _carry_over(present, copy)
@@ -204,7 +204,7 @@ def _exchange(admin: psycopg.Connection, job: _Restore, say: Say) -> None:
 
 
 def _drop_former(admin: psycopg.Connection, names: Names, say: Say) -> None:
-    """Drop the former database. The backup is in place: a failure is told, and the next restore tries again."""
+    """Drop the old database. A failure is only reported, because the restore is complete; the next restore retries."""
     say("Dropping the former database")
     try:
         drop_database(admin, names.replaced)
@@ -213,7 +213,7 @@ def _drop_former(admin: psycopg.Connection, names: Names, say: Say) -> None:
 
 
 def _carry_over(present: psycopg.Connection, copy: psycopg.Connection) -> None:
-    """Copy what was decided after the backup and must hold after it."""
+    """Copy records that may be newer than the backup: erasures and the locations of cold files."""
     tables = sizes(present).keys()
     if {"ops.erased_visitors", "ops.erasure_key", "ops.erasures", "archive.cold_files"} <= tables:
         _carry_over_erasures(present, copy)

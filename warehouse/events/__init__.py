@@ -1,1 +1,1 @@
-"""The one path of an event into the warehouse: schema, validation, enrichment, landing."""
+"""The path of an event into the warehouse: schema, validation, enrichment, insertion (`landing`)."""

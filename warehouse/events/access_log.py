@@ -1,7 +1,7 @@
-"""Web server logs: reads the lines of Apache's and nginx's usual formats and makes page views of page requests.
+"""Web server logs: reads lines of Apache and nginx, and converts requests for pages into page views.
 
-Understood are Apache's "common", "combined" and "vhost_combined" (the site's name in front) and nginx's default, which
-is "combined"; more columns at the end are ignored.
+The supported formats are Apache's "common", "combined" and "vhost_combined" (with the virtual host in front) and
+nginx's default, which is "combined". Additional columns at the end are ignored.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ NO_PAGE = "no_page"
 STATIC_FILE = "static_file"
 OTHER_HOST = "other_host"
 
-# A page was shown: sent now (200, 203), or taken from the browser's own copy (304). 204 to 206 are answers without a
-# page or with a piece of a file.
+# Statuses with which a page is shown: sent by the server (200, 203) or taken from the browser's cache (304). The others
+# below 300 have no page or only a part of a file.
 _PAGE_STATUSES = frozenset({200, 203, 304})
 
-# Kinds of files that are no pages: what pages are made of, what is downloaded, what machines read.
+# Extensions of files that are not pages: assets, downloads and files for programs.
 _STATIC = """
     css js mjs map json webmanifest wasm woff woff2 ttf otf eot
     png jpg jpeg jpe gif webp avif svg svgz ico cur bmp tif tiff psd
@@ -44,19 +44,19 @@ _STATIC = """
 """
 STATIC_EXTENSIONS = frozenset(_STATIC.split())
 
-_LINE = re.compile(  # quoted fields are taken whole and not given back: no line takes long
-    # a virtual host comes first only where the next column is an address
+_LINE = re.compile(  # quoted fields use possessive quantifiers, so that no line causes long backtracking
+    # the first column is a virtual host only if the second one is an address
     r"(?:(?P<vhost>[^\s\",]+) (?=(?:\d+\.\d+\.\d+\.\d+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+) ))?"
-    r"(?P<address>[^\s\"]+) .*?"  # then ident and user; a user's name may hold spaces
+    r"(?P<address>[^\s\"]+) .*?"  # then ident and user; a user's name may contain spaces
     r"\[(?P<day>\d\d/[A-Z][a-z]{2}/\d{4}):(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d) (?P<zone>[+-]\d{4})\] "
     r'"(?P<request>(?:[^"\\]++|\\.)*+)" (?P<status>\d{3}) \S+'
-    r'(?: "(?P<referrer>(?:[^"\\]++|\\.)*+)" "(?P<agent>(?:[^"\\]++|\\.)*+)(?:"|$))?(?:\s|$)'  # an end may be cut
+    r'(?: "(?P<referrer>(?:[^"\\]++|\\.)*+)" "(?P<agent>(?:[^"\\]++|\\.)*+)(?:"|$))?(?:\s|$)'  # may be truncated
 )
 _ESCAPE = re.compile(rb"\\(x[0-9A-Fa-f]{2}|.)", re.DOTALL)
 _CONTROL = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"b": b"\b", b"v": b"\v", b"f": b"\f"}
 
-# Identical lines are told apart by their ordinal. They carry the same second, so they stand near each other: the
-# ordinals of this many page requests are remembered at least, whatever the length of the file.
+# Identical lines get different ordinals. Such lines are close to each other, because they have the same second.
+# Therefore, and to bound memory, only the ordinals of at least this many page requests are kept.
 _REMEMBERED = 100_000
 
 
@@ -65,9 +65,14 @@ class Request:
     """One line of a log.
 
     Attributes:
-        vhost: Host that the server names in front of the line, with its port.
-        target: As the client sent it: a path, or a whole address.
-        user_agent: None where the format has no such column; "" where the client named none.
+        vhost: Virtual host at the beginning of the line, with its port; None without one.
+        address: The client's IP address.
+        at: Time of the request.
+        method: HTTP method.
+        target: The request's target: a path or an absolute URL.
+        status: HTTP status.
+        referrer: The `Referer` header; None if it was not sent.
+        user_agent: None if the format has no such column; "" if the client sent no `User-Agent`.
     """
 
     vhost: str | None
@@ -81,12 +86,12 @@ class Request:
 
 
 def parse_line(line: str) -> Request | None:
-    """Read a line; None for one that is not of these formats."""
+    """Parse a line; None if it is in none of the supported formats."""
     found = _LINE.match(line)
     if found is None:
         return None
     at = _time(*found.group("day", "hour", "minute", "second", "zone"))
-    # GET /a b HTTP/1.1: nginx writes blanks in a target as they came. HTTP/0.9 names no version.
+    # nginx does not escape spaces in a target (GET /a b HTTP/1.1). HTTP/0.9 has no version.
     method, _, rest = _text(found["request"]).partition(" ")
     target, _, version = rest.rpartition(" ")
     if not version.startswith("HTTP/"):
@@ -107,11 +112,11 @@ def parse_line(line: str) -> Request | None:
 
 
 class AccessLog:
-    """Makes rows of the lines of one log, from its beginning.
+    """Converts the lines of one log into rows. Pass all lines in order, from the first.
 
     Args:
-        site: The site whose log it is.
-        hash_key: The key of the hash that makes visitors out of addresses and user agents.
+        site: The site of the log.
+        hash_key: Key of the HMAC that makes visitor IDs from IP addresses and user agents.
     """
 
     def __init__(self, site: Site, hash_key: str) -> None:
@@ -121,7 +126,7 @@ class AccessLog:
         self._older_ordinals: dict[bytes, int] = {}
 
     def row(self, line: bytes) -> Row | str:
-        """The page view that a line tells of, or the reason why it is left out."""
+        """Return the page view of a line, or the reason why the line is skipped."""
         request = parse_line(line.decode(errors="replace"))
         if request is None:
             return UNREADABLE
@@ -147,12 +152,12 @@ class AccessLog:
             user_agent=request.user_agent,
         )
         row.arrived_at = request.at
-        if request.user_agent == "":  # every browser names itself
+        if request.user_agent == "":  # every browser sends a User-Agent
             row.is_bot, row.device_type = True, "bot"
         return row
 
     def _page_url(self, request: Request) -> str | None:
-        """The whole address of the page; None if it is not of this site (other virtual hosts, attempts to proxy)."""
+        """Return the page's absolute URL; None for another site (other virtual hosts, attempts to use a proxy)."""
         target, domains = request.target, self._site.domains
         if not target.startswith("/"):
             return target if _covers(domains, _host_of(target)) else None
@@ -164,14 +169,17 @@ class AccessLog:
         return f"{'http' if port == '80' else 'https'}://{host.lower()}{target}"
 
     def _visitor(self, request: Request) -> str | None:
-        """HMAC-SHA256 (128 bits of it) of site, address and agent: who has no key cannot try addresses."""
+        """Return the visitor ID: the first 128 bits of HMAC-SHA256 of site, IP address and user agent.
+
+        Without the key, nobody can find the address by trying all addresses.
+        """
         if request.address is None:
             return None
         text = "\0".join((self._site.site_id, request.address, request.user_agent or ""))
         return hmac.digest(self._key, text.encode(), "sha256").hex()[:32]
 
     def _ordinal(self, line: bytes) -> int:
-        """How many identical lines stand before this one."""
+        """Return the number of identical lines before this one."""
         ordinal = self._ordinals.get(line, self._older_ordinals.get(line, -1)) + 1
         if len(self._ordinals) >= _REMEMBERED:
             self._ordinals, self._older_ordinals = {}, self._ordinals
@@ -180,7 +188,7 @@ class AccessLog:
 
 
 def _no_page_view(request: Request) -> str | None:
-    """Why a request is none for a page; None if it is."""
+    """Return the reason why a request is not a page view; None if it is one."""
     if request.method != "GET":
         return NOT_GET
     if request.status >= 400:
@@ -209,7 +217,7 @@ def _unless_dash(text: str) -> str | None:
 
 
 def _text(field: str) -> str:
-    r"""A quoted field without its escapes: `\"` and `\\` of Apache, `\xhh` of both."""
+    r"""Decode the escapes of a quoted field: `\"` and `\\` of Apache, `\xhh` of Apache and nginx."""
     if "\\" not in field:
         return field
     return _ESCAPE.sub(_unescape, field.encode()).decode(errors="replace")
@@ -222,7 +230,7 @@ def _unescape(found: re.Match[bytes]) -> bytes:
 
 @lru_cache(maxsize=64)
 def _midnight(day: str, zone: str) -> datetime | None:
-    """The beginning of a day of the log's clock, in UTC."""
+    """Return the beginning of a day of the log's time zone, in UTC; None if it is out of range."""
     try:
         sign = -1 if zone[0] == "-" else 1
         offset = sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[3:5]))

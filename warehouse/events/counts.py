@@ -35,9 +35,9 @@ class EventCount:
     """Events under `public.events`.
 
     Attributes:
-        events: Their number.
-        is_estimate: Whether it is the planner's estimate, from statistics that autovacuum keeps.
-        last_event_at: When the last one was received; among events that came late, a later arrival may be missed.
+        events: Number of events.
+        is_estimate: True if `events` is the planner's estimate, from autovacuum's statistics.
+        last_event_at: Time when the last event was received. A late event may be missed.
     """
 
     events: int
@@ -49,8 +49,8 @@ def count_events(connection: psycopg.Connection, exact_bytes: int = EXACT_BYTES)
     """Count the live events.
 
     Args:
-        connection: The owner's.
-        exact_bytes: Size of the tables up to which they are counted and not estimated.
+        connection: A connection with the owner's login.
+        exact_bytes: Total size of the tables up to which events are counted exactly.
     """
     size = connection.execute(_SIZE).fetchone()
     is_estimate = size is not None and size[0] > exact_bytes

@@ -1,7 +1,7 @@
-"""The type of device that a user agent names: desktop, mobile, tablet or tv.
+"""The device type in a user agent: desktop, mobile, tablet or tv.
 
-No maintained list under a licence that suits us tells types, so these are our own rules, most of them for televisions.
-Rust matches them all at once (package ua-parser-rs); its expressions have no lookaround.
+These rules are our own, because no maintained list of device types has a suitable licence. Most rules are for
+televisions. The package ua-parser-rs matches all of them at once in Rust, whose expressions have no lookaround.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ def _any_case(*expressions: str) -> str:
 
 
 _ANDROID = r"Android [\d.]+; ?(?:U; ?)?(?:[a-z]{2}[-_][A-Za-z]{2}; ?)?"
-"""What precedes the model in the user agent of an Android device."""
+"""The text before the model in the user agent of an Android device."""
 
 _MODEL = _ANDROID + r"[^;()]*?"
-"""The same with any part of the model: the expression that follows must match within the model."""
+"""`_ANDROID` and the beginning of the model. An expression appended to it must match within the model."""
 
 _INCHES = r"(?:19|2[023468]|32|39|4[023589]|5[058]|65|7[05]|8[56]|98)"
-"""Diagonals of televisions. Their models carry them: 43LF7130S, LE32B450, NWX-40F171MSY."""
+"""Screen sizes of televisions in inches, which are part of model names: 43LF7130S, LE32B450, NWX-40F171MSY."""
 
 _PLATFORMS = (
     "android ?tv", "apple ?tv", "aquos-?(?:tv|as|browser)", "bravia", "brightsign/", "ce-html", "crkey", "dlnadoc",
@@ -32,9 +32,9 @@ _PLATFORMS = (
     "nettv", "opentv", "philipstv", "roku", "set-?top", "smart-?tv", "sonybdp", "sonycebrowser", "stbapp", "tizen.*tv",
     "tvos", "vidaa", "vizio", "web0s", "webtv", "youview", "[ _-]ott[ _-]", r"linux (?:mips|sh4)",
     "(?:^|[^a-z])(?:d?tv|tivo|viera)(?:[^a-z]|$)",
-    r", ?(?:wired|wireless)\)",  # apps of televisions name vendor, model and connection: (LGE, 43UJ630V, wireless)
+    r", ?(?:wired|wireless)\)",  # apps of televisions send vendor, model and connection: (LGE, 43UJ630V, wireless)
 )  # fmt: skip
-"""Standards, platforms and makers of televisions, anywhere in a user agent."""
+"""Standards, platforms and manufacturers of televisions, anywhere in a user agent."""
 
 _BOX_MAKERS = (
     "beelink", "chromecast", "dreamstar", "dune ?hd", "evpad", "formuler", "iconbit (?:xds|movie|xlr)", "invin",
@@ -42,13 +42,13 @@ _BOX_MAKERS = (
     "perfeo_pf", "rombica", r"sbdv-\d", "selenga", "shield android", "tanix", "technosat", "transpeed", "tvip", "ugoos",
     "vega s95", "vontar", "vorke", r"yndx-\d", "yundoo", "zidoo",
 )  # fmt: skip
-"""Makers of set-top boxes with Android, anywhere in the model."""
+"""Manufacturers of Android set-top boxes, anywhere in the model."""
 
 _BOX_MODELS = (
     "a5x", r"adt-\d", "gt-?king", "gt1", "hk1", "km[5-9]", "m8s", r"mag ?[2-5]\d\d", r"mk[89]0\d", "mx(?:9|10)[^0-9]",
     r"neo-[uxz]\d", r"nv-?[57][0-2]\d", r"rk3\d{3}", r"sml-\d{3}", r"tx\d[^0-9]", "z28[^0-9]",
 )  # fmt: skip
-"""Series of set-top boxes with Android, at the beginning of the model."""
+"""Series of Android set-top boxes, at the beginning of the model."""
 
 _TELEVISIONS = (
     _any_case(*_PLATFORMS),
@@ -62,9 +62,9 @@ _TELEVISIONS = (
     _ANDROID + _any_case(*_BOX_MODELS),
 )
 
-# The first expression that matches decides; a desktop matches none.
+# The first matching expression decides. A user agent that matches none is a desktop.
 _RULES = (
-    (_MODEL + _any_case("runbox", "turbox"), "mobile"),  # phones that are named as set-top boxes are
+    (_MODEL + _any_case("runbox", "turbox"), "mobile"),  # phones with names like set-top boxes
     *((expression, "tv") for expression in _TELEVISIONS),
     (_any_case("tablet pc", "chromebook"), "desktop"),
     (_any_case("ipad", "tablet", "kindle", "silk/", "playbook"), "tablet"),
@@ -78,6 +78,6 @@ _extractor = DeviceExtractor([(expression, None, kind, None, None) for expressio
 
 
 def device_type(user_agent: str) -> str:
-    """The type of device of a person's user agent."""
+    """Return the device type (desktop, mobile, tablet or tv) of a user agent that is not a bot's."""
     found = _extractor.extract(user_agent)
     return found.family if found else "desktop"

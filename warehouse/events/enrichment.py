@@ -1,4 +1,4 @@
-"""What is read out of an event's addresses and URLs, once, on its way in, and the row that is made of it."""
+"""Converts an event into a row: parses its URLs and user agent, and truncates its IP address."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ CLICK_IDS = (
 
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f]+")
 _HAS_SOURCE = re.compile(r"utm_|cl(?:|k|ick)id=|braid=", re.IGNORECASE)
-"""Matches a query string that may hold one of `UTM_FIELDS` or `CLICK_IDS`: most hold none and are not parsed."""
+"""Matches a query string that may contain `UTM_FIELDS` or `CLICK_IDS`. Most contain none and are not parsed."""
 
 
 class Page(NamedTuple):
-    """Parts of a URL: host in lower case without `www.`, path without query, campaign and click ids by name."""
+    """Parts of a URL: host in lower case without `www.`, path without query, UTM fields and click IDs by name."""
 
     host: str | None
     path: str | None
@@ -34,11 +34,11 @@ class Page(NamedTuple):
 
 
 def parse_url(url: str | None) -> Page:
-    """Split an absolute URL, or the path of one. What is neither gives no host and no path, and never an error."""
+    """Parse an absolute URL or a path. For any other text, host and path are None; there is never an error."""
     if not url:
         return Page(None, None, {}, {})
-    # What strangers send must not fill the memory: a cache of long addresses would.
-    return _split_often(url) if len(url) <= 500 else _split(url[:MAX_URL])
+    # Long URLs are not cached, so that senders cannot fill the memory.
+    return _split_cached(url) if len(url) <= 500 else _split(url[:MAX_URL])
 
 
 def _split(url: str) -> Page:
@@ -69,21 +69,21 @@ def _split(url: str) -> Page:
     return Page(clean(host, 255), clean(unquote(parts.path), MAX_URL) or "/", campaign, click_ids)
 
 
-_split_often = lru_cache(maxsize=50_000)(_split)
+_split_cached = lru_cache(maxsize=50_000)(_split)
 
 
 def truncate_address(address: str | None) -> str | None:
-    """The network of an address: /24 for IPv4, /48 for IPv6. What is no address gives None."""
+    """Return the network of an IP address: /24 for IPv4, /48 for IPv6; None if the text is not an address."""
     return _truncate(address) if address and len(address) <= 64 else None
 
 
 @lru_cache(maxsize=50_000)
 def _truncate(address: str) -> str | None:
-    text, _, length = address.strip().partition("/")  # as Postgres prints a network
+    text, _, length = address.strip().partition("/")  # a network, as Postgres prints it
     try:
         parsed = ipaddress.ip_address(text.partition("%")[0])
         if isinstance(parsed, ipaddress.IPv6Address):
-            # Addresses of version 4 in the clothes of version 6; the first 48 bits of 6to4 hold all of one.
+            # Unwrap IPv4-mapped and 6to4 addresses: a /48 of a 6to4 address would contain the full IPv4 address.
             parsed = parsed.ipv4_mapped or parsed.sixtofour or parsed
         kept = min(24 if parsed.version == 4 else 48, int(length or 128))
         return str(ipaddress.ip_network((parsed, kept), strict=False))
@@ -92,7 +92,7 @@ def _truncate(address: str) -> str | None:
 
 
 def clean(text: str | None, most: int) -> str | None:
-    """A descriptive text without control characters, at most `most` characters; None if nothing is left."""
+    """Replace control characters by spaces and shorten the text to `most` characters; None if nothing is left."""
     if not text:
         return None
     if not text.isprintable():
@@ -112,18 +112,18 @@ def make_row(
     arrived_at: datetime | None = None,
     parse_agent: Callable[[str | None], Agent] = parse_user_agent,
 ) -> Row:
-    """Turn a valid event into the row that is landed.
+    """Convert a valid event into a row.
 
     Args:
         event: A valid event.
-        site_id: The site that the key named.
-        source: The path into the platform (column `source`).
-        address: The sender's full IP address; only its network is kept.
-        user_agent: The sender's user agent, if it is a browser's.
-        is_bot: Mark the event as a bot's, whatever the user agent says.
-        sent_at: The sender's clock at the moment of sending.
-        arrived_at: When the event arrived; None: when the database takes it.
-        parse_agent: Reads the user agent: `UserAgents(bot_exceptions).parse` where a setting makes exceptions.
+        site_id: The site's ID.
+        source: Name of the endpoint or import (column `source`).
+        address: The visitor's full IP address; only its network is stored.
+        user_agent: The visitor's user agent.
+        is_bot: True to mark the event as a bot's regardless of the user agent.
+        sent_at: Time of sending by the sender's clock.
+        arrived_at: Time of arrival; None for the time of insertion.
+        parse_agent: Parser of user agents: `UserAgents(bot_exceptions).parse` if BOT_EXCEPTIONS is set.
     """
     agent = parse_agent(user_agent)
     page = parse_url(event.page_url)
@@ -132,7 +132,8 @@ def make_row(
         source=source,
         event_id=event.event_id,
         event_type=event.event_type,
-        client_created_at=event.created_at and event.created_at.astimezone(UTC),  # Postgres knows no offset beyond 16 h
+        client_created_at=event.created_at
+        and event.created_at.astimezone(UTC),  # Postgres has no UTC offsets over 16 h
         sent_at=sent_at,
         arrived_at=arrived_at,
         session_id=event.session_id,
@@ -160,7 +161,7 @@ def make_row(
 
 
 def make_refusal(rejection: Rejection, *, site_id: str, source: str, arrived_at: datetime | None = None) -> Row:
-    """The row that keeps a rejected event with its reason."""
+    """Make the row that stores a rejected event with its reason."""
     return Row(
         site_id=site_id,
         source=source,
@@ -173,7 +174,7 @@ def make_refusal(rejection: Rejection, *, site_id: str, source: str, arrived_at:
 
 
 def _set_campaign(row: Row, of_url: dict[str, str], section: object) -> None:
-    """Set the campaign: what the collector read at the session's start (`payload.utm`), else what the URL says."""
+    """Set the UTM fields from `payload.utm` (read at the session's start) if it has any, else from the URL."""
     campaign: dict[str, str] = {}
     if isinstance(section, dict):
         for field in UTM_FIELDS:
@@ -186,7 +187,7 @@ def _set_campaign(row: Row, of_url: dict[str, str], section: object) -> None:
 
 
 def _set_click_ids(row: Row, of_url: dict[str, str], section: object) -> None:
-    """Set the click ids of the URL and of `payload.click_ids` (the session's); of one name, the payload's counts."""
+    """Set the click IDs from the URL and from `payload.click_ids` (the session's), which takes precedence."""
     found = of_url
     if isinstance(section, dict):
         found = dict(of_url)

@@ -1,4 +1,4 @@
-"""Files of events: JSON Lines of the contract's event, with what a collector would have added."""
+"""Files of events: JSON Lines of events, with the fields that the ingest API would have added."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_AHEAD = timedelta(hours=25)
 
 
 class ImportedEvent(Event, frozen=True):
-    """An event with what the collector that took it knew."""
+    """An event with the data that the original server recorded at its arrival."""
 
     sent_at: Time | None = None
     received_at: Time | None = None
@@ -31,11 +31,11 @@ _decode_any = msgspec.json.Decoder().decode
 
 
 class EventFile:
-    """Makes rows of the lines of one file.
+    """Converts the lines of one file into rows.
 
     Args:
         site_id: The site that gets the events.
-        limits: Bounds of an event.
+        limits: Limits for an event.
     """
 
     def __init__(self, site_id: str, limits: Limits) -> None:
@@ -44,7 +44,7 @@ class EventFile:
         self._latest = datetime.now(UTC) + MAX_AHEAD
 
     def row(self, line: bytes) -> Row:
-        """The event of a line, or its refusal."""
+        """Return the row of a line: an event, or a rejected event with its reason."""
         try:
             return self._row(line)
         except InvalidEventError as refusal:
@@ -58,9 +58,9 @@ class EventFile:
         received_at = event.received_at or event.created_at
         created_at = event.created_at or received_at
         if received_at is None or created_at is None:
-            raise InvalidEventError("invalid_event", "An event of the past needs created_at or received_at.")
+            raise InvalidEventError("invalid_event", "An imported event needs created_at or received_at.")
         if max(received_at, created_at) > self._latest:
-            raise InvalidEventError("time_out_of_range", "The event lies in the future.")
+            raise InvalidEventError("time_out_of_range", "The event's time is in the future.")
         row = make_row(
             event, site_id=self._site_id, source=SOURCE, address=event.ip_address, user_agent=event.user_agent
         )
@@ -78,9 +78,9 @@ class EventFile:
         return self._with_uuids(fields)
 
     def _with_uuids(self, fields: dict[str, Any]) -> ImportedEvent:
-        """The event with a UUID in place of each id that is none.
+        """Return the event with a UUID in place of each ID that is not a UUID.
 
-        Only after that is a field refused: the id would hide which one is wrong.
+        The IDs are replaced before the other fields are validated, so that an error names the field at fault.
         """
         if fields.get("event_id") == "":
             raise InvalidEventError("invalid_event", "The event_id is empty.")

@@ -1,4 +1,4 @@
-"""Hashes of what people type about themselves. The collector makes the hash of an e-mail address in the same way."""
+"""Hashes of e-mail addresses and telephone numbers. The collector hashes e-mail addresses in the same way."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 
 
 def email_sha256(address: str) -> str | None:
-    """SHA-256 (hexadecimal) of an e-mail address, trimmed and in lower case; None if nothing is left."""
+    """Return SHA-256 (hexadecimal) of an e-mail address, trimmed and in lower case; None if it is empty."""
     return _sha256(address.strip().lower())
 
 
 def phone_sha256(number: str) -> str | None:
-    """SHA-256 (hexadecimal) of the digits of a telephone number; None if it has none."""
+    """Return SHA-256 (hexadecimal) of the digits of a telephone number; None if it has no digits."""
     return _sha256(re.sub(r"\D", "", number))
 
 

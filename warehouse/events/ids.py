@@ -1,4 +1,4 @@
-"""Ids that follow from content, so that bringing in the same thing again adds nothing."""
+"""IDs derived from content, so that a repeated import adds no duplicates."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _NAMESPACE = UUID("5b0c0b5e-6f5c-5b1e-9d0a-7a1c2f3e4d5b").bytes
 
 
 def uuid_of(kind: str, site_id: str, *parts: bytes) -> UUID:
-    """A UUID of version 5 (RFC 9562) of these parts; other kinds and other sites give others.
+    """Return a UUID of version 5 (RFC 9562) of the kind, the site and the parts.
 
     Args:
-        kind: What is named: `event`, `session`, `line`.
-        site_id: Whose it is.
-        parts: What tells it from others. None but the last may hold a NUL byte.
+        kind: Kind of object: `event`, `session` or `line`.
+        site_id: The object's site.
+        parts: Content that identifies the object. Only the last part may contain a NUL byte.
     """
     name = b"\0".join((kind.encode(), site_id.encode(), *parts))
     return UUID(bytes=hashlib.sha1(_NAMESPACE + name, usedforsecurity=False).digest()[:16], version=5)

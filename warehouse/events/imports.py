@@ -1,7 +1,7 @@
-"""Brings in events of the past from a file. Running it again, after a kill or by mistake, adds what is missing only.
+"""Imports events from a file. An import is idempotent: a second run adds only missing events.
 
-Every event gets an id that follows from the file's content, so Postgres itself tells what it has already. Batches are
-committed one by one while the next is being read.
+Each event's ID is derived from the file's content, so Postgres recognizes duplicates. Each batch is committed while
+the next one is read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from warehouse.sites.registry import get_site
 
 BATCH = 1_000
 MAX_LINE = 1_048_576
-"""Bytes; a longer line is cut, so that a file without line ends cannot fill the memory."""
+"""Bytes. A longer line is truncated, so that a file without line ends cannot fill the memory."""
 
 Format = Literal["access-log", "events"]
 Progress = Callable[[int, int], None]
@@ -44,10 +44,10 @@ class Reason:
     """A reason for which lines were rejected.
 
     Attributes:
-        code: As `rejected_events.code` names it.
-        lines: How many lines.
-        first_line: Number of the first of them, from 1; blank lines count.
-        first_detail: What is wrong with that line.
+        code: Value of `rejected_events.code`.
+        lines: Number of lines rejected for this reason.
+        first_line: Line number of the first one, from 1; blank lines count.
+        first_detail: Error message for the first one.
     """
 
     code: str
@@ -58,17 +58,17 @@ class Reason:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What became of the lines of a file: `lines` is the sum of the four that follow it.
+    """The result of an import: `lines` is the sum of `imported`, `duplicates`, `left_out` and `rejected`.
 
     Attributes:
-        lines: All but blank ones.
-        imported: Events that are new.
-        duplicates: Events that were there already.
-        left_out: Lines of an access log that tell of no page view, by reason.
-        rejected: Lines that are kept in `rejected_events` with the reason.
-        bots: How many of `imported` come from crawlers.
-        months: First days of the months that were made.
-        reasons: Why lines were rejected, the most frequent reason first.
+        lines: Number of lines, without blank lines.
+        imported: Number of new events.
+        duplicates: Number of events that were already stored.
+        left_out: Number of lines of an access log that are not page views, by reason.
+        rejected: Number of lines that are stored in `rejected_events` with the reason.
+        bots: Number of events among `imported` that are from bots.
+        months: First days of the months whose partitions were created.
+        reasons: Reasons of rejected lines, most frequent first.
     """
 
     lines: int
@@ -91,20 +91,20 @@ def import_file(
     progress: Progress | None = None,
     limits: Limits | None = None,
 ) -> ImportResult:
-    """Import a file, packed with gzip or not.
+    """Import a file, plain or compressed with gzip.
 
     Args:
-        url: The owner's address of the database.
+        url: The database address with the owner's login.
         path: The file.
         site_id: The site that gets the events.
         format: `access-log` (see `access_log`) or `events` (see `event_file`).
-        hash_key: Key of the hash that makes visitors of a log's addresses.
-        progress: Told how many bytes of how many are read, after each batch.
-        limits: Bounds of an event in a file of events.
+        hash_key: Key of the HMAC that makes visitor IDs from a log's addresses.
+        progress: Called after each batch with the bytes read and the file's size in bytes.
+        limits: Limits for an event in a file of events.
 
     Raises:
-        UserError: The site is unknown; the file cannot be read, or is of another format; it holds events of months that
-            are archived or cold. What was imported before stays, and is not imported twice by the next run.
+        UserError: The site is unknown; the file cannot be read or has another format; or it contains events of months
+            that are archived or cold. Events imported before the error stay, and the next run skips them.
     """
     site = get_site(url, site_id)
     reader = AccessLog(site, hash_key) if format == "access-log" else EventFile(site_id, limits or Limits())
@@ -120,20 +120,20 @@ def import_file(
         if file.damage is not None:
             raise UserError(
                 f"{path} is damaged after {result.lines:,} lines: {file.damage}.",
-                "What could be read is imported; import it again from a good copy.",
+                "The lines before the damage are imported. Import an undamaged copy of the file to add the rest.",
             )
         return result
 
 
 class _Reader(Protocol):
-    """Makes a row of a line, or names the reason why the line is left out."""
+    """Converts a line into a row, or returns the reason why the line is skipped."""
 
     def row(self, line: bytes) -> Row | str: ...
 
 
 @dataclass
 class _Batch:
-    """Rows to land with the numbers of their lines, and how many lines are left out for which reason."""
+    """Rows to store, their line numbers, and the number of skipped lines by reason."""
 
     rows: list[Row] = field(default_factory=list[Row])
     numbers: list[int] = field(default_factory=list[int])
@@ -141,23 +141,23 @@ class _Batch:
 
 
 class _Lines:
-    """The lines of a file without their ends, each with its number; blank ones are left out.
+    """The lines of a file with their numbers, without line ends and blank lines.
 
     Attributes:
-        size: Bytes of the file, packed as it is; 0 for a pipe.
-        damage: Why reading ended before the file did.
+        size: Size of the file in bytes as stored (compressed); 0 for a pipe.
+        damage: The error that ended reading before the end of the file; None without one.
     """
 
     def __init__(self, raw: io.BufferedReader[io.FileIO]) -> None:
         self._raw = raw
         self.size = os.fstat(raw.fileno()).st_size
         self.damage: str | None = None
-        # by its first bytes, whatever its name
+        # gzip is recognized by its first bytes, not by the file's name
         packed = raw.peek(2)[:2] == b"\x1f\x8b"
         self._stream: io.BufferedIOBase = gzip.GzipFile(fileobj=raw) if packed else raw
 
     def position(self) -> int:
-        """Bytes of the file that are read."""
+        """Return the number of bytes read so far."""
         return min(self._raw.tell(), self.size) if self.size else 0
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
@@ -199,19 +199,19 @@ def _batches(lines: _Lines, reader: _Reader) -> Iterator[_Batch]:
 
 
 def _check_format(first: _Batch, path: Path, wanted: Format) -> None:
-    """Refuse a file of which no line can be read before any of it is kept."""
+    """Raise an error, before anything is stored, if no line of the first batch can be parsed."""
     refused = [row for row in first.rows if row.reject_code is not None]
     unreadable = len(refused) + first.left_out[UNREADABLE]
     if unreadable == len(first.rows) + first.left_out.total():
         reason = f" The first: {refused[0].reject_detail}" if refused else ""
         raise UserError(
-            f"{path} does not look like {wanted}: none of its first {unreadable:,} lines can be taken.{reason}",
+            f"{path} does not look like {wanted}: none of its first {unreadable:,} lines can be parsed.{reason}",
             "Check --format and the file.",
         )
 
 
 class _Landing:
-    """Lands batches in a thread, one after the other, while the next one is being made; keeps the account."""
+    """Stores batches in a thread, one at a time, while the next batch is prepared; counts the results."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
@@ -230,7 +230,10 @@ class _Landing:
         self._thread.shutdown(wait=True)
 
     def put(self, batch: _Batch, later: Iterator[_Batch]) -> None:
-        """Land a batch; its months are made first. If one is away, `later` batches are read to name all that are."""
+        """Store a batch, after its months' partitions are created.
+
+        If a month is archived or cold, read the `later` batches too, so that the error names all such months.
+        """
         self._wait()
         missing = _months(batch.rows) - self._ready
         if missing and unavailable_months(self._connection, missing):
@@ -243,7 +246,7 @@ class _Landing:
         self._pending = self._thread.submit(self._land, batch)
 
     def result(self) -> ImportResult:
-        """The account, after the last batch."""
+        """Return the result, after the last batch."""
         self._wait()
         counts = self._counts
         return ImportResult(
@@ -279,7 +282,7 @@ class _Landing:
 
 
 def _months(rows: list[Row]) -> set[date]:
-    """Months (UTC) of the `created_at` that these rows will have."""
+    """Return the months (UTC) of the rows' `created_at`."""
     times = (row.client_created_at or row.arrived_at for row in rows if row.reject_code is None)
     return {date(year, month, 1) for year, month in {(time.year, time.month) for time in times if time}}
 
@@ -288,6 +291,6 @@ def _refusal(months: list[date]) -> UserError:
     names = [f"{month:%Y-%m}" for month in months]
     commands = ", ".join(f"`tilda restore {name}`" for name in names[:12]) + (", …" if len(names) > 12 else "")
     return UserError(
-        f"The file holds events of months that are archived or cold: {', '.join(names)}.",
-        f"Bring them back with {commands}, then import the file again: it goes on where it stopped.",
+        f"The file contains events of months that are archived or cold: {', '.join(names)}.",
+        f"Restore them with {commands}, then import the file again; it skips the events that are already stored.",
     )

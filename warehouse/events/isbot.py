@@ -1,6 +1,6 @@
-"""The copy of isbot's patterns in `data/`: reading it, and renewing it from npm (`make bots`).
+"""Reads the copy of isbot's patterns in `data/`, and updates the copy from npm (`make bots`).
 
-isbot (npm, public domain under the Unlicense) keeps regular expressions that match the user agents of crawlers, HTTP
+isbot (npm, public domain under the Unlicense) contains regular expressions for the user agents of crawlers, HTTP
 libraries, headless browsers and synthetic monitors.
 """
 
@@ -27,30 +27,30 @@ _HYPHEN_AFTER_CLASS = re.compile(r"(\\[dsw])-(?=[^\]])")
 
 
 def version() -> str:
-    """The release of isbot that the copy was taken from."""
+    """Return the version of isbot from which the patterns were copied."""
     return _read()["version"]
 
 
 def patterns() -> list[str]:
-    """The patterns in Python's syntax, in lower case, for user agents in lower case."""
+    """Return the patterns in Python's syntax. They are in lower case and match user agents in lower case."""
     return [translate(pattern) for pattern in _read()["patterns"]]
 
 
 def translate(pattern: str) -> str:
-    r"""Rewrite what Python and Rust read in another way than JavaScript.
+    r"""Convert a JavaScript pattern to the syntax of Python and Rust.
 
-    Python's lookbehinds have one width, so `(?<!ab|c)` becomes `(?<!ab)(?<!c)`. A hyphen after a class such as `\d` in
-    a set is itself in JavaScript and an error in Python.
+    Python's lookbehinds have a fixed width, so `(?<!ab|c)` becomes `(?<!ab)(?<!c)`. A hyphen in a set after a class
+    such as `\d` is literal in JavaScript but an error in Python, so the hyphen is escaped.
     """
     single = _LOOKBEHIND.sub(lambda found: "".join(f"(?<!{text})" for text in found[1].split("|")), pattern)
     return _HYPHEN_AFTER_CLASS.sub(r"\1\\-", single)
 
 
 def renew() -> str:
-    """Take the copy again from the newest release on npm; return its version.
+    """Update the copy from the newest release on npm; return its version.
 
     Raises:
-        UserError: npm cannot get the package, or Python cannot compile one of its patterns.
+        UserError: npm cannot get the package, Python cannot compile a pattern, or the licence has changed.
     """
     with tempfile.TemporaryDirectory(prefix="isbot-") as folder:
         packed = _run(["npm", "pack", "--silent", "--pack-destination", folder, PACKAGE], folder).strip()
@@ -70,7 +70,7 @@ def renew() -> str:
     if manifest["license"] != "Unlicense":
         raise UserError(
             f"isbot {manifest['version']} has the license {manifest['license']}.",
-            "Read it before you commit its patterns.",
+            "Read the license before you update the patterns.",
         )
     content = {"package": PACKAGE, "version": manifest["version"], "license": manifest["license"], "patterns": listed}
     _FILE.write_text(json.dumps(content, indent=2) + "\n")
@@ -87,7 +87,8 @@ def _run(command: list[str], folder: str) -> str:
         return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(
-            f"{' '.join(command[:2])} failed: {error}.", "Check that node, npm and its registry work."
+            f"{' '.join(command[:2])} failed: {error}.",
+            "Check that node and npm work and that the npm registry can be reached.",
         ) from error
 
 

@@ -1,7 +1,7 @@
-"""Cuts a batch into its events by brackets alone, so that what no JSON reader takes spoils one event, not all.
+"""Splits a batch into events by its brackets, so that one event with invalid JSON does not reject the others.
 
-The reader of whole batches checks every string and every level on its way: half a surrogate pair, bad UTF-8 or a
-thousand brackets in one event would refuse the request. Here nothing is read but strings, brackets and commas.
+A JSON parser validates the complete batch: an unpaired surrogate, invalid UTF-8 or too many nested brackets in one
+event would refuse the request. This module recognizes only strings, brackets and commas.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _OPENERS = {b"[": b"]", b"{": b"}"}
 
 
 def elements(text: bytes) -> list[bytes] | None:
-    """The texts between the commas of an array, whatever they hold; None when the brackets do not match."""
+    """Return the texts of an array's elements, unvalidated; None if the text is no array or brackets do not match."""
     return _cut(text.strip(), b"[")
 
 
 def members(text: bytes) -> dict[bytes, bytes] | None:
-    """The texts of an object's values by name; None when it is no object."""
+    """Return the texts of an object's values by name, unvalidated; None if the text is not an object."""
     parts = _cut(text.strip(), b"{")
     matches = [_MEMBER.fullmatch(part) for part in parts or []]
     if parts is None or None in matches:
@@ -49,5 +49,5 @@ def _cut(text: bytes, opener: bytes) -> list[bytes] | None:
             parts.append(text[start : token.start()])
             start = token.end()
         elif kind == b'"':
-            return None  # a string without its end
+            return None  # an unterminated string
     return None

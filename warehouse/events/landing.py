@@ -1,4 +1,7 @@
-"""Puts rows into Postgres: one statement a flush, retried on a deadlock, searched for the row at fault when refused."""
+"""Inserts rows into Postgres with one statement per flush; retries deadlocks, and isolates rows that Postgres refuses.
+
+To land rows means to insert them into Postgres and commit.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ EventKey = tuple[str, UUID]
 REFUSED_BY_DATABASE = "refused_by_database"
 DEADLOCK_TRIES = 5
 DATA_ERRORS = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded, errors.StatementTooComplex)
-"""What a row's own content can be refused for; anything else is the server's trouble, and the caller's to handle."""
+"""Errors caused by a row's content. All other errors are the server's state, and the caller handles them."""
 
 _EVENT_FIELDS = Event.__struct_fields__
 _Result = TypeVar("_Result")
@@ -33,20 +36,20 @@ _encode = msgspec.json.Encoder().encode
 
 
 def land(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString = LAND) -> Counter[EventKey]:
-    """Land a flush and commit it. Returns the keys of the events that were new, each with the number of its rows.
+    """Land a flush. Return the keys of the new events, each with the number of its new rows.
 
-    Of rows with one key and one time, the first is stored.
+    Of rows with the same key and time, only the first is stored.
 
-    A flush that is refused for its data is halved until the row at fault stands alone; that one is kept in
-    `rejected_events` with the reason. Rows are set (`reject_code`) when that happens.
+    If Postgres refuses a flush for its data, the flush is halved until the faulty row is alone. That row becomes a
+    rejected event in place (its `reject_code` is set) and is stored in `rejected_events`.
 
     Args:
-        connection: In autocommit mode, with the right to run `statement`.
-        rows: Events and refusals.
-        statement: `LAND` for live events, `IMPORT` for imports, which keep their times.
+        connection: In autocommit mode, with the privilege to run `statement`.
+        rows: Events and rejected events.
+        statement: `LAND` for live events; `IMPORT` for imported events, which keep their times.
 
     Raises:
-        psycopg.OperationalError: The server is away, or stays in deadlock.
+        psycopg.OperationalError: The server cannot be reached, or deadlocks persist.
     """
     if not rows:
         return Counter()
@@ -61,10 +64,10 @@ def land(connection: psycopg.Connection, rows: Sequence[Row], statement: Literal
 
 
 def retry_deadlocks(work: Callable[[], _Result]) -> _Result:
-    """What `work` gives, tried again when it meets a deadlock.
+    """Return the result of `work`; retry after a deadlock or serialization failure, `DEADLOCK_TRIES` tries in all.
 
     Raises:
-        psycopg.OperationalError: It stays in deadlock.
+        psycopg.OperationalError: The last try failed too.
     """
     for attempt in range(1, DEADLOCK_TRIES):
         try:
@@ -75,21 +78,21 @@ def retry_deadlocks(work: Callable[[], _Result]) -> _Result:
 
 
 def land_or_raise(connection: psycopg.Connection, rows: Sequence[Row], statement: LiteralString) -> Counter[EventKey]:
-    """Land a flush, all or none, and commit it. Returns what `land` returns.
+    """Land all rows of a flush, or none. Return the keys of the new events, each with the number of its new rows.
 
     Raises:
-        psycopg.Error: One of `DATA_ERRORS` for what is in the rows; or the server fails.
+        psycopg.Error: One of `DATA_ERRORS` for invalid rows, or another error of the server.
     """
     text = _encode(rows).decode()
     return retry_deadlocks(lambda: Counter[EventKey](connection.execute(statement, [text])))
 
 
 def take_if_new(row: Row, new: Counter[EventKey]) -> bool:
-    """Whether an event of a flush was stored; its key is taken out of `new`, so that a later copy is a duplicate.
+    """Return True if an event was stored. Decrement its count in `new`, so that a later copy counts as a duplicate.
 
     Args:
-        row: An event. Ask for each one of the flush, in order.
-        new: What `land` returned for the flush.
+        row: An event. Call this once for each row of the flush, in order.
+        new: The result of `land` for the flush.
     """
     if row.event_id is None or not new[key := (row.site_id, row.event_id)]:
         return False
@@ -98,7 +101,7 @@ def take_if_new(row: Row, new: Counter[EventKey]) -> bool:
 
 
 def _refuse(row: Row, error: psycopg.Error) -> None:
-    """Turn a row that Postgres refused into a refusal. Its event stays as text: a column would refuse it again."""
+    """Convert a row that Postgres refused into a rejected event, with the event's JSON as text."""
     name = error.diag.constraint_name
     event = {name: getattr(row, "client_created_at" if name == "created_at" else name) for name in _EVENT_FIELDS}
     refusal = Row(

@@ -1,4 +1,4 @@
-"""Lands what a Supabase client says of its sessions and visitors."""
+"""Stores sessions and visitors that a Supabase client sends."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from warehouse.events.landing import DATA_ERRORS, retry_deadlocks
 
 
 class RefusedProfileError(Exception):
-    """Postgres refused profiles for what is in them; none was stored.
+    """Postgres refused profiles because of their content; none was stored.
 
     Args:
         code: SQLSTATE.
-        message: Postgres's primary message; it may quote the rows, and is for their sender alone.
+        message: Postgres's primary message. It may quote the rows, so return it only to their sender.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -22,16 +22,16 @@ class RefusedProfileError(Exception):
 
 
 def land_profiles(connection: psycopg.Connection, table: str, site_id: str, objects: str) -> None:
-    """Insert sessions or users of a site, all or none; a known row is completed where it is empty.
+    """Insert all of the sessions or users of a site, or none. In an existing row, fill only empty columns.
 
     Args:
-        connection: In autocommit mode, with the right to call `land_profiles`.
+        connection: In autocommit mode, with the privilege to call `land_profiles`.
         table: `sessions` or `users`.
         site_id: The site.
         objects: A JSON array of objects with the table's columns.
 
     Raises:
-        RefusedProfileError: One of them cannot be stored.
+        RefusedProfileError: A row is invalid.
         psycopg.Error: The server fails.
     """
     arguments = [table, site_id, objects]

@@ -1,7 +1,7 @@
-"""Events on the local disk while Postgres is away: a SQLite file in which every append is fsynced.
+"""The spool: events on the local disk while Postgres is unreachable, in a SQLite file that is fsynced at each append.
 
-Several processes share one file: SQLite's locks order their appends, and its log makes each append whole or absent
-after a kill or a torn write. One row an event, so that a person can be erased from it.
+Several processes share one file: SQLite's locks serialize their appends, and its write-ahead log makes each append
+atomic. Each event is one row, so that a person's events can be erased.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FILE_NAME = "spool.sqlite"
 LOCK_NAME = "replay.lock"
 BUSY_SECONDS = 10
 READ_AT_ONCE = 1_000
-"""Rows that `of_site` holds in memory."""
+"""Rows that `of_site` reads at once."""
 
 _SCHEMA = """
 create table if not exists events (
@@ -46,23 +46,28 @@ _decode = msgspec.json.Decoder(Row).decode
 
 
 class SpoolError(Exception):
-    """The spool cannot take or give rows: it is full, or the disk fails. Nothing of the call was kept."""
+    """The spool is full or its disk fails. The call changed nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What waits: `rows` (an upper bound, exact unless somebody was erased) and the bytes in use on disk."""
+    """Size of the spool.
+
+    Attributes:
+        rows: Number of rows; too high if a person's rows were erased, else exact.
+        size: Bytes in use on disk.
+    """
 
     rows: int
     size: int
 
 
 class Spool:
-    """The spool of one folder. Use an object from one thread at a time; processes share the folder freely.
+    """The spool in one folder. Use an object from one thread at a time. Several processes may share the folder.
 
     Args:
-        folder: Where the files are; made when it is missing, readable by its owner only.
-        max_bytes: The bound of the file. Appends beyond it raise SpoolError.
+        folder: Folder of the files; created if missing, readable only by its owner.
+        max_bytes: Maximum size of the file. An append beyond it raises SpoolError.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -74,7 +79,7 @@ class Spool:
         except sqlite3.OperationalError as error:
             raise SpoolError(f"{path}: {error}") from error
         except sqlite3.DatabaseError:
-            # No SQLite file any more: what can be saved from it is for a person to find out; events go on.
+            # The file is damaged. Keep it for manual recovery and start a new one, so that events are not lost.
             aside = path.with_suffix(f".damaged-{time.time_ns()}")
             _log.error("the spool is damaged and set aside", extra={"file": str(aside)})
             path.rename(aside)
@@ -83,10 +88,10 @@ class Spool:
             self._db = _open(path, max_bytes)
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Keep rows, in order; durable on return.
+        """Append rows; they are durable on return.
 
         Raises:
-            SpoolError: The bound is reached or the disk fails; no row was kept.
+            SpoolError: The spool is full or its disk fails; no row was appended.
         """
         with self._transaction():
             self._db.executemany(
@@ -95,26 +100,26 @@ class Spool:
             )
 
     def oldest(self, most: int) -> list[tuple[int, Row]]:
-        """The rows that have waited longest, each with its number."""
+        """Return the oldest rows, at most `most`, each with its number."""
         with _translated():
             found = self._db.execute("select id, body from events order by id limit ?", [most]).fetchall()
         return [(number, _decode(body)) for number, body in found]
 
     def remove_until(self, number: int) -> None:
-        """Forget rows that were landed: the oldest ones, up to this number."""
+        """Remove the oldest rows, up to and including this number."""
         with self._transaction():
             self._db.execute("delete from events where id <= ?", [number])
 
     def shrink(self) -> None:
-        """Give the space of removed rows back to the disk."""
+        """Release the disk space of removed rows."""
         with _translated():
             self._db.executescript("pragma incremental_vacuum")  # execute() would free one page only
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
 
     def depth(self) -> Depth:
-        """How much waits; cheap however much it is."""
+        """Measure the spool; the cost does not depend on its size."""
         with _translated():
-            # each in a query of its own: SQLite finds one end of an index at once, and reads it all to find both
+            # Two subqueries: SQLite looks up min or max alone in the index, but scans the index for both in one query.
             (rows,) = self._db.execute(
                 "select coalesce((select max(id) from events) - (select min(id) from events) + 1, 0)"
             ).fetchone()
@@ -125,7 +130,7 @@ class Spool:
         return Depth(rows, (pages - free) * page_size if rows else 0)
 
     def keep_sites(self, sites: Sequence[tuple[str, str, Sequence[str]]]) -> None:
-        """Replace the kept list of sites (public key, id, domains): their keys are known without Postgres."""
+        """Replace the saved list of sites (public key, ID, domains), which is needed for a start without Postgres."""
         with self._transaction():
             self._db.execute("delete from sites")
             self._db.executemany(
@@ -134,13 +139,13 @@ class Spool:
             )
 
     def kept_sites(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """The kept list of sites: public key, id, domains."""
+        """Return the saved list of sites: public key, ID, domains."""
         with _translated():
             found = self._db.execute("select public_key, site_id, domains from sites order by site_id").fetchall()
         return [(key, site_id, tuple(domains.split())) for key, site_id, domains in found]
 
     def of_site(self, site_id: str) -> Iterator[tuple[int, Row]]:
-        """A site's rows, oldest first, each with its number."""
+        """Yield a site's rows, oldest first, each with its number."""
         newest = 0
         while True:
             with _translated():
@@ -154,7 +159,7 @@ class Spool:
                 return
 
     def remove(self, numbers: Sequence[int]) -> int:
-        """Remove rows by their numbers; returns how many there were. The freed space is overwritten."""
+        """Remove rows by their numbers and overwrite their space on disk; return the number of removed rows."""
         with self._transaction():
             removed = self._db.executemany("delete from events where id = ?", [(one,) for one in numbers]).rowcount
         self.shrink()
@@ -162,7 +167,7 @@ class Spool:
 
     @contextmanager
     def replaying(self) -> Generator[bool]:
-        """Hold the right to replay, which one process has at a time; False when another has it."""
+        """Hold the lock for replaying, which one process has at a time; yield False if another process holds it."""
         with (self._folder / LOCK_NAME).open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,7 +194,7 @@ class Spool:
 
 
 def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # its companions get the same mode
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives the -wal and -shm files the same mode
     database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         database.execute("pragma auto_vacuum = incremental")

@@ -1,7 +1,8 @@
-"""What a user agent says: the device, the browser, the operating system, and whether a program sends it.
+"""Parses user agents: device type, browser, operating system, and whether the sender is a bot.
 
-Browsers and operating systems come from uap-core (package ua-parser), crawlers from isbot (`isbot.py`), device types
-from `device_types.py`. The expressions in this file cover the few names that the two lists lack.
+The rules for browsers and operating systems come from uap-core (package ua-parser), those for bots from isbot
+(`isbot.py`), and those for device types from `device_types.py`. The expressions in this file cover names that uap-core
+and isbot lack.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from warehouse.events.schema import MAX_TEXT
 
 MAX_NAME = 128
 
-# Tried before uap-core's rules, which miss newer forms of these names.
+# Applied before uap-core's rules, which lack newer forms of these names.
 _BROWSERS = (
     (r"(?:YaBrowser|YaSearchBrowser|YaSearchApp|YaApp_Android|YaApp_iOS|YandexSearch)/", "Yandex Browser"),
     (r"(?:VKAndroidApp|VKiOSApp|VKClient|VKApp|com\.vk\.vkclient)/", "VK"),
@@ -31,8 +32,8 @@ _BROWSERS = (
     (r"Instagram[ /]", "Instagram"),
 )
 
-# Names that isbot lacks: synthetic monitors, emulated browsers, Yahoo's crawler. Catchpoint writes its name where the
-# model of a phone stands, which `_NOT_OF_PROGRAMS` hides from isbot.
+# Names that isbot lacks: synthetic monitors, emulated browsers, Yahoo's crawler. Catchpoint is here because its name is
+# in the place of a phone's model, which `_NOT_OF_PROGRAMS` hides from isbot.
 _PROGRAMS = (
     "appdynamics", "catchpoint", "checkly", "debugbear", "dynatrace", "gtmetrix", "ruxit", "thousandeyes", "uptrends",
     "happydom/", "htmlunit", "jsdom/", "puppeteer", "slimerjs", r"zombie\.js", r"slurp\b",
@@ -53,7 +54,7 @@ _NOT_OF_PROGRAMS = re.compile(
 
 
 class Agent(NamedTuple):
-    """What a user agent says: `device_type` is desktop, mobile, tablet, tv or bot."""
+    """A parsed user agent; `device_type` is desktop, mobile, tablet, tv or bot. An unknown value is None."""
 
     device_type: str | None
     browser: str | None
@@ -65,10 +66,10 @@ _NOTHING = Agent(None, None, None, is_bot=False)
 
 
 class UserAgents:
-    """Reads user agents and remembers the last 20,000.
+    """Parses user agents, with a cache of 20,000 entries.
 
     Args:
-        bot_exceptions: A user agent that contains one of these texts, in any case, is not flagged as a bot.
+        bot_exceptions: Texts; a user agent that contains one of them (case-insensitive) is not flagged as a bot.
     """
 
     def __init__(self, bot_exceptions: Iterable[str] = ()) -> None:
@@ -76,7 +77,7 @@ class UserAgents:
         self._remembered = lru_cache(maxsize=20_000)(self._parse)
 
     def parse(self, user_agent: str | None) -> Agent:
-        """Read a user agent. Of None and of the empty string nothing is known."""
+        """Parse a user agent. For None and the empty string, all fields are unknown."""
         return self._remembered(user_agent[:MAX_TEXT]) if user_agent else _NOTHING
 
     def _parse(self, user_agent: str) -> Agent:
@@ -96,7 +97,10 @@ class UserAgents:
 
 
 class _AnyOf:
-    """Tells whether one of many expressions matches. Rust tries those without lookaround at once, Python the others."""
+    """Checks whether any of many expressions matches.
+
+    Rust matches all expressions without lookaround at once; Python matches the others.
+    """
 
     def __init__(self, expressions: Iterable[str]) -> None:
         fast: list[str] = []
@@ -118,4 +122,4 @@ _own_browsers = [UserAgentMatcher(expression, family) for expression, family in 
 _resolve = Resolver(([*_own_browsers, *_uap_browsers], _uap_systems, []))
 
 parse_user_agent = UserAgents().parse
-"""Read a user agent, without exceptions from the rules for bots."""
+"""Parse a user agent without bot exceptions."""

@@ -1,4 +1,4 @@
-"""Reads a batch: each event alone, so that a bad one never spoils the others."""
+"""Parses and validates a batch. Each event is validated separately, so that an invalid one does not affect others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from warehouse.events.schema import (
 
 MAX_REJECTED_BODY = 16_384
 MAX_IGNORED = 20
-"""Names of unknown fields that an answer lists."""
+"""Maximum number of unknown fields' names in an answer."""
 MAX_IGNORED_NAME = 64
 MAX_AMOUNT = 1_000_000_000_000
 MAX_SECONDS = 31_536_000  # a year
@@ -33,7 +33,7 @@ MAX_PIXELS = 10_000_000
 
 
 class BatchError(Exception):
-    """The request as a whole cannot be read: nothing of it is stored."""
+    """The body of a request cannot be parsed: none of its events is stored."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -47,21 +47,21 @@ class _Envelope(msgspec.Struct):
 
 
 class _KnownEnvelope(_Envelope, forbid_unknown_fields=True):
-    """An envelope whose fields are all known: decoding it fails on any other, at no cost for the usual sender."""
+    """An envelope without unknown fields, which is the usual case. If decoding fails, `_Envelope` is decoded."""
 
 
 class _KnownEvent(Event, frozen=True, forbid_unknown_fields=True):
-    """An event whose fields are all known."""
+    """An event without unknown fields."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedEnvelope:
-    """The JSON texts of a request's events, before any of them is read.
+    """The JSON texts of a request's events, not yet validated.
 
     Attributes:
         events: One text for each event, in order.
-        sent_at: The sender's clock at the moment of sending.
-        ignored: Names of fields beside `events` and `sent_at`.
+        sent_at: Time of sending by the sender's clock.
+        ignored: Names of the envelope's unknown fields.
     """
 
     events: Sequence[bytes]
@@ -74,7 +74,7 @@ class _OnlyId(msgspec.Struct):
 
 
 class InvalidEventError(Exception):
-    """One event cannot be taken; `code` is a name of `Rejection.code`, `detail` a sentence."""
+    """An event is invalid; `code` is a value of `Rejection.code`, `detail` a sentence."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -88,9 +88,9 @@ class Batch:
 
     Attributes:
         events: Valid events.
-        indexes: `indexes[i]` is the place of `events[i]` in the request.
-        rejected: The others, each with its place and reason.
-        ignored: Names of top-level fields that nothing reads, at most `MAX_IGNORED`.
+        indexes: `indexes[i]` is the position of `events[i]` in the request.
+        rejected: Invalid events, each with its position and reason.
+        ignored: Names of unknown top-level fields, at most `MAX_IGNORED`.
     """
 
     events: list[Event] = field(default_factory=list[Event])
@@ -108,7 +108,7 @@ _decode_time = msgspec.json.Decoder(Time | None).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_id = msgspec.json.Decoder(_OnlyId).decode
 
-# An event sent alone may carry the sender's clock beside its own fields.
+# An event sent alone may contain `sent_at` in addition to its own fields.
 _EVENT_FIELDS = frozenset(Event.__struct_fields__) | {"sent_at"}
 
 _READ_ERRORS = (msgspec.DecodeError, UnicodeDecodeError)
@@ -120,21 +120,21 @@ T = TypeVar("T")
 
 
 def open_envelope(body: bytes, limits: Limits) -> OpenedEnvelope:
-    """Find the events in the body of a request: an array of them, one alone, or `{"sent_at": …, "events": […]}`.
+    """Find the events in a request's body: an array of events, one event, or `{"sent_at": …, "events": […]}`.
 
     Raises:
-        BatchError: The body is none of these, or holds more events than `limits.max_events`.
+        BatchError: The body has none of these forms, or contains more events than `limits.max_events`.
     """
     opened = _open_envelope(body)
     if len(opened.events) > limits.max_events:
         raise BatchError(
-            "too_many_events", f"A request holds at most {limits.max_events} events; this one has {len(opened.events)}."
+            "too_many_events", f"A request may contain {limits.max_events} events; this one has {len(opened.events)}."
         )
     return opened
 
 
 def parse_events(raws: Sequence[bytes], limits: Limits) -> Batch:
-    """Read the events of a request, each by itself."""
+    """Parse and validate the events of a request, each one separately."""
     batch = Batch()
     for index, raw in enumerate(raws):
         try:
@@ -150,7 +150,7 @@ def parse_events(raws: Sequence[bytes], limits: Limits) -> Batch:
 
 
 def _parse_known(raw: bytes, limits: Limits) -> Event | None:
-    """Read an event in one pass; None if it holds unknown fields or cannot be read."""
+    """Parse an event in one pass; None if it has unknown fields or cannot be parsed."""
     try:
         event = _decode_known_event(raw)
     except (*_READ_ERRORS, msgspec.ValidationError, RecursionError):
@@ -160,7 +160,7 @@ def _parse_known(raw: bytes, limits: Limits) -> Event | None:
 
 
 def _unknown_fields(raw: bytes, known: Container[str]) -> list[str]:
-    """Names of an object's fields that nothing reads, shortened."""
+    """Return the names of an object's unknown fields, truncated to `MAX_IGNORED_NAME` characters."""
     try:
         return [name[:MAX_IGNORED_NAME] for name in _decode_object(raw) if name not in known]
     except (*_READ_ERRORS, msgspec.ValidationError, RecursionError):
@@ -187,12 +187,12 @@ def _open_envelope(body: bytes) -> OpenedEnvelope:
         return OpenedEnvelope(cut[1], cut[0])
     sent_at = _sent_at(envelope.sent_at)
     if isinstance(envelope.events, UnsetType):
-        return OpenedEnvelope([body], sent_at)  # the names of its fields are the event's own
+        return OpenedEnvelope([body], sent_at)  # the body is one event, whose fields are checked later
     return OpenedEnvelope(list(map(bytes, envelope.events)), sent_at, ignored)
 
 
 def _cut_envelope(body: bytes) -> tuple[datetime | None, list[bytes]] | None:
-    """Find the events in a body that is not valid JSON: one broken event must not spoil the others."""
+    """Find the events in a body that is not valid JSON, so that the valid events can be stored."""
     if (events := json_parts.elements(body)) is not None:
         return None, events
     parts = json_parts.members(body)
@@ -214,10 +214,10 @@ def _sent_at(value: datetime | None) -> datetime | None:
 
 
 def parse_event(raw: bytes, limits: Limits) -> Event:
-    """Read one event from its JSON text.
+    """Parse and validate one event from its JSON text.
 
     Raises:
-        InvalidEventError: It breaks the schema or a bound, or holds what Postgres cannot.
+        InvalidEventError: The event violates the schema or a limit, or has characters that Postgres cannot store.
     """
     event = decode_event(raw, _decode_event)
     check_event(event, raw, limits)
@@ -225,10 +225,10 @@ def parse_event(raw: bytes, limits: Limits) -> Event:
 
 
 def decode_event(raw: bytes, decode: Callable[[bytes], T]) -> T:
-    """Read the fields of an event with a decoder of msgspec.
+    """Decode the JSON text of an event with a msgspec decoder.
 
     Raises:
-        InvalidEventError: The text is no JSON, or breaks the schema.
+        InvalidEventError: The text is not JSON, or violates the schema.
     """
     try:
         return decode(raw)
@@ -243,24 +243,24 @@ def decode_event(raw: bytes, decode: Callable[[bytes], T]) -> T:
 
 
 def check_event(event: Event, raw: bytes, limits: Limits) -> None:
-    """Check what the types of the schema do not say.
+    """Check the rules that the schema's types do not express.
 
     Args:
-        event: What `raw` holds.
+        event: The event decoded from `raw`.
         raw: The event's JSON text.
-        limits: Bounds of the request.
+        limits: Limits for the request.
 
     Raises:
-        InvalidEventError: It breaks a bound, or holds what Postgres cannot.
+        InvalidEventError: The event violates a limit, or has characters that Postgres cannot store.
     """
     check_time("created_at", event.created_at)
     payload = event.payload
-    # The exact checks walk the payload; the text of the event tells at once that most need none.
+    # The exact checks traverse the payload. Cheap checks of the JSON text first exclude most events.
     if len(raw) > limits.max_payload_bytes and payload is not None:
         size = len(msgspec.json.encode(payload))
         if size > limits.max_payload_bytes:
             raise InvalidEventError(
-                "payload_too_large", f"The payload has {size:,} bytes; at most {limits.max_payload_bytes:,} are taken."
+                "payload_too_large", f"The payload has {size:,} bytes; the limit is {limits.max_payload_bytes:,} bytes."
             )
     if b"\\u0000" in raw and _holds_nul(event):
         raise InvalidEventError("invalid_text", "The character U+0000 cannot be stored.")
@@ -272,7 +272,7 @@ def check_event(event: Event, raw: bytes, limits: Limits) -> None:
 
 
 def reject(index: int, raw: bytes, refusal: InvalidEventError) -> Rejection:
-    """Describe a refused event, keeping its text in a form that a text column can hold."""
+    """Make a Rejection, with the event's text in a form that a text column can store."""
     text = raw[:MAX_REJECTED_BODY].decode("utf-8", errors="backslashreplace").replace("\x00", "\\x00")
     event_id = None
     try:
@@ -285,13 +285,13 @@ def reject(index: int, raw: bytes, refusal: InvalidEventError) -> Rejection:
 
 
 def check_time(name: str, value: datetime | None) -> None:
-    """Check that a time is none that only a broken clock or a broken program shows.
+    """Check that a time is from `EARLIEST_TIME` to `LATEST_TIME`.
 
     Raises:
-        InvalidEventError: It lies outside the years that are taken.
+        InvalidEventError: The time is outside this range.
     """
     if value is not None and not EARLIEST_TIME <= value < LATEST_TIME:
-        raise InvalidEventError("time_out_of_range", f"{name} lies outside the years 1900 to 2199.")
+        raise InvalidEventError("time_out_of_range", f"{name} is outside the years 1900 to 2199.")
 
 
 def _too_deep() -> InvalidEventError:
@@ -325,8 +325,8 @@ def _depth(value: object) -> int:
     return depth
 
 
-# The CHECK constraints of public.events, said in words. Both must agree: a flush that Postgres refuses costs a search
-# for the row at fault.
+# These checks repeat the CHECK constraints of public.events, to give clear messages. Keep both in agreement: if
+# Postgres refuses a flush, the faulty row must be searched by halving the flush.
 
 
 def _section(payload: dict[str, Any], name: str) -> dict[str, Any]:
@@ -362,7 +362,7 @@ def _check_form(payload: dict[str, Any]) -> None:
 
 
 def _check_purchase(payload: dict[str, Any]) -> None:
-    """An order may lack its amount, which is unknown then; one that is there must be a number in bounds."""
+    """Check the order's amount, if it has one: a missing amount means unknown."""
     if payload.get("order") is not None and _section(payload, "order").get("amount") is not None:
         _number(payload, "order", "amount", 0, MAX_AMOUNT)
 

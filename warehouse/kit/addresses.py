@@ -1,4 +1,4 @@
-"""Host names and web addresses that people type: checked, and brought into one form."""
+"""Validates and normalizes host names and URLs that people type."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _EXAMPLE = "https://stats.example.com"
 
 
 def host_name(text: str) -> str:
-    """A host name or IPv4 address as browsers send it: lower case, punycode, no trailing dot.
+    """Normalize a host name or IPv4 address to the form that browsers send: lower case, punycode, no trailing dot.
 
     Raises:
-        UserError: It is neither; the remedy names the host that was probably meant.
+        UserError: The text is neither; the remedy suggests a host name.
     """
     host = _normal_host(text.strip())
     if host is None:
@@ -27,22 +27,22 @@ def host_name(text: str) -> str:
 
 
 def is_within(host: str, domains: Iterable[str]) -> bool:
-    """Whether a host is one of the domains or a subdomain of one."""
+    """Return True if a host is one of the domains or a subdomain of one."""
     return any(host == domain or host.endswith(f".{domain}") for domain in domains)
 
 
 def public_address(text: str) -> str:
-    """The address under which browsers reach the ingest API, without a trailing slash.
+    """Validate the URL at which browsers reach the ingest API, and return it without a trailing slash.
 
-    It needs https, because browsers block http requests from https pages. This machine's own address may have http.
-    A path is allowed: a reverse proxy may serve the API under a prefix.
+    The URL needs https, because browsers block http requests from https pages; a loopback address may have http. A
+    path is allowed, because a reverse proxy may serve the API under a prefix.
 
     Raises:
-        ValueError: It cannot be used; the message is a sentence that says why and what to write.
+        ValueError: The URL is invalid; the message contains the remedy.
     """
     address = text.strip()
     if "@" in address:
-        raise ValueError("it must not contain a user name or password")  # and the message none either
+        raise ValueError("it must not contain a user name or password")  # do not quote the text: it holds a password
     scheme, separator, rest = address.partition("://")
     if not separator:
         bare = re.sub(r"^https?:/*", "", address, flags=re.IGNORECASE)
@@ -67,7 +67,7 @@ def public_address(text: str) -> str:
 
 
 def is_local_address(url: str) -> bool:
-    """Whether an address that `public_address` returned reaches only the machine it is used on."""
+    """Return True if a URL from `public_address` is a loopback address."""
     return _is_local(urlsplit(url).hostname or "")
 
 
@@ -81,7 +81,7 @@ def _is_local(host: str) -> bool:
 
 
 def _netloc_host(host: str) -> str | None:
-    """A host as an address names it: IPv6 in brackets."""
+    """Normalize a host for a URL: IPv6 in brackets; None if the host is invalid."""
     try:
         return f"[{ipaddress.IPv6Address(host)}]"
     except ValueError:
@@ -100,7 +100,7 @@ def _normal_host(text: str) -> str | None:
 
 
 def _guess_host(text: str) -> str | None:
-    """The host that was probably meant by an address copied from the browser, a port or a wildcard."""
+    """Guess the host name from a text with a scheme, path, port or wildcard; None if there is none."""
     try:
         host = urlsplit(text if "//" in text else f"//{text}").hostname
     except ValueError:

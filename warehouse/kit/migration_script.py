@@ -1,7 +1,7 @@
-"""The migrations that a database lacks, as a script that a database administrator runs with psql.
+"""Writes the pending migrations as a script that a database administrator runs with psql.
 
-It leaves the database as `warehouse.kit.migrations.migrate` does: each migration is one transaction with its record in
-yoyo's ledger, under the same lock and search path, and indexes of partitioned tables are built partition by partition.
+The script has the same effect as `warehouse.kit.migrations.migrate`: each migration is one transaction with its record in
+yoyo's ledger, with the same lock and search path, and indexes of partitioned tables are built partition by partition.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from warehouse.kit.partitioned_indexes import UNBUILT
 from warehouse.kit.queries import read_query
 
 _HEAD = """\
--- Migrations that the database {database} lacks, made by `tilda migrate --sql`. Run this file as the owner:
+-- Pending migrations of the database {database}, written by `tilda migrate --sql`. Run this file as the owner:
 --     psql --set ON_ERROR_STOP=1 --file FILE
--- Each migration is a transaction of its own with its record in the ledger. If one fails, nothing of it is kept; the
--- ones before it are. Print the script anew before it is run again.
+-- Each migration is a separate transaction with its record in the ledger. A failed migration is rolled back; earlier
+-- ones stay applied. Write the script again before you repeat it.
 """
 _BEGIN = """\
 set local search_path = ops;
--- Writers wait behind a statement that waits for a strong lock.
+-- While a statement waits for a strong lock, writers queue behind it.
 set local lock_timeout = '3s';
 """
 _LOCK = f"select pg_advisory_xact_lock(hashtextextended('{migrations.LOCK}', 0));\n"
@@ -50,9 +50,9 @@ insert into ops._yoyo_migration (migration_hash, migration_id, applied_at_utc)
 values ('{hash}', '{id}', clock_timestamp() at time zone 'utc');
 """
 _INDEXES = """\
--- Indexes that exist on a partitioned table only, built partition by partition while others write. psql runs each
--- statement that this query returns. Elsewhere, leave \\gexec out and run the statements one by one, outside a
--- transaction: CREATE INDEX CONCURRENTLY does not run in one.
+-- Build indexes of partitioned tables concurrently, partition by partition. psql runs each statement that this query
+-- returns. In other clients, omit \\gexec and run the statements one by one, outside a transaction, because CREATE
+-- INDEX CONCURRENTLY cannot run in a transaction.
 set lock_timeout = '3s';
 select s.statement
 from (
@@ -70,7 +70,7 @@ _ON_ONLY = re.compile(r"\bcreate\s+(?:unique\s+)?index\b[^;]*\bon\s+only\b", re.
 
 
 def pending_script(url: str) -> str:
-    """The script that applies what `migrate` would apply now. Empty if the schema is up to date."""
+    """Return a script that applies the pending migrations; empty if the schema is up to date."""
     with connect(url) as connection:
         recorded = _recorded(connection)
         incomplete = connection.execute(UNBUILT).fetchone() is not None
@@ -88,14 +88,14 @@ def pending_script(url: str) -> str:
     for migration in missing:
         text = Path(migration.path).read_text()
         parts.append("".join(_transaction(migration, text, previous.get(migration.id))))
-        # the next migration may need them
+        # the next migration may need the indexes
         if _ON_ONLY.search(text):
             parts.append(indexes)
     return "\n".join(parts)
 
 
 def _recorded(connection: psycopg.Connection) -> set[str] | None:
-    """The hashes in the ledger; None if there is no ledger."""
+    """Return the migration hashes in the ledger; None if there is no ledger."""
     row = connection.execute("select to_regclass('ops._yoyo_migration')").fetchone()
     if row is None or row[0] is None:
         return None
@@ -103,7 +103,7 @@ def _recorded(connection: psycopg.Connection) -> set[str] | None:
 
 
 def _transaction(migration: Migration, text: str, previous: str | None) -> Iterator[str]:
-    """One migration with its record."""
+    """Yield the parts of a transaction with one migration and its record."""
     yield f"-- {Path(migration.path).name}\nbegin;\n{_LOCK}"
     if previous is not None:
         yield _AFTER.format(previous=previous)

@@ -22,14 +22,14 @@ LOCK = "tilda.migrate"
 
 
 def _backend(url: str) -> DatabaseBackend:
-    """Connect yoyo: with psycopg 3, its records in the schema `ops`.
+    """Connect yoyo with psycopg 3 and with its records in the schema `ops`.
 
-    While a statement waits for a lock, every later one waits behind it, so each gives up soon.
+    The lock timeout is short, because later statements queue behind a statement that waits for a lock.
     """
     given = conninfo.parameters(url)
     options = f"{given.pop('options', '')} -c lock_timeout={locks.TIMEOUT}".strip()
     arguments: dict[str, Any] = given | {"options": options, "schema": "ops", "prepare_threshold": None}
-    # yoyo passes these on to psycopg; made here, because a URL cannot say all that a connection string can
+    # yoyo passes the arguments to psycopg. They are not a URL, which cannot express every connection string.
     address = DatabaseURI("postgresql+psycopg", None, None, None, None, arguments.pop("dbname", None), arguments)
     backend = PostgresqlPsycopgBackend(address, default_migration_table)
     backend.init_database()
@@ -37,23 +37,24 @@ def _backend(url: str) -> DatabaseBackend:
 
 
 def migrate(url: str) -> list[str]:
-    """Apply what is missing, each file in a transaction of its own. Returns the names applied.
+    """Apply pending migrations, each file in a separate transaction. Return the names of the applied migrations.
 
-    Safe to run from several processes at once, and again after a kill. Writers go on: a lock is waited for 40 ms at a
-    time, and an index that a migration makes `on only` a partitioned table is built concurrently before the next one.
+    Several processes may call this at once, and it may be repeated after a kill. Writers are not blocked for long: lock
+    timeouts are short (`locks.TIMEOUT`), and an index that a migration creates `on only` a partitioned table is built
+    concurrently before the next migration.
 
     Raises:
-        UserError: A migration fails, or its tables stay busy; the database is as the last good one left it.
+        UserError: A migration failed, or its tables stayed busy; earlier migrations stay applied.
     """
     with connect(url) as connection, locks.held(connection, LOCK):
         connection.execute("create schema if not exists ops")
         backend = _backend(url)
         try:
-            # yoyo's own lock is a row that a kill leaves behind; the advisory lock above is the one that counts.
+            # yoyo's own lock is a row that a kill leaves behind. The advisory lock above replaces it.
             backend.break_lock()
             missing = backend.to_apply(yoyo.read_migrations(str(SQL_DIR)))
             for migration in missing:
-                # a later file may drop the index that a new one replaces
+                # a later migration may drop an index that a new index replaces, so the new one must be complete
                 complete_indexes(connection)
                 _apply(backend, migration)
             complete_indexes(connection)
@@ -63,9 +64,9 @@ def migrate(url: str) -> list[str]:
 
 
 def _apply(backend: DatabaseBackend, migration: Migration) -> None:
-    """Apply one file in a transaction of its own, with its record."""
+    """Apply one migration and record it, in one transaction; retry while its tables are busy."""
     try:
-        # the connection sets lock_timeout; a file that needs more locks tables with ops.lock_within
+        # The connection sets lock_timeout. A migration that needs a longer timeout uses ops.lock_within.
         locks.retried(lambda _: _apply_and_record(backend, migration))
     except psycopg.Error as error:
         raise UserError(
@@ -75,7 +76,7 @@ def _apply(backend: DatabaseBackend, migration: Migration) -> None:
 
 
 def _apply_and_record(backend: DatabaseBackend, migration: Migration) -> None:
-    """Apply one file and record it. Yoyo's `apply_one` records later: after a kill in between it applies again."""
+    """Apply and record one migration in one transaction. yoyo's `apply_one` would record it in a second one."""
     with backend.transaction():
         migration.process_steps(backend, "apply")
         backend.log_migration(migration, "apply")

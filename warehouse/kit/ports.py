@@ -1,4 +1,4 @@
-"""TCP ports of this machine: which are free, and which process holds one that is not."""
+"""TCP ports of this machine: finds free ports, and the processes that use the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMAND_CHARACTERS = 80
 
 
 def free_port(wanted: int, host: str = LOOPBACK, *, taken: frozenset[int] = frozenset()) -> int:
-    """`wanted`, or the next port above it that is free and not in `taken`.
+    """Return `wanted`, or the next free port above it that is not in `taken`.
 
     Raises:
         UserError: None of 100 ports is free.
@@ -38,7 +38,7 @@ def require_free(port: int, host: str = LOOPBACK, *, setting: str) -> None:
         setting: The setting that chose the port, for the remedy.
 
     Raises:
-        UserError: It cannot; the message names the process that holds the port, if this user may see it.
+        UserError: A server cannot listen; the message names the process that uses the port, if this user may see it.
     """
     error = _bind_error(port, host)
     if error is None:
@@ -54,7 +54,7 @@ def require_free(port: int, host: str = LOOPBACK, *, setting: str) -> None:
 
 
 def holder(port: int, host: str = LOOPBACK) -> psutil.Process | None:
-    """The process that listens on a port; None if there is none, or this user cannot see it."""
+    """Return the process that listens on a port; None if there is none, or if this user cannot see it."""
     for pid, ip, its_port in _listeners():
         if its_port == port and (ip == host or WILDCARDS & {ip, host}):
             try:
@@ -65,10 +65,10 @@ def holder(port: int, host: str = LOOPBACK) -> psutil.Process | None:
 
 
 def _listeners() -> Generator[tuple[int, str, int]]:
-    """Process id, address and port of the listening sockets that this user can see."""
+    """Yield process ID, address and port of the listening sockets that this user can see."""
     try:
         found = [(one.pid, one) for one in psutil.net_connections("tcp")]
-    except psutil.AccessDenied:  # macOS lists all sockets to root only, and to a user those of each own process
+    except psutil.AccessDenied:  # on macOS only root can list all sockets; others list those of each own process
         found = [(process.pid, one) for process in psutil.process_iter() for one in _connections(process)]
     for pid, one in found:
         if pid is not None and one.status == psutil.CONN_LISTEN and one.laddr:
@@ -83,13 +83,13 @@ def _connections(process: psutil.Process) -> list[Any]:
 
 
 def _bind_error(port: int, host: str) -> OSError | None:
-    """Why a server cannot listen on a port; None if it can."""
+    """Return the error with which a server could not listen on a port; None if it could."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind, protocol) as probe:
-            # as servers do: connections of a server that has just ended do not count
+            # As servers do: ignore connections in TIME_WAIT of a server that has just ended.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
@@ -98,7 +98,7 @@ def _bind_error(port: int, host: str) -> OSError | None:
 
 
 def _describe(process: psutil.Process) -> str:
-    """The command line, shortened; of another user's process the name may be all that is visible."""
+    """Return the truncated command line, or only the name if another user's process shows no command line."""
     try:
         command = shlex.join(process.cmdline()) or process.name()
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""SQL that is longer than a few lines lives in files beside the code that runs it."""
+"""Reads SQL queries from files. SQL longer than a few lines is in a file next to the code that runs it."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from typing import LiteralString, cast
 
 
 def read_query(folder: Path, name: str) -> LiteralString:
-    """The text of `folder/name.sql`: part of the code, as trusted as a literal in it."""
+    """Return the text of `folder/name.sql`. It is part of the code, and therefore typed as a trusted literal."""
     return cast("LiteralString", (folder / f"{name}.sql").read_text())

@@ -1,4 +1,4 @@
-"""Secrets that the platform makes for itself, kept in one file that only its owner can read."""
+"""Secrets that the platform generates, stored in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE_NAME = "secrets.json"
 
 
 def new_secret() -> str:
-    """32 characters of a-z, A-Z, 0-9, `-` and `_` that cannot be guessed."""
+    """Return a random secret: 32 characters of a-z, A-Z, 0-9, `-` and `_`."""
     return secrets.token_urlsafe(24)
 
 
@@ -39,7 +39,7 @@ class Secrets:
 
     @classmethod
     def load_or_create(cls, data_dir: Path) -> Self:
-        """Read the secrets of `data_dir`; make the file (mode 0600) and what is missing in it.
+        """Read the secrets of `data_dir`; create the file (mode 0600) and missing secrets.
 
         Raises:
             UserError: The file is damaged, or the folder cannot be written to.
@@ -54,7 +54,7 @@ class Secrets:
 
     @classmethod
     def keep(cls, data_dir: Path, values: Mapping[str, str]) -> None:
-        """Put new values of some secrets into the file of `data_dir`.
+        """Save new values of some secrets in the file of `data_dir`.
 
         Raises:
             UserError: The file is damaged, or the folder cannot be written to.
@@ -63,13 +63,13 @@ class Secrets:
             _write(path, _read(path) | dict(values))
 
     def as_dict(self) -> dict[str, str]:
-        """All secrets by name."""
+        """Return all secrets by name."""
         return asdict(self)
 
 
 @contextmanager
 def _locked(data_dir: Path) -> Generator[Path]:
-    """The file, for one process at a time: one that starts together with another reads what that one has made."""
+    """Lock the file for one process at a time, so that processes that start together use the same secrets."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         with (data_dir / f".{FILE_NAME}.lock").open("w") as lock:
@@ -94,7 +94,7 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def _write(path: Path, content: dict[str, str]) -> None:
-    """Put the file in place whole, and on the disk before anybody uses what is in it."""
+    """Replace the file atomically and durably, before the secrets are used."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".secrets-")  # mkstemp makes it 0600
     with os.fdopen(handle, "w") as file:
         json.dump(content, file, indent=1)

@@ -1,4 +1,4 @@
-"""The one settings object: the environment, then `.env`, then files of secrets, then the defaults."""
+"""The settings: read from the environment, then `.env`, then files of secrets, then the defaults."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ from warehouse.kit.installation import BASE_DIR, DATA_DIR
 from warehouse.kit.secret_store import Secrets
 
 RESOLVED = "TILDA_SETTINGS_ARE_RESOLVED"
-"""Set in the environment of the stack's processes: it holds every setting that they may know, `.env` is not read."""
+"""Set in the environment of the stack's processes, which contains all settings that they may know. They ignore
+`.env`."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 UrlPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)+$", max_length=200)]
@@ -52,10 +53,10 @@ class _SecretFiles(PydanticBaseSettingsSource):
                 self._given |= source.env_vars
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
-        """What a secret's file holds, without the newline at its end; None if no file is named.
+        """Return the content of a secret's file, without the final newline; None if no file is named.
 
         Raises:
-            UserError: The file cannot be read or is empty, or the setting is given as well.
+            UserError: The file cannot be read or is empty, or the setting itself is also set.
         """
         path = self._given.get(f"{field_name}_file") if not field.repr else None
         if not path:
@@ -75,15 +76,15 @@ class _SecretFiles(PydanticBaseSettingsSource):
         return value, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """Every secret that a file holds."""
+        """Return all secrets that are read from files."""
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
         return {name: value for name, value in found.items() if value is not None}
 
 
 class Settings(BaseSettings):
-    """Every setting, as `.env.example` documents it.
+    """All settings; `.env.example` documents them.
 
-    A port that is taken is an error, whether it was set or not; only the demo moves those that were not set.
+    A port that is in use is an error, even if it is a default. Only the demo moves ports that were not set.
     """
 
     model_config = SettingsConfigDict(
@@ -135,7 +136,7 @@ class Settings(BaseSettings):
     cold_storage_url: Secret = None
 
     rejected_keep_days: Annotated[int, Field(ge=1, le=3_650)] = 90
-    # A claim may be 35 days older than the event's arrival, and another copy may wait on a spool for 35 days.
+    # A claim may be 35 days older than the event's arrival, and a duplicate may wait on a spool for 35 days.
     claims_keep_days: Annotated[int, Field(ge=70, le=3_650)] = 90
     users_keep_months: Annotated[int, Field(ge=1, le=1_200)] = 25
     sessions_keep_months: Annotated[int, Field(ge=1, le=1_200)] = 25
@@ -219,7 +220,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Where values come from, the first one taking precedence."""
+        """Return the sources of values; the first one takes precedence."""
         del file_secret_settings
         if os.environ.get(RESOLVED):
             return init_settings, env_settings
@@ -228,52 +229,52 @@ class Settings(BaseSettings):
 
     @classmethod
     def secret_names(cls) -> frozenset[str]:
-        """The settings that may hold a secret."""
+        """Return the names of the settings that may contain a secret."""
         return frozenset(name for name, field in cls.model_fields.items() if not field.repr)
 
     @cached_property
     def secrets(self) -> Secrets:
-        """Every secret: the setting of its name, else one that is made on first use and kept in `data_dir`."""
+        """All secrets: each from its setting, else generated on first use and stored in `data_dir`."""
         made = Secrets.load_or_create(self.data_dir)
         chosen = {field.name: getattr(self, field.name, None) for field in fields(Secrets)}
         return replace(made, **{name: value for name, value in chosen.items() if value})
 
     @property
     def spool_folder(self) -> Path:
-        """Where events wait while Postgres is away."""
+        """The folder for events while Postgres is unreachable."""
         return self.spool_dir or self.data_dir / "spool"
 
     @property
     def metrics_folder(self) -> Path:
-        """Where the public API's workers share their counters; the private API shows them."""
+        """The folder in which the public API's workers share their metrics; the private API serves them."""
         return self.data_dir / "metrics"
 
     @property
     def cold_storage(self) -> str:
         """The fsspec URL of the folder that cold months are written to."""
-        # not as_uri(): fsspec takes a space for a space
+        # not as_uri(): fsspec does not decode percent-encoded spaces
         return self.cold_storage_url or f"file://{self.data_dir / 'cold'}"
 
     @property
     def backup_folder(self) -> Path:
-        """Where backups are."""
+        """The folder of backups."""
         return self.backup_dir or self.data_dir / "backups"
 
     @property
     def uses_embedded_postgres(self) -> bool:
-        """Whether no server was named, so that the embedded one is the database."""
+        """True if no database address is set, so that the embedded server is used."""
         return self.database_url is None and self.database_direct_url is None
 
     def was_set(self, name: str) -> bool:
-        """Whether a person chose this value; the demo may move a port that nobody chose."""
+        """Return True if this setting is not a default; the demo may move ports that are defaults."""
         return name in self.model_fields_set
 
 
 def _require_writable_folder(path: Path, name: str) -> None:
-    """Check that a folder can be written to, or made.
+    """Check that a folder is writable or can be created.
 
     Raises:
-        UserError: It cannot.
+        UserError: The folder is not writable and cannot be created.
     """
     try:
         known = next(folder for folder in (path, *path.parents) if folder.exists())
@@ -292,7 +293,7 @@ def load_settings() -> Settings:
     """Read the settings and check them.
 
     Raises:
-        UserError: A value cannot be used; the message names the setting.
+        UserError: A value is invalid; the message names the setting.
     """
     try:
         return Settings()

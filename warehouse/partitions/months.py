@@ -1,4 +1,4 @@
-"""Months of events: makes the ones that are needed, shows the ones that exist. The work is done in SQL (`ops`)."""
+"""Monthly partitions of events: creates and lists them, with SQL functions of the schema `ops`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from warehouse.kit.errors import UserError
 MONTH_IS_ARCHIVED = "TA001"
 """SQLSTATE of `ops.make_month` for a month that is archived or cold."""
 BUSY = "TA002"
-"""SQLSTATE of `ops.lock_briefly` when others keep the tables of events busy."""
+"""SQLSTATE of `ops.lock_briefly` if long transactions keep the tables of events busy."""
 
 _PARTITIONS: LiteralString = """
     select
@@ -51,16 +51,16 @@ class MonthIsAwayError(UserError):
 
 @dataclass(frozen=True)
 class Partition:
-    """A month of events, wherever it is.
+    """A month of events, in any storage.
 
     Attributes:
-        month: Its first day (UTC); None for the partition that takes what no month covers.
+        month: First day of the month (UTC); None for the default partition.
         place: `live`, `archive`, `cold` (a file outside Postgres), or `default`.
-        rows: Postgres's estimate; exact for a cold month and for a table that was never analysed.
+        rows: Number of rows: Postgres's estimate, but exact for a cold month and a table without statistics.
         bytes: Size of the table without its indexes, or of the cold file.
         index_bytes: Size of the indexes.
-        oldest: The first `created_at` in it; None if it is empty.
-        newest: The last one.
+        oldest: Minimum of `created_at`; None if the month is empty.
+        newest: Maximum of `created_at`.
     """
 
     month: date | None
@@ -79,13 +79,13 @@ class _Found(Partition):
 
 
 def ensure(url: str, months_ahead: int = 3) -> list[date]:
-    """Make the current month, the next ones, and each month whose rows wait in the default partition.
+    """Create partitions for the current month, the next ones, and each month with rows in the default partition.
 
-    Each month is committed by itself, so that no lock is held longer than it takes to make one. Rows that wait for a
-    month that is archived or cold stay where they are until it is restored.
+    Each partition is created in a separate transaction, to hold locks only briefly. Rows of an archived or cold month
+    stay in the default partition until the month is restored.
 
     Returns:
-        First days of the months that were made.
+        First days of the months whose partitions were created.
 
     Raises:
         UserError: Long queries keep the tables busy.
@@ -99,12 +99,12 @@ def ensure(url: str, months_ahead: int = 3) -> list[date]:
 
 
 def ensure_months(connection: psycopg.Connection, months: Iterable[date]) -> list[date]:
-    """Make the months that these days lie in ready for an import, and note that they are imported into.
+    """Create the partitions for an import of these days' months, and record that the months receive imports.
 
-    Each is committed by itself in autocommit mode.
+    In autocommit mode, each month is a separate transaction.
 
     Returns:
-        First days of the months that were made.
+        First days of the months whose partitions were created.
 
     Raises:
         MonthIsAwayError: A month is archived or cold.
@@ -117,7 +117,7 @@ def ensure_months(connection: psycopg.Connection, months: Iterable[date]) -> lis
 
 
 def waiting(url: str) -> dict[date, int]:
-    """How many events wait for a month that is archived or cold, by month: `tilda restore` takes them in."""
+    """Count the events in the default partition, by month; `tilda restore` of an archived month moves them to it."""
     with connect(url) as connection:
         rows = connection.execute(
             """
@@ -129,7 +129,7 @@ def waiting(url: str) -> dict[date, int]:
 
 
 def list_partitions(url: str) -> list[Partition]:
-    """Every month of events, oldest first; the default partition comes last."""
+    """Return all months of events, oldest first, and the default partition last."""
     with connect(url) as connection:
         with connection.cursor(row_factory=class_row(_Found)) as cursor:
             found = cursor.execute(_PARTITIONS).fetchall()
@@ -137,7 +137,7 @@ def list_partitions(url: str) -> list[Partition]:
 
 
 def unavailable_months(connection: psycopg.Connection, months: Iterable[date]) -> list[date]:
-    """Those of these months that are archived or cold, so that nothing can be imported into them."""
+    """Return those of the months that are archived or cold and therefore accept no import."""
     wanted = sorted({day.replace(day=1) for day in months})
     rows = connection.execute(
         """
@@ -183,7 +183,7 @@ def _make(connection: psycopg.Connection, statement: LiteralString, month: date)
 
 @contextmanager
 def busy_explained() -> Generator[None]:
-    """Say what to do when the tables of events are kept busy by others."""
+    """Convert the error `BUSY` into a UserError with its remedy."""
     try:
         yield
     except errors.Error as error:

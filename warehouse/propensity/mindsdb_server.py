@@ -1,4 +1,4 @@
-"""Where models are served and under which login: a MindsDB server of the owner's, or the one that the stack runs."""
+"""Address and login of the MindsDB server that serves models: the owner's server, or the stack's own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from warehouse.kit.settings import Settings
 
 USERNAME = "tilda"
-"""The one login of the server that the stack runs."""
+"""The only login of the stack's own server."""
 
 
 @dataclass(frozen=True)
 class MindsDBLogin:
-    """An address and a login; a server without logins has neither name nor password."""
+    """Address and login of a server; user name and password are None for a server without logins."""
 
     url: str
     username: str | None = None
@@ -23,14 +23,14 @@ class MindsDBLogin:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the stack's own server answers: its URL, and host and port for MySQL clients."""
+    """Addresses of the stack's own server: its URL, and host and port for MySQL clients."""
 
     url: str
     mysql: str
 
 
 def mindsdb_login(settings: Settings) -> MindsDBLogin | None:
-    """The server to publish to; None when none was named and the stack runs none."""
+    """Return the server to publish models to; None without MINDSDB_URL and a running server of the stack."""
     if settings.mindsdb_url is not None:
         return MindsDBLogin(settings.mindsdb_url, settings.mindsdb_username, settings.mindsdb_password)
     own = own_server(settings)
@@ -38,7 +38,7 @@ def mindsdb_login(settings: Settings) -> MindsDBLogin | None:
 
 
 def own_server(settings: Settings) -> Addresses | None:
-    """Where the stack's own server answers; None while it does not."""
+    """Return the addresses of the stack's own server; None while it does not run."""
     try:
         return Addresses(**json.loads(_file(settings).read_text()))
     except (OSError, ValueError, TypeError):
@@ -46,7 +46,7 @@ def own_server(settings: Settings) -> Addresses | None:
 
 
 def announce(settings: Settings, addresses: Addresses) -> None:
-    """Tell every process of the stack where its server answers: it may have come after them."""
+    """Write the server's addresses to a file, which processes of the stack read: they may start before the server."""
     path = _file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")
@@ -55,7 +55,7 @@ def announce(settings: Settings, addresses: Addresses) -> None:
 
 
 def withdraw(settings: Settings) -> None:
-    """Say that the stack runs no server any more."""
+    """Delete the file with the server's addresses, after the server has ended."""
     _file(settings).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Reads scores for people and for advertising networks."""
+"""Reads scores for exports and for advertising audiences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FETCHED_AT_ONCE = 5_000
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which scores: the newest of a site and target, from `min_score` up, of one band or of all."""
+    """Selects the newest scores of a site and target, from `min_score` up, in one band or all bands (None)."""
 
     site_id: str
     target: str
@@ -32,8 +32,8 @@ class Wanted:
 class Score:
     """One visitor's score.
 
-    `expected_value` is the chance to buy within seven days times what an order of this visitor may be worth, in
-    `currency`; null where no purchase was scored or none was ever made.
+    `expected_value` is the probability of a purchase within seven days times the expected value of an order, in
+    `currency`. It is None without scores for purchases or without any order.
     """
 
     site_id: str
@@ -52,7 +52,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Person:
-    """Hashed identifiers of somebody who agreed to advertising: SHA-256 in lower-case hex."""
+    """Hashed identifiers of a person who consented to advertising: SHA-256 in lower-case hex."""
 
     email_sha256: str | None
     phone_sha256: str | None
@@ -60,26 +60,26 @@ class Person:
 
 
 def order_values(site_id: str, before: sql.Composable) -> sql.Composed:
-    """A query of what orders may be worth: columns user_id (null: anybody else), currency, order_value."""
+    """Return a query for expected order values: columns user_id (null for all others), currency, order_value."""
     return sql.SQL(read_query(SQL, "order_values")).format(site=sql.Literal(site_id), before=before)
 
 
 def newest_scores(connection: psycopg.Connection, wanted: Wanted) -> Iterator[Score]:
-    """Scores, the highest first; a million of them take no more memory than a few thousand.
+    """Yield scores, highest first, in batches of `FETCHED_AT_ONCE` to bound memory.
 
     Raises:
-        UserError: There are none at all; the message says why.
+        UserError: There are no scores; the message contains the reason.
     """
     as_of = sql.Literal(_newest(connection, wanted))
     return _stream(connection, _query("newest_scores", wanted, as_of, order_values=order_values(wanted.site_id, as_of)))
 
 
 def audience(connection: psycopg.Connection, wanted: Wanted, *, consent: str) -> list[Person]:
-    """People whose newest answer in the trait or form field `consent` was yes and who gave an e-mail or a telephone.
+    """Return people whose last answer in the trait or form field `consent` was yes, if an e-mail or phone is known.
 
     Raises:
-        UserError: There are no scores at all, and the message says why; or no scored visitor has a trait or form field
-            of this name, and the remedy lists those with yes or no.
+        UserError: There are no scores; or no scored visitor has a trait or form field of this name, and the remedy
+            lists the names with yes or no.
     """
     as_of = sql.Literal(_newest(connection, wanted))
     query = _query("audience", wanted, as_of, consent=sql.Literal(consent))
@@ -91,7 +91,7 @@ def audience(connection: psycopg.Connection, wanted: Wanted, *, consent: str) ->
 
 
 def _require_consent(connection: psycopg.Connection, wanted: Wanted, as_of: sql.Literal, consent: str) -> None:
-    """Refuse a name that no answer has; an answer that is always no makes an empty audience."""
+    """Raise an error if no visitor answered `consent`. If all answers are no, the audience is empty, without error."""
     known: dict[str, int] = dict(connection.execute(_query("consents", wanted, as_of)).fetchall())
     if consent in known:
         return

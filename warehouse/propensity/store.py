@@ -1,4 +1,4 @@
-"""Reads feature rows, and keeps model versions and scores: the tables around `ml`."""
+"""Reads feature rows, and stores model versions and scores in the schema `ml`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Decision = Literal["promoted", "kept", "refused", "rolled_back"]
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One row of `ml.model_versions`, without the artefact."""
+    """A row of `ml.model_versions`, without the stored model."""
 
     site_id: str
     target: str
@@ -48,15 +48,15 @@ _VERSION_COLUMNS = sql.SQL(
 
 
 def sites_with_features(connection: psycopg.Connection) -> list[str]:
-    """Sites that have a feature row."""
+    """Return the IDs of sites with feature rows."""
     return [row[0] for row in connection.execute("select distinct site_id from marts.visitor_features order by 1")]
 
 
 @dataclass(frozen=True)
 class Reached:
-    """A label that is no column of the features: whether one of `goals` was reached within `horizon` of the cut-off.
+    """A label computed from goals: whether one of `goals` was reached within `horizon` after the cut-off.
 
-    It is known `settle` after the cut-off.
+    The label is known `settle` after the cut-off.
     """
 
     goals: tuple[str, ...]
@@ -67,9 +67,9 @@ class Reached:
 def training_frame(
     connection: psycopg.Connection, site_id: str, label: str, weeks: int, *, reached: Reached | None = None
 ) -> pd.DataFrame:
-    """Feature rows of a site whose `label` is known, of the newest `weeks` cut-offs that have one.
+    """Return a site's feature rows with a known `label`, from the newest `weeks` cut-offs that have such rows.
 
-    One row a visitor and cut-off, by `as_of` and `user_id`: the same table gives the same rows in the same order.
+    There is one row per visitor and cut-off, ordered by `as_of` and `user_id`, so that the result is reproducible.
     """
     rows = labelled_rows(label, reached)
     return _frame(
@@ -83,7 +83,7 @@ def training_frame(
 
 
 def labelled_rows(label: str, reached: Reached | None = None) -> sql.Composed:
-    """A query of the feature rows whose `label` is known, with it."""
+    """Return a query for feature rows with a known `label`, including the label."""
     name = sql.Identifier(label)
     if reached is None:
         return sql.SQL("select * from marts.visitor_features where {} is not null").format(name)
@@ -96,7 +96,7 @@ def labelled_rows(label: str, reached: Reached | None = None) -> sql.Composed:
 
 
 def scoring_frame(connection: psycopg.Connection, site_id: str) -> pd.DataFrame:
-    """Feature rows of a site's newest cut-off, by `user_id`."""
+    """Return the feature rows of a site's newest cut-off, ordered by `user_id`."""
     return _frame(
         connection,
         sql.SQL(
@@ -132,7 +132,7 @@ def scores_of(
 
 
 def _frame(connection: psycopg.Connection, query: sql.Composed) -> pd.DataFrame:
-    """A query's rows, read by COPY, which is several times faster than row by row."""
+    """Read a query's rows with COPY, which is several times faster than fetching rows."""
     columns = connection.execute(sql.SQL("select * from ({}) as q limit 0").format(query)).description or []
     names = [column.name for column in columns]
     types = {column.name: _DTYPES.get(column.type_code, "str") for column in columns}
@@ -168,7 +168,7 @@ def champion(connection: psycopg.Connection, site_id: str, target: str) -> Model
 
 
 def newest_version(connection: psycopg.Connection, site_id: str, target: str) -> ModelVersion | None:
-    """The version that was decided on last, whatever the decision."""
+    """Return the version with the newest decision of any kind."""
     return _version(connection, site_id, target, sql.SQL("order by created_at desc limit 1"))
 
 
@@ -181,10 +181,10 @@ def _version(connection: psycopg.Connection, site_id: str, target: str, which: s
 
 
 def artifact(connection: psycopg.Connection, site_id: str, target: str, version: str) -> bytes:
-    """The stored model of a version.
+    """Return the stored model of a version.
 
     Raises:
-        UserError: There is none.
+        UserError: The version has no stored model.
     """
     row = connection.execute(
         "select artifact from ml.model_versions where site_id = %s and target = %s and version = %s",
@@ -216,8 +216,8 @@ def record_version(
 ) -> None:
     """Record a decision about a model; a promoted one becomes the champion in the same transaction.
 
-    The same version again renews its record, since training is repeatable; a decision that is another than the last
-    one joins its history.
+    If the version exists, its record is updated, because training is repeatable. The decision is added to the history
+    if it differs from the last one.
     """
     with connection.transaction():
         if decision == "promoted":
@@ -250,12 +250,12 @@ def record_version(
 
 
 def _json(value: object) -> str:
-    """JSON as Postgres takes it: a figure that is not a number, such as the slope of a constant, is null."""
+    """Encode JSON for Postgres; NaN, such as the slope of a constant, becomes null."""
     return msgspec.json.encode(value).decode()
 
 
 def write_scores(connection: psycopg.Connection, scores: pd.DataFrame) -> int:
-    """Put scores in place of those of the same site, target and `as_of`, in one transaction. Returns their number."""
+    """Replace the scores of the same site, target and `as_of`, in one transaction. Return the number of new scores."""
     with connection.transaction(), connection.cursor() as cursor:
         for site_id, target, as_of in scores[["site_id", "target", "as_of"]].drop_duplicates().itertuples(index=False):
             cursor.execute(

@@ -1,4 +1,4 @@
-"""What was decided of models, and going back to a former one by hand."""
+"""Decisions about model versions, and manual rollback to an earlier version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROLLED_BACK = "rolled_back"
 
 @dataclass(frozen=True)
 class Decided:
-    """One decision about one version; `artifact_sha256` names the stored model, if there is one."""
+    """A decision about a model version; `artifact_sha256` is the hash of the stored model, None without one."""
 
     site_id: str
     target: str
@@ -30,7 +30,7 @@ class Decided:
 
 @dataclass(frozen=True)
 class RolledBack:
-    """`version` serves in place of `former`."""
+    """The result of a rollback: `version` is in use instead of `former`."""
 
     site_id: str
     target: str
@@ -39,7 +39,7 @@ class RolledBack:
 
 
 def decisions(connection: psycopg.Connection, site_id: str) -> list[Decided]:
-    """Every decision about a site's models, the newest first."""
+    """Return all decisions about a site's models, newest first."""
     with connection.cursor(row_factory=class_row(Decided)) as cursor:
         return cursor.execute(
             """
@@ -55,7 +55,7 @@ def decisions(connection: psycopg.Connection, site_id: str) -> list[Decided]:
 
 
 def was_rolled_back(connection: psycopg.Connection, site_id: str, target: str, version: str) -> bool:
-    """Whether a person once took this version out of use."""
+    """Return True if this version was ever rolled back by hand."""
     row = connection.execute(
         "select history @> jsonb_build_array(jsonb_build_object('decision', %s::text)) from ml.model_versions"
         " where site_id = %s and target = %s and version = %s",
@@ -65,10 +65,10 @@ def was_rolled_back(connection: psycopg.Connection, site_id: str, target: str, v
 
 
 def version_to_go_back_to(connection: psycopg.Connection, site_id: str, target: str, version: str | None) -> str:
-    """`version` if it can serve; without one, the version that was promoted last before the one in use.
+    """Return `version` after a check, or by default the version that was promoted before the one in use.
 
     Raises:
-        UserError: There is no such version, or it was never stored, or it is in use.
+        UserError: The version does not exist, has no stored model, or is in use; or no version is in use.
     """
     rows = connection.execute(
         """
@@ -94,9 +94,9 @@ def version_to_go_back_to(connection: psycopg.Connection, site_id: str, target: 
 
 
 def roll_back(connection: psycopg.Connection, site_id: str, target: str, version: str, reason: str) -> RolledBack:
-    """Let `version` serve in place of the one in use; both records say so, with the reason, in one transaction.
+    """Replace the version in use by `version`, and record the reason for both versions, in one transaction.
 
-    The version that was taken back is not promoted again by itself; one that learned from newer weeks may be.
+    The replaced version is not promoted again automatically; a version trained on newer weeks may be.
     """
     with connection.transaction():
         row = connection.execute(

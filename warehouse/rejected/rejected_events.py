@@ -1,7 +1,8 @@
-"""Events that were refused: what an operator sees of them, and how they are tried again.
+"""Rejected events: lists them for the operator, and replays them.
 
-A replay takes each refusal through the present validation and landing. One that passes becomes an event and leaves
-`rejected_events`; one that fails again stays. A kill in between does no harm: the event's id is known then.
+A replay validates and stores each rejected event again with the current rules. An event that passes is removed from
+`rejected_events`; one that fails stays. A replay can be repeated after an interruption, because event IDs prevent
+duplicates.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which refusals are meant; everything that is None matches all."""
+    """Selects rejected events; a field that is None matches all."""
 
     site_id: str | None = None
     code: str | None = None
@@ -51,12 +52,12 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What became of refusals.
+    """The result of a replay.
 
     Attributes:
-        landed: Events now.
-        known: The event had come in meanwhile; the refusal is removed.
-        still: Refused again, by the code of now; they stay.
+        landed: Number of rejected events that are stored as events now.
+        known: Number of rejected events whose event was already stored; they are removed from `rejected_events`.
+        still: Number of events that were rejected again and stay, by their current code.
     """
 
     landed: int
@@ -75,7 +76,7 @@ _WHERE: LiteralString = """
 
 
 def count_rejected(connection: psycopg.Connection, wanted: Filter) -> list[tuple[str, str, int, datetime]]:
-    """Refusals by site and code: how many, and the newest."""
+    """Return the count and the newest time of rejected events, by site and code."""
     return connection.execute(
         f"select site_id, code, count(*), max(received_at) from public.rejected_events where {_WHERE}"  # noqa: S608
         " group by 1, 2 order by 3 desc, 1, 2",
@@ -84,7 +85,7 @@ def count_rejected(connection: psycopg.Connection, wanted: Filter) -> list[tuple
 
 
 def list_rejected(connection: psycopg.Connection, wanted: Filter, most: int = 50) -> list[Refusal]:
-    """The newest refusals."""
+    """Return the newest rejected events, newest first."""
     with connection.cursor(row_factory=class_row(Refusal)) as cursor:
         return cursor.execute(
             f"{_SELECT} where {_WHERE} order by received_at desc, id desc limit %(most)s",
@@ -93,18 +94,19 @@ def list_rejected(connection: psycopg.Connection, wanted: Filter, most: int = 50
 
 
 def replay_rejected(connection: psycopg.Connection, wanted: Filter, limits: Limits | None = None) -> Replay:
-    """Try refusals again, oldest first.
+    """Replay rejected events, oldest first.
 
-    An event that is replayed counts as received when it was refused; one of an import keeps its own times. Of its
-    sender's address and user agent nothing was kept. A body that was shortened when it was kept cannot be replayed.
+    A replayed event keeps the time of its rejection as `received_at`; an imported event keeps its own times. The event
+    has no IP address and user agent, because they are not stored with a rejected event. An event whose body was
+    truncated cannot be replayed.
 
     Args:
-        connection: In autocommit mode, with the owner's rights.
-        wanted: Which refusals.
-        limits: Bounds of now; the defaults without.
+        connection: In autocommit mode, with the owner's privileges.
+        wanted: Selects rejected events.
+        limits: Current limits for an event; None for the defaults.
 
     Raises:
-        psycopg.Error: Postgres fails; what was replayed until then stays replayed.
+        psycopg.Error: Postgres failed; events replayed before that stay stored.
     """
     landed = known = 0
     still: Counter[str] = Counter()
@@ -118,7 +120,7 @@ def replay_rejected(connection: psycopg.Connection, wanted: Filter, limits: Limi
 
 
 def _replay_one(connection: psycopg.Connection, refusal: Refusal, limits: Limits) -> bool | str:
-    """Whether the event was new; or the code by which it is refused now."""
+    """Replay one event. Return True if it is new, False if it was already stored, else its current rejection code."""
     text = refusal.body or ""
     if len(text) >= MAX_REJECTED_BODY:
         return "body_was_shortened"
@@ -142,7 +144,7 @@ def _land(connection: psycopg.Connection, text: bytes, refusal: Refusal, limits:
 
 
 def _import(connection: psycopg.Connection, text: bytes, reader: EventFile) -> bool | str:
-    """The same for a line of an import: it keeps its time, however old."""
+    """Store a line of an import; the event keeps its own time."""
     row = reader.row(text)
     if row.reject_code is not None:
         return row.reject_code
@@ -155,7 +157,7 @@ def _import(connection: psycopg.Connection, text: bytes, reader: EventFile) -> b
 
 
 def _outcome(connection: psycopg.Connection, row: Row, statement: LiteralString) -> bool | str:
-    """Whether the row was new. One that the database refuses again stays as it was kept first."""
+    """Store a row. Return True if it is new, False if it was already stored, a code if Postgres refuses it."""
     try:
         return bool(land_or_raise(connection, [row], statement))
     except DATA_ERRORS:
@@ -163,7 +165,7 @@ def _outcome(connection: psycopg.Connection, row: Row, statement: LiteralString)
 
 
 def _each(connection: psycopg.Connection, wanted: Filter) -> Iterator[Refusal]:
-    """The refusals that are there now, oldest first; not those that the replay makes."""
+    """Yield the rejected events that exist at the start of the replay, oldest first."""
     row = connection.execute("select coalesce(max(id), 0) from public.rejected_events").fetchone()
     newest, after = row[0] if row else 0, 0
     while True:

@@ -1,7 +1,7 @@
-"""Deletes rows that are kept for a limited time: refusals, claims, and visitors and sessions without events.
+"""Deletes expired rows: rejected events, refused origins, claims, and visitors and sessions without events.
 
-Each batch covers a range of the table's pages and is a transaction of its own. Rows that another transaction has locked
-are skipped and deleted by a later run, so that landing never waits for a lock here while it holds one.
+Each batch covers a range of the table's pages in a separate transaction. Rows locked by another transaction are skipped
+and deleted by a later run, so that insertion of events never waits for a deletion.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from warehouse.kit.queries import read_query
 from warehouse.kit.settings import Settings
 
 PAGES_A_BATCH = 64
-"""Half a megabyte: some 1,500 sessions, 4,000 visitors or 8,000 claims."""
+"""Pages per batch. 64 pages are 0.5 MB: about 1,500 sessions, 4,000 visitors or 8,000 claims."""
 LATEST_CLOCK = timedelta(days=2)
 """An event may be dated up to 25 hours after its arrival, which `updated_at` of its visitor and session records."""
 
@@ -35,12 +35,12 @@ def _no_progress(_done: float, _total: float | None) -> None: ...
 
 @dataclass(frozen=True)
 class Expired:
-    """Rows of one table whose time is over.
+    """Expired rows of one table.
 
     Attributes:
         table: Schema and name.
-        rows: How many were, or with a dry run would be, deleted.
-        before: Rows are kept from this moment on.
+        rows: Number of rows that were deleted, or with a dry run would be deleted.
+        before: Rows older than this time are expired.
     """
 
     table: str
@@ -50,14 +50,14 @@ class Expired:
 
 @dataclass(frozen=True)
 class _Rule:
-    """Which rows of a table expire.
+    """The rule for expired rows of a table.
 
     Attributes:
         table: Schema and name.
-        condition: On the row `t`, with the parameter `before`.
-        before: Rows are kept from this moment on.
-        follows_events: Whether a row must also stay while an event that it counts may be in Postgres. Erasing a person
-            finds events through sessions.
+        condition: SQL condition for an expired row `t`, with the parameter `before`.
+        before: Rows older than this time are expired.
+        follows_events: True if a row must also stay while Postgres may have an event that belongs to it, because
+            erasing a person finds events through sessions.
     """
 
     table: LiteralString
@@ -94,18 +94,18 @@ def _rules(settings: Settings, now: datetime) -> list[_Rule]:
 
 
 def run(url: str, settings: Settings, progress: Progress = _no_progress) -> list[Expired]:
-    """Delete what has expired. Killed anywhere, the next run goes on: each batch is committed.
+    """Delete expired rows. Each batch is committed, so that after a kill the next run continues.
 
     Args:
-        url: The owner's address, past a pooler.
-        settings: How long rows are kept.
-        progress: Told pages of tables: how many were read, of how many.
+        url: The owner's address, not through a pooler.
+        settings: Retention periods.
+        progress: Called with the processed pages and the total.
 
     Returns:
-        What was deleted, by table.
+        The deleted rows, by table.
 
     Raises:
-        UserError: A run of archiving has been at work for a minute.
+        UserError: An archiving run holds its lock for more than a minute.
     """
     with connect(url, application="tilda retention") as connection:
         rules = _present_rules(connection, settings)
@@ -125,7 +125,7 @@ def run(url: str, settings: Settings, progress: Progress = _no_progress) -> list
 
 
 def dry_run(url: str, settings: Settings) -> list[Expired]:
-    """What `run` would delete at this moment."""
+    """Count the rows that `run` would delete now."""
     with connect(url, application="tilda retention") as connection:
         found: list[Expired] = []
         for rule in _present_rules(connection, settings):
@@ -154,7 +154,7 @@ def _pages(connection: psycopg.Connection, table: str) -> int:
 
 @contextmanager
 def _months_in_place(connection: psycopg.Connection, rule: _Rule) -> Generator[None]:
-    """Keep months from being restored while a batch is deleted whose rows may count their events."""
+    """Prevent months from being restored while a batch is deleted, if the rule depends on events."""
     if rule.follows_events:
         with only_one(connection):
             yield
@@ -163,7 +163,7 @@ def _months_in_place(connection: psycopg.Connection, rule: _Rule) -> Generator[N
 
 
 def _bound(connection: psycopg.Connection, rule: _Rule) -> datetime:
-    """The moment from which on rows are kept."""
+    """Return the time before which rows are expired."""
     if not rule.follows_events:
         return rule.before
     row = connection.execute(read_query(Path(__file__).parent / "sql", "oldest_event")).fetchone()
@@ -171,7 +171,7 @@ def _bound(connection: psycopg.Connection, rule: _Rule) -> datetime:
 
 
 def _delete(connection: psycopg.Connection, rule: _Rule, before: datetime, first_page: int) -> int:
-    """Delete the expired rows of one range of pages. Returns how many there were."""
+    """Delete the expired rows in one range of pages; return their number."""
     query = sql.SQL(
         """
         with expired as materialized (

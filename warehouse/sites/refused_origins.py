@@ -1,4 +1,4 @@
-"""Pages whose events were refused because their host is no domain of the site: what an operator sees of them."""
+"""Lists refused origins for the operator: pages whose host is not a domain of the site."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class RefusedOrigin:
     Attributes:
         origin: Scheme, host and port as a browser sent them; `null` for a file or a sandboxed frame; `other` for all
             origins beyond the first 100 of a day.
-        requests: How many were refused.
-        last_at: When the last one was refused.
-        allow_with: The command that allows it; None for `null`, `other` and what is no host name.
+        requests: Number of refused requests.
+        last_at: Time of the last refused request.
+        allow_with: Command that allows the origin; None for `null`, `other` and invalid host names.
     """
 
     site_id: str
@@ -34,14 +34,14 @@ class RefusedOrigin:
 def list_refused_origins(
     connection: psycopg.Connection, since: datetime, site_id: str | None = None
 ) -> list[RefusedOrigin]:
-    """The origins refused since a moment, the most frequent first. One that is allowed by now is left out.
+    """Return the origins refused since a time, most frequent first, without origins that are allowed now.
 
-    Counts are kept by UTC day: of the first day all requests count.
+    Counts are stored by UTC day, so all requests of the first day are included.
 
     Args:
-        connection: With the owner's rights.
-        since: Origins whose last request came at this moment or later.
-        site_id: Of this site only; None: of all.
+        connection: With the owner's privileges.
+        since: Earliest time of an origin's last refused request.
+        site_id: Restrict to this site; None for all sites.
     """
     rows = connection.execute(
         """

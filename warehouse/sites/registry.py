@@ -23,7 +23,7 @@ from warehouse.kit.errors import UserError
 _SITE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 TILDA_PREVIEW = "tilda.ws"
-"""Tilda shows a project without a domain of its own at projectNNN.tilda.ws, or under a name of the owner's choice."""
+"""Domain of Tilda projects without their own domain: projectNNN.tilda.ws, or a name chosen by the owner."""
 
 _SELECT: LiteralString = """
     select
@@ -32,7 +32,7 @@ _SELECT: LiteralString = """
     from public.sites
 """
 
-# A site that holds rows here is closed, not removed: without its row no command would find its data.
+# A site with rows in these tables is closed, not removed: commands find its data only by the site's row.
 _DATA_TABLES = ("public.events", "archive.events", "public.sessions", "public.users", "public.rejected_events")
 
 
@@ -41,10 +41,10 @@ class Site:
     """A row of `public.sites`.
 
     Attributes:
-        domains: Host names in lower-case ASCII (punycode); each covers its subdomains.
-        timezone: IANA name; the days of the site are cut in it.
-        public_key: Names the site in the snippet; no secret.
-        is_open: Whether the API takes events with the key.
+        domains: Host names in lower-case ASCII (punycode); each includes its subdomains.
+        timezone: IANA name of the time zone in which the site's days begin and end.
+        public_key: Identifies the site in the snippet; not a secret.
+        is_open: True if the API accepts events with the key.
     """
 
     site_id: str
@@ -69,8 +69,8 @@ class Change:
     """What a command changed.
 
     Attributes:
-        site: As it is now.
-        changes: The fields that differ; none if the site was already as asked.
+        site: The site after the change.
+        changes: The changed fields; empty if nothing changed.
     """
 
     site: Site
@@ -79,7 +79,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Removal:
-    """What removing a site did, or would do.
+    """The result of removing a site, or with a dry run the expected result.
 
     Attributes:
         site_id: The site.
@@ -132,17 +132,17 @@ def add_site(url: str, site_id: str, domains: Iterable[str], timezone: str, name
 
 
 def ensure_site(url: str, site_id: str, domains: Iterable[str], timezone: str) -> Site:
-    """The site of this id, added if it is missing; one that exists is returned as it is.
+    """Return the site with this ID; add it if it does not exist.
 
     Raises:
-        UserError: As `add_site`.
+        UserError: A value for a new site is invalid.
     """
     known = next((site for site in list_sites(url) if site.site_id == site_id), None)
     return known or add_site(url, site_id, domains, timezone)
 
 
 def list_sites(url: str) -> list[Site]:
-    """All sites, closed ones too, by id."""
+    """Return all sites, including closed ones, ordered by ID."""
     with connect(url) as connection, connection.cursor(row_factory=class_row(Site)) as cursor:
         return cursor.execute(f"{_SELECT} order by site_id").fetchall()
 
@@ -158,7 +158,7 @@ def get_site(url: str, site_id: str) -> Site:
 
 
 def find_site(connection: psycopg.Connection, site_id: str, *, lock: bool = False) -> Site:
-    """The site of this id, over an open connection.
+    """Return the site with this ID, over an open connection.
 
     Args:
         connection: Of a login that may read `public.sites`.
@@ -273,7 +273,7 @@ def remove_site(url: str, site_id: str, *, keep_data: bool, dry_run: bool = Fals
 
 @contextmanager
 def _changing(url: str, site_id: str) -> Generator[tuple[psycopg.Connection, Site]]:
-    """A transaction in which nobody else changes the site."""
+    """Open a transaction that locks the site against concurrent changes."""
     with connect(url) as connection, connection.transaction():
         yield connection, find_site(connection, site_id, lock=True)
 
@@ -295,7 +295,7 @@ def _save(connection: psycopg.Connection, before: Site, after: Site) -> Change:
 
 
 def _rows_of(connection: psycopg.Connection, site_id: str) -> dict[str, int]:
-    """How many rows of data a site holds, by table. Events of months in cold storage count by their visitors."""
+    """Count a site's rows by table. Events in cold storage are not counted, but their visitors' rows are."""
     rows: dict[str, int] = {}
     for table in _DATA_TABLES:
         query = sql.SQL("select count(*) from {} where site_id = %s").format(sql.Identifier(*table.split(".")))
@@ -315,7 +315,7 @@ def _check_name(name: str) -> None:
 
 
 def _check_timezone(connection: psycopg.Connection, timezone: str) -> None:
-    """Both Python and Postgres must know a zone: each cuts days in it."""
+    """Check that both Python and Postgres know a time zone: both compute with it."""
     names = zoneinfo.available_timezones()
     try:
         with connection.transaction():

@@ -11,12 +11,12 @@ from warehouse.sites.registry import Site
 
 
 def snippet(site: Site, address: str, settings: Settings) -> str:
-    """The collector's script tag, and a pixel for visitors without scripts.
+    """Return the collector's script tag, and a pixel for browsers without JavaScript.
 
     Args:
         site: The site that the events belong to.
-        address: Where browsers reach the ingest API, as `addresses.public_address` returns it.
-        settings: Name the paths of the collector and the pixel.
+        address: The ingest API's public URL, from `addresses.public_address`.
+        settings: For the paths of the collector and the pixel.
 
     Raises:
         UserError: The site is closed.
@@ -31,7 +31,7 @@ def snippet(site: Site, address: str, settings: Settings) -> str:
     pixel = html.escape(f"{address}{settings.pixel_path}?key={quote(site.public_key, safe='')}")
     # Without data-endpoint the collector sends to the origin of its script, which has no path.
     endpoint = f' data-endpoint="{html.escape(address)}"' if urlsplit(address).path else ""
-    # The pixel learns the page from its Referer: the policy asks for the whole address, not just the origin.
+    # The pixel reads the page from the Referer header; this policy sends the full URL, not only the origin.
     return (
         f'<script async src="{script}" data-site-key="{key}"{endpoint}></script>\n'
         f'<noscript><img src="{pixel}" alt="" width="1" height="1" '

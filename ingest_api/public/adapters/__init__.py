@@ -1,1 +1,1 @@
-"""Parsers for the clients of other platforms."""
+"""Endpoints for clients of other platforms."""

@@ -1,7 +1,7 @@
-"""How PostgREST takes an insert: what its clients ask for, and the answers and errors they understand.
+"""Inserts in PostgREST's protocol: its request options, answers and errors.
 
-A request is atomic: 201 and an empty body, or an error in PostgREST's JSON and nothing stored. The public key cannot
-read, so whatever would return rows is refused.
+A request is atomic: either 201 with an empty body, or an error in PostgREST's JSON and no row is stored. The public key
+may not read, so requests that would return rows are refused.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ingest_api.public import openapi
 from ingest_api.public.pipeline import Pipeline, Sender
 from ingest_api.public.requests import read_body
 
-# Values keep their JSON text: the code that stores them checks it.
+# Values stay JSON text, which the code that stores them validates.
 Fields = dict[str, msgspec.Raw]
 _decode = msgspec.json.Decoder(Fields | list[Fields]).decode
 _COLUMN = re.compile(r'"?([A-Za-z_][A-Za-z0-9_]{0,62})"?')
 
 
 class ErrorBody(msgspec.Struct):
-    """An error as PostgREST writes it."""
+    """An error in PostgREST's JSON format."""
 
     code: str
     message: str
@@ -36,13 +36,13 @@ class ErrorBody(msgspec.Struct):
 
 
 class PostgrestError(Exception):
-    """An error as PostgREST writes it.
+    """An error that is answered in PostgREST's JSON format.
 
     Args:
         status: HTTP status.
-        code: PostgreSQL's or PostgREST's code.
-        message: What is wrong.
-        hint: What to do about it.
+        code: PostgreSQL's or PostgREST's error code.
+        message: Description of the error.
+        hint: The remedy.
     """
 
     def __init__(self, status: int, code: str, message: str, hint: str | None = None) -> None:
@@ -53,13 +53,13 @@ class PostgrestError(Exception):
         self.hint = hint
 
     def response(self, headers: Mapping[str, str] | None = None) -> Response:
-        """The error's JSON."""
+        """Return the error as a JSON response."""
         body = ErrorBody(self.code, self.message, hint=self.hint)
         return Response(msgspec.json.encode(body), self.status, dict(headers or {}), "application/json")
 
 
 async def unknown_table(request: Request) -> Response:
-    """Answer a table that is not exposed, as PostgREST does."""
+    """Answer a request for a table that is not exposed, as PostgREST does."""
     name = request.path_params["name"][:63]
     message = f"Could not find the table 'public.{name}' in the schema cache"
     hint = "The public key may insert into events, sessions and users."
@@ -67,14 +67,14 @@ async def unknown_table(request: Request) -> Response:
 
 
 async def unknown_function(request: Request) -> Response:
-    """Answer a remote procedure call (`.rpc()`), as PostgREST does when there is no such function."""
+    """Answer a remote procedure call (`.rpc()`) as PostgREST does for an unknown function."""
     name = request.path_params["name"][:63]
     message = f"Could not find the function public.{name} in the schema cache"
     return PostgrestError(HTTPStatus.NOT_FOUND, "PGRST202", message, "No function is exposed.").response()
 
 
 _ERROR = openapi.json_answer(
-    "An error as PostgREST writes it; nothing was stored",
+    "An error in PostgREST's format; no row was stored",
     ErrorBody,
     ErrorBody("23514", "payload.click must be an object."),
 )
@@ -82,7 +82,7 @@ REFUSAL = openapi.describe("Reading is refused", answers={401: _ERROR})
 
 
 def describe_insert(table: str, description: str, row: type[msgspec.Struct], example: object) -> openapi.Description:
-    """Describe the insert into a table, with `row` as its columns."""
+    """Describe the insert into a table for OpenAPI; the fields of `row` are the columns."""
     errors = dict.fromkeys((400, 401, 403, 406, 408, 413, 415, 429, 503), _ERROR)
     described = openapi.describe(
         f"Insert {table} with the Supabase client",
@@ -103,13 +103,13 @@ class Table(ABC):
     """A table that the public key may insert into.
 
     Args:
-        pipeline: The steps of every event.
+        pipeline: The steps of ingestion.
     """
 
     name: str
     description: openapi.Description
     columns: frozenset[str]
-    """Columns that a client may name. Those that the server fills itself are taken, and not believed."""
+    """Columns that a client may name. The client's values for columns that the server fills are ignored."""
     conflict_targets: frozenset[str]
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -117,11 +117,11 @@ class Table(ABC):
 
     @abstractmethod
     async def store(self, objects: list[Fields], sender: Sender) -> None:
-        """Make the rows durable, all or none.
+        """Make all of the rows durable, or none.
 
         Raises:
-            PostgrestError: One of them cannot be taken.
-            ProblemError: Not now.
+            PostgrestError: A row is invalid.
+            ProblemError: A rate limit is exceeded (429), or rows cannot be stored now (503).
         """
 
     async def __call__(self, request: Request) -> Response:
@@ -131,20 +131,20 @@ class Table(ABC):
         except PostgrestError as error:
             return error.response()
         except ProblemError as problem:
-            # A problem of the pipeline (an unknown key, a rate limit) in the form that this client can show.
+            # Convert an error of the pipeline (unknown key, rate limit) into the format that this client can show.
             error = PostgrestError(problem.status, problem.code, problem.detail)
             return error.response(problem.headers)
         return Response(status_code=HTTPStatus.CREATED, headers={"Content-Range": "*/*"})
 
     async def refuse(self, _: Request) -> Response:
-        """Refuse to read, update or delete, as PostgREST does without the right."""
+        """Refuse to read, update or delete, as PostgREST does without the privilege."""
         return self._no_permission().response()
 
     async def _insert(self, request: Request) -> None:
         pipeline, scope = self._pipeline, request.scope
         headers: dict[bytes, bytes] = dict(scope["headers"])
         sender = await pipeline.authenticate(scope, headers)
-        columns = self._read_wish(request)
+        columns = self._check_options(request)
         media_type = headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if media_type != b"application/json":
             raise PostgrestError(
@@ -171,8 +171,8 @@ class Table(ABC):
             "The public key may insert only.",
         )
 
-    def _read_wish(self, request: Request) -> frozenset[str] | None:
-        """The columns that the query names, if it does; the rest of what it wishes is checked."""
+    def _check_options(self, request: Request) -> frozenset[str] | None:
+        """Check the options in headers and query; return the columns of `?columns=`, or None without it."""
         headers, query = request.headers, request.query_params
         if headers.get("content-profile", "public") != "public":
             raise PostgrestError(

@@ -1,4 +1,4 @@
-"""`POST /rest/v1/{events,sessions,users}`: inserts of the Supabase JS client, answered as PostgREST answers them."""
+"""`POST /rest/v1/{events,sessions,users}`: inserts of the Supabase JS client, with PostgREST's answers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SessionRow(msgspec.Struct):
 
 
 _SERVER_COLUMNS = frozenset({"site_id", "event_count", "is_bot", "updated_at"})
-"""Columns that the server fills by itself: a client may name them, and their values are ignored."""
+"""Columns that the server fills. A client may name them; its values are ignored."""
 _PROFILES: dict[str, tuple[type[msgspec.Struct], msgspec.Struct]] = {
     "users": (UserRow, UserRow(EXAMPLE.user_id or "")),
     "sessions": (
@@ -72,19 +72,19 @@ _PROFILES: dict[str, tuple[type[msgspec.Struct], msgspec.Struct]] = {
     ),
 }
 _COMPLETES = (
-    "Atomic, as PostgREST inserts, whether an insert or an upsert. A known row is completed where it is empty, never"
-    " changed; the answer is the same for a known row and a new one. While the database cannot be reached: 503, since"
-    " only events are kept on the local disk."
+    "Inserts or upserts all rows or none. In an existing row, only empty columns are filled; no value is changed. The"
+    " answer does not tell whether a row existed. While the database cannot be reached, the answer is 503, because only"
+    " events are kept on the local disk."
 )
 
 
 class EventsTable(Table):
-    """Inserts into `events`. With either resolution, a stored event stays as it is: the public key cannot update."""
+    """Inserts into `events`. An upsert never changes a stored event: the public key may not update."""
 
     name = "events"
     description = describe_insert(
         "events",
-        "Atomic, as PostgREST inserts. A stored event (same `event_id` and `created_at`) is left as it is.",
+        "Inserts all rows or none. A stored event (same `event_id` and `created_at`) is not changed.",
         Event,
         EXAMPLE,
     )
@@ -94,7 +94,7 @@ class EventsTable(Table):
     )
 
     async def store(self, objects: list[Fields], sender: Sender) -> None:
-        """Land them as `POST /api/events` does, or spool them; all or none."""
+        """Store all of the events, or none, through the pipeline of `POST /api/events`."""
         envelope = Envelope(SOURCE, [_event_text(fields) for fields in objects], is_atomic=True)
         try:
             receipt = await self._pipeline.receive(sender, envelope)
@@ -107,14 +107,14 @@ class EventsTable(Table):
 
 
 class ProfilesTable(Table):
-    """Inserts into `sessions` or `users`. A known row is completed where it is empty, never changed.
+    """Inserts into `sessions` or `users`. In an existing row, only empty columns are filled.
 
-    The answer is the same for a known row and a new one: the public key must not learn which there are.
+    The answer is the same for an existing row and a new one, because the public key must not reveal which rows exist.
 
     Args:
-        pipeline: The steps of every event.
+        pipeline: The steps of ingestion.
         name: The table.
-        connection: A connection for profiles alone.
+        connection: A connection that only profiles use.
     """
 
     conflict_targets: frozenset[str]
@@ -130,7 +130,7 @@ class ProfilesTable(Table):
         self._connection = connection
 
     async def store(self, objects: list[Fields], sender: Sender) -> None:
-        """Land them; profiles are not spooled."""
+        """Store the profiles in Postgres; they are never spooled."""
         await self._pipeline.admit(sender, len(objects))
         text = msgspec.json.encode(objects).decode(errors="surrogatepass")
         try:
@@ -144,7 +144,7 @@ class ProfilesTable(Table):
 
 
 def _event_text(fields: Fields) -> bytes:
-    """The event of a row. `event_id` has a default, as the column has."""
+    """Return the event of a row as JSON. A missing `event_id` is generated, as the column's default would do."""
     event: dict[str, object] = {"event_id": str(uuid4())}
     event.update({name: raw for name, raw in fields.items() if name in EVENT_FIELDS and bytes(raw) != b"null"})
     return msgspec.json.encode(event)

@@ -1,4 +1,4 @@
-"""Where rows become durable. Every sink has one method, `land`; a Kafka sink would be another one."""
+"""Sinks make rows durable. Every sink has one method, `land`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Sink(Protocol):
     """Makes rows durable."""
 
     async def land(self, rows: Sequence[Row]) -> Counter[EventKey] | None:
-        """Return the keys of the new events after all rows are durable; None when that cannot be known yet.
+        """Make rows durable. Return the keys of the new events, or None if duplicates cannot be recognized yet.
 
-        A row that cannot be stored for what is in it becomes a rejected event: its `reject_code` is set.
+        A row with invalid content becomes a rejected event: its `reject_code` is set.
 
         Raises:
             ProblemError: The rows cannot be made durable now (503); the sender must keep them.

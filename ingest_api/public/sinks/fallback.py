@@ -1,4 +1,4 @@
-"""Postgres first, the spool while Postgres cannot be reached. The only place that decides which errors spool."""
+"""Stores rows in Postgres, or in the spool while Postgres is unreachable; decides which errors mean unreachable."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from warehouse.events.spool import SpoolError
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 LOOK_AGAIN_SECONDS = 5.0
-"""How often a process looks for rows that another process spooled before it ended."""
+"""Interval at which a process looks for rows that another process spooled before it ended."""
 LOG_SECONDS = 60.0
-"""The same refusal is logged once in this time."""
+"""Minimum time between two log records of the same refusal."""
 
-# Classes of SQLSTATE (Postgres manual, appendix A) and single codes that describe the server's state and not the
-# request: they pass by themselves.
+# Classes and codes of SQLSTATE (Postgres manual, appendix A) that report the server's temporary state and not an error
+# in the request.
 _TRANSIENT_CLASSES = (
     "08",  # connection exceptions
     "40",  # serialization failures and deadlocks that outlasted the retries of `land`
@@ -42,7 +42,7 @@ _TRANSIENT_CODES = frozenset(
         "55006",  # object in use: a database that is being replaced by a restored backup
     }
 )
-# libpq gives no SQLSTATE for a refused login, only the server's text.
+# libpq reports a refused login without SQLSTATE, only with the server's text.
 _REFUSED_LOGIN = re.compile(
     r"password authentication failed|no pg_hba\.conf entry|(role|database) \"[^\"]*\" does not exist"
     r"|permission denied|not permitted to log in"
@@ -52,23 +52,23 @@ _log = logging.getLogger(__name__)
 
 
 def is_transient(error: PostgresError) -> bool:
-    """Return True if the same rows may be stored later without anybody changing rights, tables or settings."""
+    """Return True if a retry may succeed without a change of privileges, tables or settings."""
     if error.sqlstate is None:
         return _REFUSED_LOGIN.search(error.message) is None
     return error.sqlstate.startswith(_TRANSIENT_CLASSES) or error.sqlstate in _TRANSIENT_CODES
 
 
 class FallbackSink:
-    """Lands rows in Postgres; spools them while it cannot be reached, and replays them in order afterwards.
+    """Stores rows in Postgres; spools them while Postgres is unreachable, and replays them in order afterwards.
 
     Args:
-        postgres: Where rows belong.
-        replay: The same with a connection for the replay alone, so that requests never wait for reconnecting.
-        spool: Where rows wait.
+        postgres: Sink for requests.
+        replay: Sink for the replay, with its own connection, so that requests never wait for a reconnect.
+        spool: Sink for the time while Postgres is unreachable.
 
     Attributes:
         is_away: True while Postgres cannot be reached.
-        refusal: Why Postgres refuses rows (rights, tables), until it takes some again.
+        refusal: The error with which Postgres refuses rows (privileges, tables); None after the next success.
     """
 
     def __init__(self, postgres: PostgresSink, replay: PostgresSink, spool: SpoolSink) -> None:
@@ -82,22 +82,22 @@ class FallbackSink:
         self.refusal: PostgresError | None = None
 
     def start(self) -> None:
-        """Start replaying, beginning with what an earlier process left on the spool."""
+        """Start the replay, beginning with rows that an earlier process spooled."""
         if self._spool.depth.rows:
             self._wake.set()
         self._replayer = asyncio.get_running_loop().create_task(self._replay_forever())
 
     async def stop(self) -> None:
-        """Stop replaying; what is on the spool stays there."""
+        """Stop the replay; rows on the spool stay there."""
         if self._replayer is not None:
             self._replayer.cancel()
             await asyncio.gather(self._replayer, return_exceptions=True)
 
     async def land(self, rows: Sequence[Row]) -> Counter[EventKey] | None:
-        """Make rows durable. Returns what `PostgresSink.land` returns, or None when the rows are on the spool.
+        """Make rows durable. Return the keys of the new events, or None if the rows are on the spool.
 
         Raises:
-            ProblemError: Postgres refuses (503), or cannot be reached while the spool is full (503).
+            ProblemError: Postgres refuses the rows, or is unreachable while the spool is full (503).
         """
         if not self.is_away:
             try:
@@ -116,7 +116,7 @@ class FallbackSink:
         return None
 
     async def check(self) -> None:
-        """Ask Postgres now whether it takes rows, unless it is known to be away; sets `is_away` and `refusal`."""
+        """Check whether Postgres accepts rows, and set `is_away` and `refusal`. Do nothing while `is_away` is True."""
         if self.is_away:
             return
         try:
@@ -158,7 +158,7 @@ class FallbackSink:
                 if is_transient(error):
                     self._lost(error)
                 else:
-                    self._set_away(False)  # it can be reached: requests are answered by what it says
+                    self._set_away(False)  # Postgres is reachable, so requests get its error instead of the spool
                     self._refused(error)
             except SpoolError as error:
                 _log.error("the spool cannot be read", extra={"error": str(error)})

@@ -1,8 +1,8 @@
-"""Group commit: requests that arrive while a flush runs share the next one.
+"""Group commit: requests that arrive during a flush share the next flush.
 
-A request appends its rows to a queue and waits; a flusher takes the whole queue and lands it in one statement.
+A request appends its rows to a queue and waits; a flusher takes the complete queue and stores it with one statement.
 Concurrent requests share the cost of a commit, and a single request does not wait for others. While several requests
-are in flight, flushes start a few milliseconds apart, so that a medium load shares its commits as a heavy load does.
+are in flight, flushes start a few milliseconds apart, so that commits are shared under medium load, too.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from warehouse.events.landing import EventKey, take_if_new
 from warehouse.events.schema import Row
 
 MOST_ROWS = 1000
-"""Rows in one flush, unless one request holds more."""
+"""Maximum rows in one flush; a single request may exceed it."""
 ENOUGH_ROWS = 200
-"""A flush of this many rows starts at once: its fixed cost is small for each row."""
+"""A flush of this many rows starts without a delay, because its fixed cost per row is small."""
 GATHER_SECONDS = 0.008
-"""Smallest time between two smaller flushes under load (as Postgres's commit_delay and commit_siblings)."""
+"""Minimum time between two smaller flushes under load (compare Postgres's commit_delay and commit_siblings)."""
 MAX_WAITING_ROWS = 50_000
 """Maximum queued rows. Beyond this the API answers 503, so that a slow database cannot exhaust memory."""
 
@@ -32,12 +32,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request's events.
+    """The result for one request's events.
 
     Attributes:
-        accepted: Stored now.
-        duplicates: Stored before, by another request or earlier in this one.
-        spooled: On the local disk until Postgres can be reached; then `accepted` and `duplicates` are not known.
+        accepted: Number of events stored by this request.
+        duplicates: Number of events that were already stored, by another request or earlier in this one.
+        spooled: Number of events on the local disk. If it is not 0, `accepted` and `duplicates` are unknown.
         refused: Rows that Postgres refused, with their `reject_code`.
     """
 
@@ -54,11 +54,11 @@ class _Submission:
 
 
 class GroupCommit:
-    """Lands the rows of concurrent requests together.
+    """Stores the rows of concurrent requests together.
 
     Args:
-        sink: Where a flush lands.
-        flushers: Flushes that may run at the same time: one is being committed while the next one is being sent.
+        sink: The sink that stores a flush.
+        flushers: Number of concurrent flushes: one is committed while the next one is sent.
     """
 
     def __init__(self, sink: Sink, flushers: int) -> None:
@@ -78,7 +78,7 @@ class GroupCommit:
         self._flushers = [loop.create_task(self._flush_forever()) for _ in range(self._flusher_count)]
 
     async def stop(self) -> None:
-        """Land the queue, then stop. Nothing may be submitted after this call."""
+        """Store the queued rows, then stop. Do not call `submit` afterwards."""
         while self._waiting:
             await asyncio.wait([self._waiting[-1].outcome])
         for flusher in self._flushers:
@@ -87,14 +87,14 @@ class GroupCommit:
 
     @property
     def waiting_rows(self) -> int:
-        """Rows that no flush has taken yet."""
+        """The number of queued rows."""
         return self._waiting_rows
 
     async def submit(self, rows: list[Row]) -> Outcome:
-        """Land the rows of one request; returns after they are durable.
+        """Store the rows of one request; return after they are durable.
 
         Raises:
-            ProblemError: The queue is full, or the sink cannot take rows (503).
+            ProblemError: The queue is full, or the sink cannot store rows (503).
         """
         if not rows:
             return Outcome()
@@ -118,8 +118,8 @@ class GroupCommit:
                 await _flush(submissions, self._sink)
             except ProblemError as error:
                 _fail(submissions, error)
-            except Exception:  # noqa: BLE001 - handled for each request below
-                # Retry each request by itself, so that only the request at fault fails.
+            except Exception:  # noqa: BLE001 - each request is retried below
+                # Retry each request separately, so that only the faulty request fails.
                 _log.exception("a flush failed")
                 for submission in submissions:
                     try:
@@ -171,7 +171,7 @@ def _fail(submissions: list[_Submission], error: Exception) -> None:
 
 
 def _outcome(rows: list[Row], new: Counter[EventKey], refused_before: set[int]) -> Outcome:
-    """Settle one request's account: of the flush's rows with one key, the first counts as accepted."""
+    """Count one request's events. Of the flush's rows with the same key, the first counts as accepted."""
     accepted = duplicates = 0
     refused: list[Row] = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Lands rows in Postgres: one statement a flush, on as many connections as flushes may run at the same time."""
+"""Stores rows in Postgres with one statement per flush, on one connection per concurrent flush."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from warehouse.events.schema import Row
 
 
 class PostgresSink:
-    """A sink that raises `PostgresError` when Postgres fails; `FallbackSink` decides what that means.
+    """A sink that raises `PostgresError` when Postgres fails; `FallbackSink` decides whether to spool the rows.
 
     Args:
-        url: Address of the login that may land events.
-        connections: Flushes that may run at the same time.
+        url: Address of the login that may insert events.
+        connections: Number of concurrent flushes.
         application: Prefix of the names shown in pg_stat_activity.
     """
 
@@ -27,10 +27,10 @@ class PostgresSink:
             self._idle.put_nowait(connection)
 
     async def land(self, rows: Sequence[Row]) -> Counter[EventKey]:
-        """Land rows (`warehouse.events.landing.land`); returns the keys of the events that were new.
+        """Store rows (`warehouse.events.landing.land`); return the keys of the new events.
 
         Raises:
-            PostgresError: Postgres failed. Rows may have been committed all the same; landing them again is safe.
+            PostgresError: Postgres failed. Rows may have been committed nevertheless; a retry is safe.
         """
         connection = await self._idle.get()
         try:
@@ -39,10 +39,10 @@ class PostgresSink:
             self._idle.put_nowait(connection)
 
     async def check(self) -> None:
-        """Land nothing: proves that the login, its rights and the tables are in order.
+        """Insert an empty batch, to check the login, its privileges and the tables.
 
         Raises:
-            PostgresError: One of them is not.
+            PostgresError: The login, a privilege or a table is missing, or Postgres is unreachable.
         """
         connection = await self._idle.get()
         try:
@@ -51,6 +51,6 @@ class PostgresSink:
             self._idle.put_nowait(connection)
 
     async def close(self) -> None:
-        """Close the connections; nothing may be landing."""
+        """Close the connections. No call of `land` may be pending."""
         for connection in self._connections:
             await connection.close()

@@ -1,4 +1,4 @@
-"""Keeps rows on the local disk (`warehouse.events.spool`), in a thread of its own, and replays them."""
+"""Stores rows on the local disk (`warehouse.events.spool`) in a separate thread, and replays them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class SpoolSink:
 
     Args:
         folder: The spool's folder.
-        max_bytes: Bound of its file.
+        max_bytes: Maximum size of the spool's file.
 
     Attributes:
-        depth: What the spool held when it was last measured.
-        takes_rows: False after the spool could not take rows.
+        depth: Rows and bytes on the spool at the last measurement.
+        takes_rows: False if the last attempt to spool rows failed.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -58,10 +58,10 @@ class SpoolSink:
         self._thread.shutdown(wait=False)
 
     async def land(self, rows: Sequence[Row]) -> None:
-        """Keep rows; durable on return.
+        """Store rows on the disk; they are durable on return.
 
         Raises:
-            ProblemError: The spool is full or its disk fails (503); no row was kept.
+            ProblemError: The spool is full or its disk fails (503); no row was stored.
         """
         try:
             await self._on_disk(lambda spool: spool.append(rows))
@@ -72,10 +72,10 @@ class SpoolSink:
         self.takes_rows = True
 
     async def replay(self, into: PostgresSink) -> None:
-        """Land everything that waits, oldest first, unless another process is replaying this folder.
+        """Store all spooled rows in Postgres, oldest first, unless another process is replaying this folder.
 
         Raises:
-            PostgresError: Postgres failed; what was not landed stays.
+            PostgresError: Postgres failed; rows that it did not store stay on the spool.
             SpoolError: The disk fails.
         """
         await self.measure()
@@ -88,18 +88,18 @@ class SpoolSink:
                 if not waiting:
                     await self._on_disk(Spool.shrink)
                     return
-                # A batch that fails, perhaps by its timeout, is tried in smaller pieces, which grow again.
+                # Halve the batch after a failure, such as a statement timeout, and double it after a success.
                 self._replay_rows = max(1, len(waiting) // 2)
                 await into.land([row for _, row in waiting])
                 self._replay_rows = min(2 * len(waiting), REPLAY_ROWS)
-                # A crash between landing and removing lands the rows again: the database drops the duplicates.
+                # After a crash between storing and removing, the rows are replayed again as duplicates.
                 last, _ = waiting[-1]
                 await self._on_disk(lambda spool, last=last: spool.remove_until(last))
                 REPLAYED.inc(len(waiting))
                 await self.measure()
 
     async def measure(self) -> Depth:
-        """Rows and bytes on the spool.
+        """Measure the rows and bytes on the spool.
 
         Raises:
             SpoolError: The disk fails.
@@ -110,7 +110,7 @@ class SpoolSink:
         return self.depth
 
     async def keep_sites(self, sites: Sequence[Site]) -> None:
-        """Keep the list of sites, so that a process that starts without Postgres knows their keys.
+        """Save the list of sites, so that a process that starts without Postgres knows their keys.
 
         Raises:
             SpoolError: The disk fails.
@@ -119,7 +119,7 @@ class SpoolSink:
         await self._on_disk(lambda spool: spool.keep_sites(known))
 
     async def kept_sites(self) -> list[Site]:
-        """The list of sites as it was kept last.
+        """Return the saved list of sites.
 
         Raises:
             SpoolError: The disk fails.

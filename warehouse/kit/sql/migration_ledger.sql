@@ -1,4 +1,4 @@
--- The ledger of migrations, as yoyo-migrations makes it (its internal schema version 2).
+-- The ledger of migrations, as yoyo-migrations creates it (its internal schema version 2).
 create schema if not exists ops;
 
 create table if not exists ops.yoyo_lock (

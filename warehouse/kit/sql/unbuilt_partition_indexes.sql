@@ -1,5 +1,5 @@
--- Partitions that lack their part of a partitioned index, with the statements that build and attach it. An index that
--- an interrupted build left invalid is dropped first.
+-- Partitions without their part of a partitioned index, with the statements that build and attach the part. An invalid
+-- index from an interrupted build is dropped first.
 select
     i.indexrelid::regclass::text as index_name,
     case when own.is_valid = false then format('drop index concurrently %I.%I', part.schema_name, part.index_name) end

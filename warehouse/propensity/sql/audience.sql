@@ -1,5 +1,5 @@
--- Hashed identifiers of scored visitors: of each, the newest e-mail and telephone hash that they gave, if what they said
--- last about advertising was yes. The answer is a trait of `identify` or a field of a form, named by the owner.
+-- Hashed identifiers of scored visitors whose last answer about advertising was yes: each visitor's newest e-mail and
+-- telephone hash. The answer is a trait of `identify` or a form field, whose name the owner gives.
 with
 
 scored as (
@@ -37,7 +37,7 @@ visitors as (
     select
         user_id,
         score,
-        -- what is no hash, such as an address that a site put there in the clear, never leaves
+        -- exclude values that are not hashes, such as an e-mail address in plain text
         (array_agg(lower(email_sha256) order by received_at desc, event_id desc)
             filter (where email_sha256 ~ '^[0-9A-Fa-f]{{64}}$'))[1] as email_sha256,
         (array_agg(lower(phone_sha256) order by received_at desc, event_id desc)

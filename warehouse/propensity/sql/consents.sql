@@ -1,5 +1,5 @@
--- Traits of `identify` and fields of forms to which scored visitors answered nothing but yes or no, with how many
--- visitors answered each: what an audience can be made of.
+-- Traits of `identify` and form fields whose answers by scored visitors are all yes or no, with the number of visitors
+-- who answered. An audience can be selected by each of them.
 with
 
 scored as (

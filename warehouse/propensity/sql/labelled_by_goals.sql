@@ -1,4 +1,4 @@
--- Feature rows of cut-offs whose time is over, with whether one of the goals was reached in it.
+-- Feature rows whose label horizon has passed, with the label: whether one of the goals was reached within the horizon.
 select
     features.*,
     exists(

@@ -1,5 +1,5 @@
--- A target's newest scores, the highest first, with what each visitor's next order may be worth: the chance to buy
--- within seven days times the value of an order.
+-- A target's newest scores, highest first, with each visitor's expected value: the probability of a purchase within
+-- seven days times the expected value of an order.
 with
 
 wanted as (

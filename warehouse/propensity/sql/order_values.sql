@@ -1,6 +1,6 @@
--- What the next order of each visitor may be worth: the mean of their own orders before `before`, pulled towards the
--- site's mean as if each had three more orders of that size. Only orders in the site's usual currency count; who has
--- none gets the site's mean, with a null user_id. Without a single order there is no row.
+-- The expected value of each visitor's next order: the mean of the visitor's orders before `before`, shrunk towards the
+-- site's mean as if the visitor had three more orders of that value. Only orders in the site's most frequent currency
+-- count. The row with a null user_id has the site's mean, for all other visitors. Without orders there are no rows.
 with
 
 orders as (

@@ -1,5 +1,5 @@
--- No event in Postgres is older than this moment: the start of the oldest month, live or archived, or the oldest event
--- that waits in the default partition.
+-- A lower bound for the time of all events in Postgres: the start of the oldest live or archived month, or the oldest
+-- event in the default partition.
 select
     least(
         min(to_date(substring(c.relname from '^events_(\d{4}_\d{2})$'), 'YYYY_MM'))::timestamp at time zone 'UTC',
