@@ -1,10 +1,10 @@
--- Bounds on what can be written, above all by clients that insert without the ingest API; the column click_ids; and
--- orders of unknown amount.
+-- Limits on what clients can write, mainly for clients that insert without the ingest API; the column click_ids;
+-- purchases of unknown amount.
 --
 -- The constraints are added NOT VALID, which reads no row under the lock. 0014 validates them in another transaction.
 
--- Locks tables as ops.lock_briefly of 0004 did, which is now its case of 40 ms. A call that lands events on a loaded
--- server takes longer than that, so a migration needs a wait that grows, or it would find no gap between them.
+-- Lock tables with a lock_timeout that grows. ops.lock_briefly of 0004 always waits 40 ms. On a loaded server, each
+-- call that lands events takes longer, so a migration with a fixed timeout would never get the lock.
 create function ops.lock_within(tables regclass[], longest_ms integer) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -53,8 +53,8 @@ as $$
     select ops.lock_within(tables, 40)
 $$;
 
--- The one constraint that rows of before may break. A function, because the definition must be the same to the letter
--- on the parents and on a table that is restored from a file.
+-- The only constraint that existing rows may violate. It is a function, because its definition must be identical on the
+-- parents and on a table that is restored from a file.
 create function ops.add_address_check(target regclass, not_valid boolean default false) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -77,7 +77,7 @@ $$;
 comment on function ops.add_address_check(regclass, boolean) is
 'Adds the CHECK of ip_address to a table of events whose rows have passed ops.truncate_addresses.';
 
--- For rows that clients inserted directly before there was the constraint, in tables and in cold files.
+-- For rows in tables and cold files that clients inserted directly before this constraint existed.
 create function ops.truncate_addresses(target regclass) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -101,8 +101,8 @@ $$;
 comment on function ops.truncate_addresses(regclass) is
 'Truncates addresses of a table of events to their networks: /24, /48, /40 of 6to4.';
 
--- Counters of visitors and sessions, as in 0003. A count that somebody set to the largest bigint cannot overflow: that
--- would refuse every flush with this visitor.
+-- Counters of visitors and sessions, as in 0003. The sum is limited, because a client could set a count to the largest
+-- bigint; an overflow would reject every batch with this visitor.
 create or replace function ops.count_events() returns trigger
 language plpgsql
 security definer
@@ -203,7 +203,7 @@ begin
 end
 $$;
 
--- The bounds that the ingest API sets for events (ops.sane_time), as a condition.
+-- The limits of the ingest API for event times (ops.sane_time), as a condition.
 create function ops.is_recent(moment timestamptz) returns boolean
 language sql
 stable
@@ -214,8 +214,9 @@ $$;
 revoke all on function ops.is_recent(timestamptz) from public;
 grant execute on function ops.is_recent(timestamptz) to anon;
 
--- authenticated: reads and writes all rows. On Supabase anyone may sign up and becomes "authenticated", so there a role
--- in app_metadata, which only the project's owner can set, is required. Elsewhere the database role is the proof.
+-- The role authenticated reads and writes all rows. On Supabase, anyone can sign up and becomes "authenticated", so
+-- there a role in app_metadata is required, which only the owner of the project can set. Elsewhere the database role is
+-- enough.
 create function ops.is_team_member() returns boolean
 language sql
 stable
@@ -230,10 +231,10 @@ $$;
 revoke all on function ops.is_team_member() from public;
 grant execute on function ops.is_team_member() to authenticated;
 
--- From here on nobody else reads or writes these tables.
+-- From here on, no other session reads or writes these tables.
 do $$
 begin
-    -- in the order in which landing takes them
+    -- in the lock order of landing, to avoid deadlocks
     perform ops.lock_within(
         array['public.events', 'archive.events']::regclass[]
         || array(
@@ -290,7 +291,7 @@ select * from public.events
 union all
 select * from archive.events;
 
--- anon: columns that a sender knows. Counters, ids and arrival times keep their defaults.
+-- The role anon may set the columns that a client knows. Counters, IDs and arrival times keep their defaults.
 revoke insert on public.users, public.sessions, public.events from anon;
 grant insert (site_id, user_id, first_seen_at, last_seen_at) on public.users to anon;
 grant insert (
@@ -317,11 +318,11 @@ create policy anon_inserts on public.sessions for insert to anon with check (
 drop policy anon_inserts on public.events;
 create policy anon_inserts on public.events for insert to anon with check (
     ops.site_exists(site_id) and not ops.is_erased(site_id, user_id)
-    -- no live event reaches an archived month
+    -- live events must not reach an archived month
     and ops.is_recent(created_at)
     and source = 'direct'
     and octet_length(payload::text) <= 10240
-    -- CHECKs bound the other columns. These cost time in every flush of the API, which bounds them itself.
+    -- CHECKs limit the other columns. CHECKs for these columns would slow down the API, which validates them itself.
     and (
         length(page_path) > 4096 or length(page_host) > 255 or length(referrer_host) > 255
         or length(utm_source) > 512 or length(utm_medium) > 512 or length(utm_campaign) > 512

@@ -1,10 +1,10 @@
--- The key of an event is (site_id, created_at, event_id), and a claim belongs to a site: an id that one site has used
--- stays free for every other.
+-- The key of an event becomes (site_id, created_at, event_id), and a claim gets a site, so that sites can use the same
+-- event IDs.
 --
--- Safe while events land. The new unique indexes are made ON ONLY the parents; `tilda migrate` builds their parts
--- concurrently, then 0014 drops the old ones. Until then the old key still counts.
+-- Safe while events arrive. The new unique indexes are created ON ONLY the parents. `tilda migrate` builds the indexes
+-- of the partitions concurrently, then 0014 drops the old indexes. Until then, the old key is still enforced.
 
--- The new table of claims is filled beside the old one and takes its place in a moment. In schema ops until then.
+-- The new table of claims is filled in the schema ops, and then replaces the old table.
 create table ops.event_claims (
     site_id text not null,
     event_id uuid not null,
@@ -14,12 +14,12 @@ create table ops.event_claims (
 
 do $$
 declare
-    -- every transaction before this one has ended: the first pass sees what it did
+    -- all transactions before this one have ended, so the first pass sees their claims
     horizon constant xid := pg_snapshot_xmin(pg_current_snapshot())::xid;
 begin
-    -- Erasing removes claims, from the old table only. An erasure waits for this, or this for an erasure.
+    -- An erasure deletes claims from the old table only, so it must not run at the same time.
     perform pg_advisory_xact_lock(hashtextextended('tilda.erase', 0));
-    -- Each claim finds its event by index; a scan of all events must not happen under the lock of the second pass.
+    -- Join claims and events by index: the second pass must not scan all events under its lock.
     perform set_config('enable_hashjoin', 'off', true);
     perform set_config('enable_mergejoin', 'off', true);
     for pass in 1 .. 2 loop
@@ -54,8 +54,8 @@ grant select, insert, update, delete on public.event_claims to service_role;
 grant select, delete on public.event_claims to tilda_privacy;
 create policy privacy on public.event_claims to tilda_privacy using (true) with check (true);
 
--- A call of the old insert_events that waited for the lock above goes on with its old text and makes claims without a
--- site. This error makes its caller try again, with the new text. Dropped by 0014.
+-- A call of the old insert_events that waited for the lock above still runs the old function and inserts claims without
+-- a site. This error makes the caller retry, with the new function. 0014 drops the trigger.
 create function ops.refuse_claim_without_site() returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -79,16 +79,17 @@ drop function public.land_events(json);
 drop function ops.import_events(json);
 drop function ops.insert_events(json, boolean);
 
--- Inserts a flush in one statement and returns the keys (site_id, event_id) of the events that were new. An element of
--- the batch is an event (columns of public.events; its time is client_created_at) or, with reject_code, a refusal for
--- public.rejected_events. Of elements with one key, the first in the batch is stored.
+-- Insert a batch in one statement and return the keys (site_id, event_id) of new events. An element of the batch is an
+-- event (columns of public.events; its time is client_created_at) or, with reject_code, a row for
+-- public.rejected_events. If several elements have the same key, the first is stored.
 --
--- created_at must be the same on every resend, since it is part of the key. The sender's time within [arrival - 35 days,
--- arrival + 25 hours] is. Any other gets the arrival time once, kept in event_claims. When two flushes race for one
--- claim, the loser waits for the winner's commit, finds no claim in its snapshot and inserts nothing: the winner stored
--- that event in the same transaction. An event that was in bounds when it first came and is out of bounds now (resent
--- weeks later) is found by its own key and is a duplicate. Two copies that arrive on either side of a bound may be landed
--- at the same moment and not see each other: so a time near a bound is claimed, too.
+-- created_at is part of the key, so it must be the same for each copy of an event. It is the client's time, if that is
+-- within [arrival - 35 days, arrival + 25 hours]. Otherwise it is the time of the first arrival, which event_claims
+-- stores. If two batches insert the same claim, the second waits for the first to commit, finds no claim in its
+-- snapshot and inserts nothing, because the first stored the event in the same transaction. An event that was within
+-- the limits and is sent again weeks later, outside the limits, is found by its own key and is a duplicate. Two copies
+-- on either side of a limit may be inserted at the same moment without seeing each other, so times near a limit are
+-- also claimed.
 create function ops.insert_events(batch json, keep_times boolean) returns table (site_id text, event_id uuid)
 language sql
 volatile

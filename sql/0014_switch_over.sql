@@ -1,8 +1,8 @@
--- What 0012 and 0013 prepared, in a transaction of its own so that no writer waits for it: the constraints are
--- validated, and the old key of events is dropped.
+-- Complete 0012 and 0013: validate the constraints and drop the old key of events. This is a separate transaction, so
+-- that writers do not wait for the validation.
 
--- `tilda migrate` has built the parts of the new indexes by now. Where the files are run by hand, they are built here,
--- and writers wait.
+-- `tilda migrate` has already built the indexes of the partitions. If the files are run by hand, the indexes are built
+-- here, which blocks writers.
 do $$
 declare
     parent regclass;
@@ -31,7 +31,7 @@ begin
 end
 $$;
 
--- This lock lets writers go on, and an autovacuum steps aside for it only after a second.
+-- This lock does not block writers. Autovacuum releases its lock only after a second, so the timeout is long.
 set local lock_timeout = '1min';
 do $$
 begin

@@ -1,6 +1,7 @@
--- Counts of requests from pages whose domain is not registered, and closed sites.
+-- Counts of requests from pages of other domains than the site's, and closed sites.
 
--- A closed site takes no events and keeps its data; opened again, it has its old key, which its pages still carry.
+-- A closed site accepts no events and keeps its data. When it is reopened, it gets its old key, because its pages still
+-- use it.
 alter table public.sites
 alter column public_key drop not null,
 add column closed_key text unique,
@@ -9,7 +10,7 @@ comment on column public.sites.public_key is
 'Names the site in its snippet; no secret. Null while the site is closed: then no request can name it.';
 comment on column public.sites.closed_key is 'The public key of a closed site.';
 
--- Direct inserts of anon name a site by its id, not by its key.
+-- Direct inserts of anon contain the site ID, not the key.
 create or replace function ops.site_exists(site text) returns boolean
 language sql
 stable

@@ -1,5 +1,4 @@
--- The public API keeps all sites in memory: it reads the whole list, and no request with an unknown key reaches
--- Postgres.
+-- The public API caches the list of all sites, so that requests with an unknown key do not reach Postgres.
 
 create function public.list_sites() returns table (site_id text, public_key text, domains text[], timezone text)
 language sql
@@ -17,5 +16,5 @@ comment on function public.list_sites() is 'All open sites with their public key
 revoke all on function public.list_sites() from public, anon, authenticated;
 grant execute on function public.list_sites() to tilda_ingest, service_role;
 
--- Processes of version 0.1 call it until they are restarted.
+-- Processes of version 0.1 call this function until they are restarted.
 comment on function public.site_for_key(text) is 'Deprecated: replaced by list_sites(); a later release drops it.';

@@ -1,2 +1,2 @@
--- No query uses this index: sessions are found by their id, and by their visitor (sessions_user).
+-- No query uses this index: queries find sessions by session ID or by visitor (sessions_user).
 drop index public.sessions_started;
