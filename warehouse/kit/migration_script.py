@@ -1,7 +1,8 @@
 """Writes the pending migrations as a script that a database administrator runs with psql.
 
 The script has the same effect as `warehouse.kit.migrations.migrate`: each migration is one transaction with its record
-in yoyo's ledger, with the same lock and search path, and indexes of partitioned tables are built partition by partition.
+in yoyo's ledger, with the same lock and search path, and indexes of partitioned tables are built partition by
+partition.
 """
 
 from __future__ import annotations
