@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from starlette.types import Scope
 
 from ingest_api.problems import ProblemError
@@ -33,8 +34,7 @@ from warehouse.events.validation import Batch, parse_events
 Headers = Mapping[bytes, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(msgspec.Struct, frozen=True):
     """The sender of a request.
 
     Attributes:
@@ -50,8 +50,7 @@ class Sender:
     is_exempt: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """The events of a request, independent of the endpoint's format.
 
     Attributes:
@@ -79,8 +78,7 @@ class RejectedBatchError(Exception):
         self.rejection = rejection
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """The result for a request's events.
 
     Attributes:
@@ -209,8 +207,9 @@ class Pipeline:
         RECEIVED.labels(envelope.source).inc(len(rows))
         outcome = await self.sink.submit(rows)
         ACCEPTED.inc(outcome.accepted)
-        DUPLICATES.inc(outcome.duplicates)
-        SPOOLED.inc(outcome.spooled)
+        if outcome.duplicates or outcome.spooled:
+            DUPLICATES.inc(outcome.duplicates)
+            SPOOLED.inc(outcome.spooled)
         kept = rows[len(batch.events) :]
         rejected = [_answer(one.index, row) for one, row in zip(batch.rejected, kept, strict=True)]
         if outcome.refused:

@@ -84,7 +84,16 @@ def land_or_raise(connection: psycopg.Connection, rows: Sequence[Row], statement
         psycopg.Error: One of `DATA_ERRORS` for invalid rows, or another error of the server.
     """
     text = _encode(rows).decode()
-    return retry_deadlocks(lambda: Counter[EventKey](connection.execute(statement, [text])))
+
+    def land_once() -> Counter[EventKey]:
+        cursor = connection.execute(statement, [text])
+        events = [row for row in rows if row.reject_code is None]
+        if cursor.rowcount == len(events):
+            # All events are new, as nearly always: reading their keys from the result would cost more than landing one.
+            return Counter((row.site_id, row.event_id) for row in events if row.event_id is not None)
+        return Counter[EventKey](cursor)
+
+    return retry_deadlocks(land_once)
 
 
 def take_if_new(row: Row, new: Counter[EventKey]) -> bool:

@@ -12,6 +12,8 @@ import logging
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+import msgspec
+
 from ingest_api.problems import ProblemError, unavailable
 from ingest_api.public.metrics import FLUSH_ROWS, FLUSH_SECONDS, WAITING
 from ingest_api.public.sinks import Sink
@@ -30,8 +32,7 @@ MAX_WAITING_ROWS = 50_000
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """The result for one request's events.
 
     Attributes:
@@ -155,8 +156,11 @@ async def _flush(submissions: list[_Submission], sink: Sink) -> None:
     FLUSH_ROWS.observe(len(rows))
     with FLUSH_SECONDS.time():
         new = await sink.land(rows)
+    all_are_new = new is not None and new.total() == len(rows)
     for submission in submissions:
-        if new is None:
+        if all_are_new:
+            outcome = Outcome(accepted=len(submission.rows))
+        elif new is None:
             outcome = Outcome(spooled=sum(id(row) not in refused_before for row in submission.rows))
         else:
             outcome = _outcome(submission.rows, new, refused_before)
