@@ -29,7 +29,7 @@ create database managed owner managed_owner;
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """Start a separate server, because roles belong to the whole server."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("logins") / "data", password="x", options=NOT_DURABLE)
-    server.start(55480)
+    server.start(55480, or_next_free=True)
     try:
         yield server
     finally:

@@ -139,7 +139,7 @@ def managed_server(
     version: int = request.param
     data = tmp_path_factory.mktemp("managed") / "data"
     server = EmbeddedPostgres(data, password="x", version=version, options=NOT_DURABLE, bin_folder=BIN_FOLDERS[version])
-    server.start(55480)
+    server.start(55470, or_next_free=True)
     try:
         with connect(server.url("postgres")) as admin:
             for statement in MANAGED.split(";"):

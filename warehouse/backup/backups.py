@@ -6,6 +6,7 @@ complete. `warehouse.backup.restores` restores a backup.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -80,7 +81,7 @@ def backup(url: str, settings: Settings, progress: Progress) -> Backup:
             snapshot, taken_at = row[0], row[1].astimezone(UTC)
             weights = sizes(connection)
             steps = Steps(progress, weights, passes=2)
-            folder = settings.backup_folder / taken_at.strftime(NAME_FORMAT)
+            folder = _new_folder(settings, taken_at)
             partial = settings.backup_folder / f"{PARTIAL}{folder.name}"
             try:
                 partial.mkdir(mode=0o700)
@@ -105,6 +106,15 @@ def backup(url: str, settings: Settings, progress: Progress) -> Backup:
                 shutil.rmtree(partial, ignore_errors=True)
     delete_expired(settings)
     return _describe(folder, settings)
+
+
+def _new_folder(settings: Settings, taken_at: datetime) -> Path:
+    """Return the folder for a new backup: its name is the second of the snapshot, numbered if the name is in use."""
+    name = taken_at.strftime(NAME_FORMAT)
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(
+        folder for one in itertools.chain([name], numbered) if not (folder := settings.backup_folder / one).exists()
+    )
 
 
 def delete_expired(settings: Settings) -> list[str]:
