@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from demo.browser import user_agent
 from tests.browser.actions import hide, open_page
 from tests.browser.event_log import RealApi
 from tests.browser.site import Site
@@ -21,9 +20,7 @@ def test_pasted_snippet_records_a_page_view(
 ) -> None:
     with (
         https_proxy(api.url, tmp_path) as proxy,
-        browser.new_context(
-            user_agent=user_agent(browser), ignore_https_errors=True, java_script_enabled=with_scripts
-        ) as context,
+        browser.new_context(ignore_https_errors=True, java_script_enabled=with_scripts) as context,
     ):
         proxy.prefix = "/stats"
         pasted = snippet(get_site(api.server.database_url, api.site_id), proxy.url, load_settings())
