@@ -59,7 +59,7 @@ def test_erased_person_is_in_no_model(copied_url: str, secrets: Secrets, tmp_pat
     with connect(copied_url) as owner:
         assert impersonal_tables(owner) == IMPERSONAL
         names = security_table.tables(owner)
-        assert security_table.real(owner, names) == security_table.decided(names)
+        assert security_table.actual_rights(owner, names) == security_table.expected_rights(names)
         # The person with the most visitor IDs and, among equals, the most sessions.
         site, person = owner.execute(
             "select site_id, person_id from marts.visitors where site_id = any(%s) group by 1, 2"
