@@ -131,10 +131,10 @@ def create_app() -> ASGIApp:
             await service.close()
 
     app = FastAPI(title="Tilda Analytics: ingest API", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
-    add_docs_page(app)
     app.router.route_class = _RawRoute
     problems.install(app)
     _add_routes(app, service, settings)
+    add_docs_page(app)  # last: every request is compared with the routes before its own
     return OuterMiddleware(app, service.proxies, service.warnings)
 
 

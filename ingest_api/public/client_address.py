@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from warehouse.kit.errors import UserError
 
@@ -36,7 +36,7 @@ class TrustedProxies:
                     "Give addresses or networks separated by commas, or none.",
                 ) from error
 
-    def client(self, peer: str | None, forwarded: Iterable[bytes]) -> str | None:
+    def client(self, peer: str | None, forwarded: Sequence[bytes]) -> str | None:
         """Return the visitor's address: the last hop that is not a trusted proxy.
 
         Args:
@@ -44,7 +44,7 @@ class TrustedProxies:
             forwarded: Every `X-Forwarded-For` header of the request, in order. Each proxy appends to the right, so an
                 untrusted hop may have forged everything to its left.
         """
-        if peer is None or not self.trusts(peer):
+        if peer is None or not forwarded or not self.trusts(peer):
             return peer
         hops = [hop.strip() for header in forwarded for hop in header.decode("latin-1").split(",")]
         nearest = peer
