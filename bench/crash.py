@@ -242,7 +242,7 @@ def wait_until_drained(url: str) -> None:
 
 
 def judge(database_url: str, acknowledged: set[UUID], account: Account) -> None:
-    """Compare what was acknowledged with what is stored."""
+    """Compare the IDs of acknowledged events with those of stored events."""
     with connect(database_url) as connection:
         stored = Counter(row[0] for row in connection.execute("select event_id from public.events"))
     account.acknowledged = len(acknowledged)

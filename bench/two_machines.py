@@ -176,10 +176,10 @@ def _campaign(prefix: str, seconds: float, folder: Path, url: str, machines: lis
     migrations.migrate(url)
     key = registry.add_site(url, "shop", ["shop.example"], "UTC").public_key
 
-    stranger = _settings(folder / "b", url, 1)
-    logins.create_missing_logins(url, stranger.secrets)
+    second_machine = _settings(folder / "b", url, 1)
+    logins.create_missing_logins(url, second_machine.secrets)
     try:
-        logins.require_logins(url, stranger)
+        logins.require_logins(url, second_machine)
     except UserError as error:
         told["second machine with secrets of its own"] = str(error)
     connect(ingest_url(first_settings)).close()

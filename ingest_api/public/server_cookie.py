@@ -12,6 +12,7 @@ from http.cookies import CookieError, SimpleCookie
 from starlette.types import Scope
 
 from ingest_api.public.sites import Site
+from warehouse.kit.addresses import is_within
 
 NAME = "analytics_user_id"
 YEAR_SECONDS = 31_536_000
@@ -41,7 +42,7 @@ def set_cookie(scope: Scope, headers: Mapping[bytes, bytes], site: Site, user_id
         return None
     value = visitor_cookie(headers) or user_id or ""
     host = headers.get(b"host", b"").decode("latin-1").partition(":")[0].lower()
-    domain = next((domain for domain in site.domains if host == domain or host.endswith(f".{domain}")), None)
+    domain = next((domain for domain in site.domains if is_within(host, [domain])), None)
     if domain is None or not _ID.fullmatch(value):
         return None
     cookie: SimpleCookie = SimpleCookie()

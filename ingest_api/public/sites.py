@@ -15,6 +15,7 @@ import psycopg
 from ingest_api.problems import ProblemError, unavailable
 from ingest_api.public.database import PostgresError
 from warehouse.events.spool import SpoolError
+from warehouse.kit.addresses import is_within
 
 REFRESH_SECONDS = 30.0
 """Time between refreshes: the delay until a change of a site's domains or the removal of a site takes effect."""
@@ -193,7 +194,7 @@ def _is_covered(origin: bytes, domains: tuple[str, ...]) -> bool:
         host = (urlsplit(origin.decode("latin-1")).hostname or "").rstrip(".").lower()
     except ValueError:
         return False
-    return any(host == domain or host.endswith(f".{domain}") for domain in domains)
+    return is_within(host, domains)
 
 
 def _host_name(domain: str) -> str:

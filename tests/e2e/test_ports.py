@@ -1,4 +1,4 @@
-"""A taken port is an error that names its process; only the demo moves. Orphans of the same stack are stopped."""
+"""A port in use is an error that names the process; only the demo uses another port. Orphan processes are stopped."""
 
 from __future__ import annotations
 
