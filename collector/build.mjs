@@ -26,7 +26,7 @@ const TAIL = '})({});';
 const SWC = {
   module: false,
   ecma: 2019,
-  compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, pure_getters: true },
+  compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, unsafe_regexp: true, pure_getters: true },
   mangle: true,
 };
 

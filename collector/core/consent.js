@@ -1,6 +1,6 @@
 // Consent. Before it the collector stores, sends and remembers nothing; withdrawal removes everything stored.
 
-import { later, listenAlways, log, navigator, options, safely } from './environment.js';
+import { later, listenAlways, log, navigator, options, runAll, safely } from './environment.js';
 import { local, readCookie } from './storage.js';
 
 const CONSENT = 'analytics_consent'; // "true", "false", or "never" after optOut()
@@ -43,7 +43,7 @@ const apply = (wanted) => {
   if (wanted === granted) return;
   granted = wanted;
   if (granted) onGranted();
-  else whenForgotten.forEach((run) => run());
+  else runAll(whenForgotten);
 };
 
 /** Applies the visitor's answer and stores it. A "no" is not stored if "no" is the default. */

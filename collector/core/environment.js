@@ -35,6 +35,9 @@ export const safely =
   (...args) =>
     attempt(() => run(...args));
 
+/** Calls every function of a list that features add to. An error in one does not keep the others from running. */
+export const runAll = (runs, ...args) => runs.forEach((run) => safely(run)(...args));
+
 /**
  * Listens on the window in the capture phase: the handler runs before those of the page, which may stop propagation.
  * The listener is passive, because the collector never prevents a default action.

@@ -11,6 +11,7 @@ import {
   location,
   options,
   performance,
+  runAll,
   SECOND,
   safely,
   uuid,
@@ -57,7 +58,7 @@ export const record = (type, sections, element) => {
     target_text: element && textOf(element),
     payload: { page_view_id: id, ...sections },
   };
-  beforeRecord.forEach((change) => change(event, element));
+  runAll(beforeRecord, event, element);
   enqueue(event);
 };
 
@@ -78,7 +79,7 @@ export const openPage = (from) => {
   opened = active = performance.now();
   watched = document.visibilityState === 'visible';
   engaged = left = 0;
-  whenOpened.forEach((run) => run());
+  runAll(whenOpened);
   record('page_view', { ...session.campaign, device: device(), ...sizes });
 };
 
@@ -101,12 +102,12 @@ const reportLeaving = () => {
   onActivity();
   watched = false;
   const sections = { timing: timing(), ...sizes };
-  beforeLeave.forEach((add) => add(sections));
+  runAll(beforeLeave, sections);
   record('page_leave', sections);
 };
 
 const endPage = () => {
-  whenEnded.forEach((run) => run());
+  runAll(whenEnded);
   reportLeaving();
 };
 

@@ -1,7 +1,7 @@
 // What Tilda's scripts report: forms taken or refused, popups, and calls of their statistics.
 
 import { granted, listen } from '../core/consent.js';
-import { safely } from '../core/environment.js';
+import { runAll } from '../core/environment.js';
 import { record } from '../core/pages.js';
 import { endForm } from './forms.js';
 
@@ -16,7 +16,7 @@ const wrap = () => {
   const original = tilda.sendEventToStatistics;
   if (!original || original === wrapped) return;
   wrapped = tilda.sendEventToStatistics = function (...args) {
-    if (granted) whenReported.forEach((run) => safely(run)(...args));
+    if (granted) runAll(whenReported, ...args);
     return original.apply(this, args);
   };
 };
