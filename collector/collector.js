@@ -3,7 +3,7 @@
 //   <script async src="https://api.example.com/collector.js" data-site-key="…"></script>
 //
 // Three rules hold everywhere:
-// 1. An event is stored before it is sent, and removed only when the API has answered 2xx: a page may die at any moment.
+// 1. An event is stored before it is sent, and removed when the API has answered 2xx. A page may die at any moment.
 // 2. `event_id` and `created_at` are set once, so that sending an event twice is harmless.
 // 3. No error of the collector reaches the page: every entry point goes through `safely`.
 //

@@ -7,7 +7,7 @@ import { navigator } from './environment.js';
 export let sizes;
 export let scrolled;
 
-/** Reads sizes and scroll position. Call it only while the layout is fresh: after a frame, a resize, while scrolling. */
+/** Reads sizes and scroll position. Call it only while the layout is fresh: after a frame, on resize or scroll. */
 export const look = () => {
   const { scrollWidth, scrollHeight } = document.documentElement;
   sizes = {
