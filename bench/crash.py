@@ -2,7 +2,8 @@
 
 `python -m bench.crash --kills 100` prints numbers of events, responses and kills as JSON. A client retries every batch
 with the same events until the batch is acknowledged, as the collector does. Clients share sessions, mix new events with
-resent ones in random order, and send some events without a time. No acknowledged event may be missing, and no event may be stored twice.
+resent ones in random order, and send some events without a time. No acknowledged event may be missing, and no event may
+be stored twice.
 """
 
 from __future__ import annotations
