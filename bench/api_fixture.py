@@ -12,9 +12,6 @@ from warehouse.access import logins
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.secret_store import Secrets
 
-UNLIMITED = {"RATE_LIMIT_PER_IP": "off", "RATE_LIMIT_PER_SITE": "off"}
-"""Settings of an API without rate limits."""
-
 
 @contextmanager
 def api_and_postgres(

@@ -30,8 +30,8 @@ from uuid import UUID, uuid4
 import httpx
 import psutil
 
-from bench.api_fixture import UNLIMITED, api_and_postgres
-from tests.ingest_server import IngestServer, page_view
+from bench.api_fixture import api_and_postgres
+from tests.ingest_server import UNLIMITED, IngestServer, page_view
 from warehouse.kit.database import connect
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from bench.api_fixture import UNLIMITED, api_and_postgres
-from tests.ingest_server import IngestServer, page_view
+from bench.api_fixture import api_and_postgres
+from tests.ingest_server import UNLIMITED, IngestServer, page_view
 
 ANSWER_SECONDS = 10
 TYPES = ("page_view", "page_leave", "click", "scroll", "form_submit", "purchase", "identify", "web_vitals", "custom")

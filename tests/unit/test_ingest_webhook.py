@@ -87,18 +87,21 @@ def test_repeated_calls_have_the_same_event_id():
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "event_type"),
     [
-        {},
-        {"payment": "{"},
-        {"payment": "[" * 5000},
-        {"payment": '{"amount": "NaN"}'},
-        {"payment": '{"amount": 1e999, "products": {"a": 1}}'},
-        {"payment[": "x", "payment[a][b][c][d][e]": "y", "payment[a]": "z", "payment[a][b]": "q"},
-        {"tranid": "\u0000", "formid": "\ud7ff" * 5000},
+        ({}, "form_submit"),
+        ({"payment": "{"}, "form_submit"),
+        ({"payment": "[" * 5000}, "form_submit"),
+        ({"payment": '{"amount": "NaN"}'}, "purchase"),
+        ({"payment": '{"amount": 1e999, "products": {"a": 1}}'}, "form_submit"),
+        (
+            {"payment[": "x", "payment[a][b][c][d][e]": "y", "payment[a]": "z", "payment[a][b]": "q"},
+            "purchase",
+        ),
+        ({"tranid": "\u0000", "formid": "\ud7ff" * 1000}, "form_submit"),
     ],
 )
-def test_hostile_forms_become_valid_events(fields: dict[str, str]):
+def test_hostile_forms_become_events_that_can_be_stored(fields: dict[str, str], event_type: str):
     event = read(fields)
-    assert event["event_type"] in {"form_submit", "purchase"}
-    json.dumps(event, allow_nan=False).encode()
+    assert event["event_type"] == event_type
+    parse_event(json.dumps(event, allow_nan=False).encode(), Limits())
