@@ -1,1 +1,1 @@
-"""Repeatable benchmarks and long-running tests. Ratios compare measurements of one run on one machine."""
+"""Repeatable benchmarks and long-running tests. Compare only figures of one run on one machine."""

@@ -18,10 +18,9 @@ from rich.console import Console
 from demo.bring_in import SAMPLE_LOG
 from tests.dbt.access_log import differing, modelled_sessions, read_page_views, recompute_sessions
 from tests.dbt.dbt_project import run_dbt
+from tests.embedded import migrated_database, running_postgres
 from warehouse.events.imports import import_file
-from warehouse.kit import migrations
 from warehouse.kit.database import connect
-from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.sites.registry import add_site
 
 NO_TESTS = ("unit_test", "test")
@@ -38,20 +37,16 @@ def main() -> int:
     parser.add_argument("--timezone", default="America/Los_Angeles", help="time zone of the site")
     options = parser.parse_args()
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="bench-access-log-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "data", password=secrets.token_hex(8))
-        server.start(55500, or_next_free=True)
-        try:
-            server.ensure_database("log")
-            url = server.url("log")
-            migrations.migrate(url)
-            add_site(url, SITE, [options.domain], options.timezone)
-            result = import_file(url, options.file, site_id=SITE, format="access-log", hash_key=KEY)
-            run_dbt(url, Path(folder) / "dbt", "build", "--select", "+sessions", "--exclude-resource-types", *NO_TESTS)
-            with connect(url) as connection:
-                modelled = modelled_sessions(connection, SITE)
-        finally:
-            server.remove()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-access-log-") as folder,
+        running_postgres(Path(folder) / "data", 55500, secrets.token_hex(8)) as server,
+    ):
+        url = migrated_database(server, "log")
+        add_site(url, SITE, [options.domain], options.timezone)
+        result = import_file(url, options.file, site_id=SITE, format="access-log", hash_key=KEY)
+        run_dbt(url, Path(folder) / "dbt", "build", "--select", "+sessions", "--exclude-resource-types", *NO_TESTS)
+        with connect(url) as connection:
+            modelled = modelled_sessions(connection, SITE)
     views = read_page_views(options.file, SITE, [options.domain], KEY)
     expected = recompute_sessions(views, options.timezone)
     others = differing(modelled, expected)

@@ -4,8 +4,9 @@
 months with simulated events. It then runs `tilda archive run` repeatedly, with an advancing date, and kills the
 process with SIGKILL at random times. Meanwhile, one connection inserts 1,000 events per second through `land_events`,
 and another repeatedly counts all events in `archive.all_events` and in the records of the cold files. At the end, the
-script measures runs that are not killed, restores a month, and prints the results as JSON. It exits with 1 if an event
-was missing or in two places at any time.
+script measures runs that are not killed, restores a month, and prints the results as JSON. Durations are in
+milliseconds or seconds, sizes in bytes per event and speeds in rows per second, as the names say. The script exits with
+1 if an event was missing or in two places at any time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import secrets
 import signal
 import subprocess
 import sys
@@ -32,11 +34,10 @@ from psycopg import sql
 from rich.console import Console
 
 from bench.ageing_threads import Auditor, LockWatch, Writer
+from tests.embedded import migrated_database, running_postgres
 from warehouse.archive import cold
 from warehouse.archive.months import months_after
-from warehouse.kit import migrations
 from warehouse.kit.database import connect
-from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.installation import BASE_DIR
 from warehouse.kit.queries import read_query
 from warehouse.partitions.months import Partition, ensure_months, list_partitions
@@ -164,7 +165,7 @@ class Ageing:
         self.account.landed = len(writer.ids)
         self.account.landed_per_second = len(writer.ids) / (seconds + 5)
         self.account.checks, self.account.wrong_checks = auditor.checks, auditor.wrong
-        self._judge(writer.ids)
+        self._count_missing_and_doubled(writer.ids)
 
     def measure(self) -> None:
         """Measure the speed of archiving, exporting and restoring one month, without kills."""
@@ -233,7 +234,7 @@ class Ageing:
             while process.poll() is None and connection.execute(query).fetchone() != (True,):
                 time.sleep(0.01)
 
-    def _judge(self, landed: set[UUID]) -> None:
+    def _count_missing_and_doubled(self, landed: set[UUID]) -> None:
         """Count the events that are missing or in two places."""
         found, files = Counter[str](), list[cold.ColdFile]()
         with connect(self._url) as connection:
@@ -269,20 +270,14 @@ def _mean(parts: list[Partition], name: str) -> float:
 
 def age(folder: Path, *, months: int, rows: int, kills: int, events_per_second: int, seed: int) -> Account:
     """Run the test in `folder` and return its results."""
-    postgres = EmbeddedPostgres(folder / "postgres", password="ageing")  # noqa: S106 - this database exists only during the run
-    try:
-        postgres.start(55900, or_next_free=True)
-        postgres.ensure_database("ageing")
-        url = postgres.url("ageing")
-        migrations.migrate(url)
+    with running_postgres(folder / "postgres", 55900, secrets.token_hex(8)) as postgres:
+        url = migrated_database(postgres, "ageing")
         add_site(url, "shop", ["shop.example"], "UTC")
         ageing = Ageing(folder, url, months, rows, seed)
         ageing.fill()
         ageing.age(kills, events_per_second)
         ageing.measure()
         return ageing.account
-    finally:
-        postgres.remove()
 
 
 def main() -> int:

@@ -12,9 +12,30 @@ from warehouse.events.schema import Row
 from warehouse.kit.database import connect
 
 FLUSHES_PER_SECOND = 20
+STOP_SECONDS = 300
+"""Maximum time for the current flush or count to end."""
 
 
-class Writer(threading.Thread):
+class BackgroundThread(threading.Thread):
+    """A thread that works until `stop` is called."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url = url
+        self._stop_requested = threading.Event()
+
+    def stop(self) -> None:
+        """Stop after the current statement.
+
+        Raises:
+            AssertionError: The thread did not stop within `STOP_SECONDS`.
+        """
+        self._stop_requested.set()
+        self.join(STOP_SECONDS)
+        assert not self.is_alive(), f"{type(self).__name__} did not stop within {STOP_SECONDS} s"
+
+
+class Writer(BackgroundThread):
     """Inserts new events at a constant rate, and records the duration of each flush.
 
     Attributes:
@@ -23,10 +44,8 @@ class Writer(threading.Thread):
     """
 
     def __init__(self, url: str, events_per_second: int) -> None:
-        super().__init__(daemon=True)
-        self._url = url
+        super().__init__(url)
         self._size = max(1, events_per_second // FLUSHES_PER_SECOND)
-        self._stop_requested = threading.Event()
         self.ids: set[UUID] = set()
         self.waits: list[float] = []
 
@@ -52,13 +71,8 @@ class Writer(threading.Thread):
         taken, self.waits = self.waits, []
         return taken
 
-    def stop(self) -> None:
-        """Stop after the current flush."""
-        self._stop_requested.set()
-        self.join(60)
 
-
-class Auditor(threading.Thread):
+class Auditor(BackgroundThread):
     """Repeatedly counts the old events in all places in one statement; the number must never change.
 
     Attributes:
@@ -67,9 +81,8 @@ class Auditor(threading.Thread):
     """
 
     def __init__(self, url: str, before: datetime, expected: int) -> None:
-        super().__init__(daemon=True)
-        self._url, self._before, self._expected = url, before, expected
-        self._stop_requested = threading.Event()
+        super().__init__(url)
+        self._before, self._expected = before, expected
         self.checks = 0
         self.wrong = 0
 
@@ -88,13 +101,8 @@ class Auditor(threading.Thread):
                 # a count holds locks while it runs: pause between two counts, so that the archive job can get its locks
                 self._stop_requested.wait(1)
 
-    def stop(self) -> None:
-        """Stop after the current count."""
-        self._stop_requested.set()
-        self.join(300)
 
-
-class LockWatch(threading.Thread):
+class LockWatch(BackgroundThread):
     """Checks every 10 ms how long the writer has been waiting for a lock.
 
     Attributes:
@@ -102,9 +110,7 @@ class LockWatch(threading.Thread):
     """
 
     def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self._url = url
-        self._stop_requested = threading.Event()
+        super().__init__(url)
         self.longest = 0.0
 
     def run(self) -> None:
@@ -119,8 +125,3 @@ class LockWatch(threading.Thread):
             while not self._stop_requested.wait(0.01):
                 row = connection.execute(query).fetchone()
                 self.longest = max(self.longest, row[0] if row else 0)
-
-    def stop(self) -> None:
-        """Stop checking."""
-        self._stop_requested.set()
-        self.join(60)

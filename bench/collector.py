@@ -78,12 +78,12 @@ def costs(trace: Trace) -> dict[str, float]:
 
 
 def _enclosing(call: dict[str, Any], dispatches: Trace) -> str:
-    """Return the DOM event type whose dispatch contains the call, or "timers and answers" if there is none."""
+    """Return the DOM event type whose dispatch contains the call, or "timers and responses" if there is none."""
     for dispatch in dispatches:
         same_thread = (dispatch["pid"], dispatch["tid"]) == (call["pid"], call["tid"])
         if same_thread and dispatch["ts"] <= call["ts"] <= dispatch["ts"] + dispatch["dur"]:
             return f"on {dispatch['args']['data']['type']}"
-    return "timers and answers"
+    return "timers and responses"
 
 
 def main() -> None:

@@ -1,8 +1,9 @@
 """Crash test: kill the API's workers and Postgres at random under load, and look for lost and duplicate events.
 
-`python -m bench.crash --kills 100` prints the results as JSON. A client retries every batch with the same events until
-the batch is acknowledged, as the collector does. Clients share sessions, mix new events with resent ones in random
-order, and send some events without a time. No acknowledged event may be missing, and no event may be stored twice.
+`python -m bench.crash --kills 100` prints numbers of events, responses and kills as JSON. A client retries every batch
+with the same events until the batch is acknowledged, as the collector does. Clients share sessions, mix new events with
+resent ones in random order, and send some events without a time. No acknowledged event may be missing, and no event may
+be stored twice.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from uuid import UUID, uuid4
 import httpx
 import psutil
 
-from bench.prepared import UNBOUNDED, prepared
-from tests.ingest_server import IngestServer, page_view
+from bench.api_fixture import api_and_postgres
+from tests.ingest_server import UNLIMITED, IngestServer, page_view
 from warehouse.kit.database import connect
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 
@@ -203,7 +204,7 @@ def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause
         pause: Mean time between kills, in seconds.
     """
     account = Account()
-    with prepared(folder, 55800, UNBOUNDED | {"INGEST_WORKERS": str(workers)}) as (server, postgres):
+    with api_and_postgres(folder, 55800, UNLIMITED | {"INGEST_WORKERS": str(workers)}) as (server, postgres):
         server.start()
         clients = Clients(server.events_url, account)
         clients.start()
@@ -214,7 +215,7 @@ def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause
         time.sleep(1)
         clients.stop()
         wait_until_drained(server.url)
-        judge(server.database_url, clients.acknowledged, account)
+        compare_with_stored(server.database_url, clients.acknowledged, account)
     return account
 
 
@@ -241,7 +242,7 @@ def wait_until_drained(url: str) -> None:
     raise AssertionError(f"the spool is not drained: {state}")
 
 
-def judge(database_url: str, acknowledged: set[UUID], account: Account) -> None:
+def compare_with_stored(database_url: str, acknowledged: set[UUID], account: Account) -> None:
     """Compare the IDs of acknowledged events with those of stored events."""
     with connect(database_url) as connection:
         stored = Counter(row[0] for row in connection.execute("select event_id from public.events"))
@@ -253,7 +254,7 @@ def judge(database_url: str, acknowledged: set[UUID], account: Account) -> None:
 def outage(folder: Path, minutes: float) -> Account:
     """Stop Postgres for `minutes` under load, and return the results."""
     account = Account()
-    with prepared(folder, 55850, UNBOUNDED) as (server, postgres):
+    with api_and_postgres(folder, 55850, UNLIMITED) as (server, postgres):
         port = postgres.running_port()
         assert port is not None
         server.start()
@@ -266,7 +267,7 @@ def outage(folder: Path, minutes: float) -> Account:
         time.sleep(2)
         clients.stop()
         wait_until_drained(server.url)
-        judge(server.database_url, clients.acknowledged, account)
+        compare_with_stored(server.database_url, clients.acknowledged, account)
     return account
 
 

@@ -1,8 +1,8 @@
-"""How long it takes to find one visitor of many by e-mail and to forget them, and that nothing of them is left.
+"""Measure the time to find one of many visitors by e-mail address and to erase the visitor.
 
-`python -m bench.erasure` fills a live, an archived and a cold month of an embedded Postgres of its own, searches for an
-e-mail address that one visitor left, erases the visitor, and looks for the id in a dump of the whole database and in
-every file.
+`python -m bench.erasure` starts its own embedded Postgres and fills a live, an archived and a cold month. It searches
+for the e-mail address of one visitor, erases this visitor, and prints the time of each step in seconds. It then counts
+how often the visitor's ID remains in a dump of the database and in all files; the number must be 0.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import psycopg
 from psycopg.types.json import Jsonb
 from rich.console import Console
 
+from tests.embedded import migrated_database, running_postgres
 from warehouse.archive import cold, moves
 from warehouse.events.identity import email_sha256
-from warehouse.kit import migrations
 from warehouse.kit.database import connect
-from warehouse.kit.embedded_postgres import EmbeddedPostgres, programs
+from warehouse.kit.embedded_postgres import programs
 from warehouse.kit.settings import Settings
 from warehouse.partitions.months import ensure_months
 from warehouse.privacy.erase import erase
@@ -57,7 +57,7 @@ from (
 
 
 def fill(connection: psycopg.Connection, month: date, events: int, visitors: int) -> None:
-    """Put events of all visitors into a month."""
+    """Insert `events` events of a month, spread evenly over all visitors."""
     ensure_months(connection, [month])
     values = {"month": f"{month} 00:00+00", "events": events, "visitors": visitors}
     connection.execute(FILL, values)
@@ -70,21 +70,17 @@ def main() -> None:
     parser.add_argument("--visitors", type=int, default=100_000)
     arguments = parser.parse_args()
     today = datetime.now(UTC).date().replace(day=1)
-    with tempfile.TemporaryDirectory() as place:
-        server = EmbeddedPostgres(Path(place) / "postgres", password=secrets.token_hex(8))
-        server.start(PORT, or_next_free=True)
-        try:
-            measure(server, Path(place) / "data", [today, date(2015, 5, 1), date(2014, 5, 1)], arguments)
-        finally:
-            server.remove()
+    with (
+        tempfile.TemporaryDirectory() as place,
+        running_postgres(Path(place) / "postgres", PORT, secrets.token_hex(8)) as server,
+    ):
+        url = migrated_database(server, "tilda")
+        measure(url, Path(place) / "data", [today, date(2015, 5, 1), date(2014, 5, 1)], arguments)
 
 
-def measure(server: EmbeddedPostgres, folder: Path, months: list[date], arguments: argparse.Namespace) -> None:
+def measure(url: str, folder: Path, months: list[date], arguments: argparse.Namespace) -> None:
     """Fill the months (newest live, next archived, oldest cold), erase one visitor, and print the results."""
     settings = Settings(_env_file=None, data_dir=folder)  # pyright: ignore[reportCallIssue]
-    server.ensure_database("tilda")
-    url = server.url("tilda")
-    migrations.migrate(url)
     add_site(url, "shop", ["shop.example"], "UTC")
     with connect(url) as connection:
         connection.execute("set timezone = 'UTC'")
@@ -111,12 +107,14 @@ def measure(server: EmbeddedPostgres, folder: Path, months: list[date], argument
     say(f"found {found.persons[0].visitor_ids} with {found.persons[0].events} events")
     started = time.monotonic()
     done = erase(url, settings, "shop", visitor, say=say)
-    out.print(f"{done.seconds:8.2f} s  in all; left: {done.left}; removed: {done.removed}")
-    out.print(f"found by searching the whole database and every file: {search_bytes(url, settings, visitor)}")
+    out.print(f"{done.seconds:8.2f} s  in total; left: {done.left}; removed: {done.removed}")
+    out.print(
+        f"occurrences of the visitor's ID in the database and all files: {count_occurrences(url, settings, visitor)}"
+    )
 
 
-def search_bytes(url: str, settings: Settings, visitor: str) -> int:
-    """How often the id stands in a dump of the database, in the cold files' rows, or in any file."""
+def count_occurrences(url: str, settings: Settings, visitor: str) -> int:
+    """Return how often the visitor's ID occurs in a dump of the database, in rows of cold files, and in all files."""
     dump = subprocess.run([programs(18) / "pg_dump", "--data-only", f"--dbname={url}"], check=True, capture_output=True)
     found = dump.stdout.count(visitor.encode())
     with connect(url) as connection:

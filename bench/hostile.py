@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from bench.prepared import UNBOUNDED, prepared
-from tests.ingest_server import IngestServer, page_view
+from bench.api_fixture import api_and_postgres
+from tests.ingest_server import UNLIMITED, IngestServer, page_view
 
 ANSWER_SECONDS = 10
 TYPES = ("page_view", "page_leave", "click", "scroll", "form_submit", "purchase", "identify", "web_vitals", "custom")
@@ -190,14 +190,14 @@ def schemathesis(server: IngestServer, examples: int, start: int = 1) -> str:
     return report
 
 
-def answered(server: IngestServer) -> Counter[int]:
+def responses_by_status(server: IngestServer) -> Counter[int]:
     """Return the number of responses so far by status, from the metrics of the API."""
     found = re.compile(r'tilda_http_answers_total\{status="(\d+)"\}')
     counted = ((found.fullmatch(name), count) for name, count in server.metrics().items())
     return Counter({int(match[1]): int(count) for match, count in counted if match})
 
 
-def judge_rows(server: IngestServer) -> int:
+def read_all_rows(server: IngestServer) -> int:
     """Read every stored row with the casts that the models use, and return the number of rows; no cast may fail."""
     every_row = """
         select
@@ -219,10 +219,10 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=20_000, help="minimum total number of requests")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    bounds = UNBOUNDED | {"TILDA_WEBHOOK_TOKEN": "hook"}
+    bounds = UNLIMITED | {"TILDA_WEBHOOK_TOKEN": "hook"}
     with (
         tempfile.TemporaryDirectory(prefix="tilda-hostile-", ignore_cleanup_errors=True) as place,
-        prepared(Path(place), 55900, bounds) as (server, _),
+        api_and_postgres(Path(place), 55900, bounds) as (server, _),
     ):
         server.start()
         _campaign(server, options.requests, options.seed)
@@ -231,11 +231,11 @@ def main() -> int:
 
 def _campaign(server: IngestServer, requests: int, start: int) -> None:
     print(schemathesis(server, max(50, requests // 60), start).strip().splitlines()[-1])
-    missing = requests - sum(answered(server).values())
+    missing = requests - sum(responses_by_status(server).values())
     hostile_bodies(server, max(1000, missing), start)
-    answers = answered(server)
+    answers = responses_by_status(server)
     print(f"{sum(answers.values()):,} requests, responses by status: {dict(sorted(answers.items()))}")
-    print(f"{judge_rows(server):,} stored rows read, {server.count():,} events counted")
+    print(f"{read_all_rows(server):,} stored rows read, {server.count():,} events counted")
     assert not any(status >= 500 for status in answers), "the API answered a request with 5xx"
 
 

@@ -1,10 +1,10 @@
-"""What each index costs: bytes a row, and processor time of landing an event.
+"""Measure the cost of each index: bytes per row, and CPU time in microseconds per inserted event.
 
-`python -m bench.indexes` starts an embedded Postgres of its own. Bytes are those of 300,000 events that were landed.
-For the time, 1.5 million events of the last 30 days are stored with their visitors and sessions, and 40,000 more are
-landed again and again, in a transaction that is rolled back: with all indexes, and right after that without one. The
-cost is the median difference in processor time of the server process, with half the distance between its quartiles. The
-table in `sql/README.md` is from here.
+`python -m bench.indexes` starts its own embedded Postgres. The sizes are those after 300,000 events were landed. For
+the time, the script stores 1.5 million events of the last 30 days with their visitors and sessions. It then lands
+40,000 more events repeatedly, in a transaction that is rolled back: with all indexes, and directly afterwards without
+one of them. The cost of an index is the median difference in CPU time of the server process, with half the
+interquartile range. The table in `sql/README.md` contains these results.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ from rich.table import Table
 
 from bench.ingest import sample_rows
 from bench.models import store_events
+from tests.embedded import migrated_database, running_postgres
 from warehouse.events.landing import LAND
-from warehouse.kit import migrations
 from warehouse.kit.database import connect
-from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.queries import read_query
 
 HERE = Path(__file__).parent
@@ -46,44 +45,39 @@ _MERGE_PENDING: LiteralString = """
     inner join pg_am as a on c.relam = a.oid
     where a.amname = 'gin' and c.relkind = 'i'
 """
-"""What GIN puts off when rows are inserted is part of the cost."""
+"""Merges the pending lists of GIN indexes: the cost of an insert includes this deferred work."""
 TABLES = ("public.events", "public.sessions", "public.users")
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure all indexes and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.indexes", description=__doc__)
-    parser.add_argument("--events", type=int, default=1_500_000, help="events stored")
-    parser.add_argument("--rounds", type=int, default=15, help="how often each index is dropped")
+    parser.add_argument("--events", type=int, default=1_500_000, help="number of stored events")
+    parser.add_argument("--rounds", type=int, default=15, help="number of measurements of each index")
     options = parser.parse_args()
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="bench-indexes-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "data", password=secrets.token_hex(8))
-        server.start(55500)
-        try:
-            for name in ("sizes", "costs"):
-                server.ensure_database(name)
-                migrations.migrate(server.url(name))
-            with connect(server.url("sizes")) as connection:
-                for batch in _batches(LANDED // BATCH):
-                    connection.execute(LAND, [batch])
-                connection.execute("vacuum analyze")
-                sizes = _bytes_a_row(connection)
-            with connect(server.url("costs")) as connection:
-                store_events(connection, options.events, console, end=datetime.now(UTC))
-                connection.execute(read_query(HERE, "indexes_counters"))
-                connection.execute("vacuum analyze")
-                costs, whole = _costs(connection, list(sizes), options.rounds)
-        finally:
-            server.remove()
-    table = Table("index", "bytes a row", "µs an event", title=f"landing an event: {whole:.1f} µs of processor time")
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-indexes-") as folder,
+        running_postgres(Path(folder) / "data", 55500, secrets.token_hex(8)) as server,
+    ):
+        with connect(migrated_database(server, "sizes")) as connection:
+            for batch in _batches(LANDED // BATCH):
+                connection.execute(LAND, [batch])
+            connection.execute("vacuum analyze")
+            sizes = _bytes_per_row(connection)
+        with connect(migrated_database(server, "costs")) as connection:
+            store_events(connection, options.events, console, end=datetime.now(UTC))
+            connection.execute(read_query(HERE, "indexes_counters"))
+            connection.execute("vacuum analyze")
+            costs, total = _costs(connection, list(sizes), options.rounds)
+    table = Table("index", "bytes per row", "µs per event", title=f"CPU time to land an event: {total:.1f} µs")
     for name, size in sizes.items():
         table.add_row(name, f"{size:.1f}", "{:.1f} ± {:.1f}".format(*costs[name]) if name in costs else "-")
     console.print(table)
 
 
 def _batches(number: int) -> Iterator[str]:
-    """Flushes of events of the last minute, as `land_events` takes them."""
+    """Yield `number` batches of events of the last minute, as JSON for `land_events`."""
     encode = msgspec.json.Encoder().encode
     for _ in range(number):
         rows, now = sample_rows(BATCH), datetime.now(UTC)
@@ -97,8 +91,8 @@ def _batches(number: int) -> Iterator[str]:
         yield encode(rows).decode()
 
 
-def _bytes_a_row(connection: psycopg.Connection) -> dict[str, float]:
-    """Size of each index of the tables, of all its partitions, by name."""
+def _bytes_per_row(connection: psycopg.Connection) -> dict[str, float]:
+    """Return the size of each index with all its partitions, in bytes per row, by name."""
     return dict(
         connection.execute(
             """
@@ -128,33 +122,37 @@ def _bytes_a_row(connection: psycopg.Connection) -> dict[str, float]:
 def _costs(
     connection: psycopg.Connection, indexes: list[str], rounds: int
 ) -> tuple[dict[str, tuple[float, float]], float]:
-    """Microseconds an event that each index costs, and of landing an event with all of them.
+    """Measure the cost of each index.
 
-    Indexes of constraints are left out: landing needs them.
+    Indexes of constraints are omitted: landing requires them.
+
+    Returns:
+        For each index, its cost in microseconds per event and half the interquartile range; and the median CPU time to
+        land an event with all indexes, in microseconds.
     """
     row = connection.execute("select pg_backend_pid()").fetchone()
     assert row is not None
     process: int = row[0]
     needed = {name for (name,) in connection.execute("select conindid::regclass::text from pg_constraint")}
     tried = [name for name in indexes if name not in needed]
-    whole: list[float] = []
+    with_all: list[float] = []
     differences: dict[str, list[float]] = {name: [] for name in tried}
     for _ in range(rounds):
         for name, found in differences.items():
-            whole.append(_land(connection, process, None))
-            found.append(whole[-1] - _land(connection, process, name))
+            with_all.append(_land(connection, process, None))
+            found.append(with_all[-1] - _land(connection, process, name))
         connection.execute("vacuum")
-    return {name: _spread(found) for name, found in differences.items()}, statistics.median(whole)
+    return {name: _spread(found) for name, found in differences.items()}, statistics.median(with_all)
 
 
 def _spread(values: list[float]) -> tuple[float, float]:
-    """The median, and half the distance between the quartiles."""
+    """Return the median and half the interquartile range."""
     first, median, third = statistics.quantiles(values, n=4)
     return median, (third - first) / 2
 
 
 def _land(connection: psycopg.Connection, process: int, without: str | None) -> float:
-    """Microseconds of the server's processor time an event, landed without one index; nothing stays."""
+    """Land events without one index, roll back, and return the CPU time of the server in microseconds per event."""
     batches = list(_batches(BATCHES))
     with connection.transaction(force_rollback=True):
         if without is not None:
@@ -168,7 +166,7 @@ def _land(connection: psycopg.Connection, process: int, without: str | None) -> 
 
 
 def _cpu_seconds(process: int) -> float:
-    """Processor time of a process, on Linux to the nanosecond."""
+    """Return the CPU time of a process in seconds, on Linux with nanosecond resolution."""
     exact = Path(f"/proc/{process}/schedstat")
     if exact.exists():
         return int(exact.read_text().split()[0]) / 1e9

@@ -1,4 +1,4 @@
--- Visitors and sessions of the stored events, in the order in which they came.
+-- Insert the visitors and sessions of the stored events, in the order of their first event.
 insert into public.users (site_id, user_id, first_seen_at, last_seen_at, event_count)
 select site_id, user_id, min(created_at), max(created_at), count(*)
 from public.events

@@ -61,7 +61,7 @@ def _shop(seed: int, visitors: int, days: int, say: Say) -> dict[str, Any]:
         frame = _features(place, shop, seed)
     frame = with_truth(frame, shop)
     say(f"seed {seed}: {len(frame):,} examples, {int(frame[TARGET.label].sum()):,} positive")
-    models = learned(frame, seed)
+    models = compare_models_with_truth(frame, seed)
     for one in models:
         say(
             f"seed {seed}: {one['algorithm']} from {one['examples']:,} examples, share of the possible gain "
@@ -84,7 +84,7 @@ def with_truth(frame: pd.DataFrame, shop: Simulation) -> pd.DataFrame:
     return frame.merge(truth, on=["user_id", "as_of"], how="left", validate="one_to_one")
 
 
-def learned(frame: pd.DataFrame, seed: int, sizes: Iterable[int] = SIZES) -> list[dict[str, Any]]:
+def compare_models_with_truth(frame: pd.DataFrame, seed: int, sizes: Iterable[int] = SIZES) -> list[dict[str, Any]]:
     """Train one model for each number of examples in `sizes`, and compare each with the truth on the newest cut-off.
 
     The training data is a random sample of visitors with all their examples from earlier cut-offs, so that a smaller
@@ -95,14 +95,14 @@ def learned(frame: pd.DataFrame, seed: int, sizes: Iterable[int] = SIZES) -> lis
     y, truth = judged[TARGET.label].to_numpy(dtype="int8"), judged["p_conversion_7d"].to_numpy()
     found: list[dict[str, Any]] = []
     for size in sizes:
-        examples = _of_some_visitors(earlier, size, seed)
+        examples = _sample_visitors(earlier, size, seed)
         model = steps.fit(examples, TARGET, ("regression", "boosting"))
-        figures = compared(y, model.predict(judged), truth, float(earlier[TARGET.label].mean()))
+        figures = compare_predictions(y, model.predict(judged), truth, float(earlier[TARGET.label].mean()))
         found.append({"examples": len(examples), "algorithm": model.kind, **figures, "newcomers": _newcomers(model)})
     return found
 
 
-def _of_some_visitors(frame: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
+def _sample_visitors(frame: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
     """Return all examples of randomly chosen visitors, at most `rows` in total."""
     together = frame.groupby("user_id").size().sample(frac=1, random_state=seed).cumsum()
     return frame[frame["user_id"].isin(together.index[together <= rows])]
@@ -116,7 +116,7 @@ def _newcomers(model: Propensity) -> dict[str, float] | None:
     return {"examples": unseen.n, "roc_auc": unseen.roc_auc, "expected": unseen.mean_score, "came": unseen.base_rate}
 
 
-def compared(y: np.ndarray, p: np.ndarray, truth: np.ndarray, base_rate: float) -> dict[str, Any]:
+def compare_predictions(y: np.ndarray, p: np.ndarray, truth: np.ndarray, base_rate: float) -> dict[str, Any]:
     """Compare the metrics of a model with those of the true probabilities on the same rows.
 
     `share` is the model's part of the log-loss reduction that the truth achieves over a constant prediction. It uses

@@ -19,16 +19,14 @@ from demo.writers import write_events
 from ml.features import Target, load_targets
 from orchestration.defs.propensity import steps
 from tests.dbt.dbt_project import run_dbt
+from tests.embedded import NOT_DURABLE, migrated_database, running_postgres
 from warehouse.events.imports import import_file
-from warehouse.kit import migrations
 from warehouse.kit.database import connect
-from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.propensity import store
 from warehouse.sites.registry import ensure_site
 
 ZONE, DOMAIN = "Europe/Moscow", "shop.example"
 TARGET = load_targets()["conversion_7d"]
-NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 Say = Callable[[str], None]
 
@@ -76,16 +74,8 @@ def world(say: Say) -> Generator[World]:
     """Create an empty warehouse with the current schema, and remove it at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="tilda-bench-ml-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # Postgres runs as another user, which must be able to read its data folder
-        server = EmbeddedPostgres(folder / "postgres", password=secrets.token_urlsafe(12), options=NOT_DURABLE)
-        server.start(55800, or_next_free=True)
-        try:
-            server.ensure_database("bench")
-            url = server.url("bench")
-            migrations.migrate(url)
-            yield World(url, folder, say)
-        finally:
-            server.remove()
+        with running_postgres(folder / "postgres", 55800, secrets.token_hex(8), options=NOT_DURABLE) as server:
+            yield World(migrated_database(server, "bench"), folder, say)
 
 
 def simulation(visitors: int, days: int, seed: int, *, end: str, signal: bool = True, change: str = "") -> Simulation:

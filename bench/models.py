@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.dbt.dbt_project import run_dbt
-from warehouse.kit import migrations
+from tests.embedded import migrated_database, running_postgres
 from warehouse.kit.database import connect
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.queries import read_query
@@ -108,14 +108,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     options = parser.parse_args()
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="bench-models-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "data", password=secrets.token_hex(8))
-        server.start(55500, or_next_free=True)
-        try:
-            measured = [_measure(server, size, Path(folder), console) for size in options.sizes]
-            queries = _time_queries(server.url(f"events_{options.sizes[-1]}"))
-        finally:
-            server.remove()
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-models-") as folder,
+        running_postgres(Path(folder) / "data", 55500, secrets.token_hex(8)) as server,
+    ):
+        measured = [_measure(server, size, Path(folder), console) for size in options.sizes]
+        queries = _time_queries(server.url(f"events_{options.sizes[-1]}"))
     _print(measured, queries, console)
     if options.output:
         options.output.write_text(json.dumps(_as_json(measured, queries), indent=2))
@@ -123,9 +121,7 @@ def main() -> None:
 
 def _measure(server: EmbeddedPostgres, events: int, folder: Path, console: Console) -> Measured:
     database = f"events_{events}"
-    server.ensure_database(database)
-    url = server.url(database)
-    migrations.migrate(url)
+    url = migrated_database(server, database)
     with connect(url) as connection:
         store_events(connection, events, console)
         target = folder / database

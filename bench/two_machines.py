@@ -1,16 +1,17 @@
-"""Two machines take events into one Postgres; one of them is stopped, cut off and killed. Is anything lost?
+"""Test of two machines that share one Postgres: look for lost and duplicate events when a machine fails.
 
-`python -m bench.two_machines` (as root, on Linux, with iproute2) makes three network namespaces of its own: one with
-Postgres and the clients, and one for each machine, joined to the first by two links. A client whose machine does not
-acknowledge a batch sends it to the other one, as behind a load balancer. In turn:
+`python -m bench.two_machines` (as root, on Linux, with iproute2) creates three network namespaces: one for Postgres and
+the clients, and one for each machine, connected to the first namespace by two links. If a machine does not acknowledge
+a batch, the client sends it to the other machine, as a load balancer would. The steps:
 
-1. The second machine, with secrets of its own, asks for the database: it is refused, and the first works on.
-   With the passwords of the first it starts.
+1. The second machine logs in with secrets of its own: Postgres rejects it, and the first machine continues to work.
+   It then starts with the passwords of the first machine.
 2. The first machine is stopped (SIGTERM) and started again.
-3. The link between the second machine and Postgres goes down and comes up: it keeps events on its disk meanwhile.
-4. The first machine is cut off from Postgres, killed with its spool full (SIGKILL), and started again.
+3. The link between the second machine and Postgres goes down and up. Meanwhile, the machine spools events to its disk.
+4. The first machine is disconnected from Postgres, killed (SIGKILL) with events in its spool, and started again.
 
-It takes about six times `--seconds`, touches nothing outside its namespaces, and removes them at the end.
+The script prints numbers of events and responses as JSON, and exits with 1 if an event was lost or stored twice. It
+takes about six times `--seconds` and removes its namespaces at the end.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from pathlib import Path
 
 import httpx
 
-from bench.crash import STUCK_SECONDS, Account, Clients, judge, wait_until_drained
+from bench.crash import STUCK_SECONDS, Account, Clients, compare_with_stored, wait_until_drained
+from tests.embedded import running_postgres
 from tilda.stack import services
 from warehouse.access import logins
 from warehouse.kit import conninfo, migrations
 from warehouse.kit.database import connect, ingest_url
-from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.errors import UserError
 from warehouse.kit.installation import BASE_DIR
 from warehouse.kit.secret_store import Secrets
@@ -46,9 +47,9 @@ CENTRE, MACHINES = "db", ("a", "b")
 
 
 def main() -> int:
-    """Run it and print the account; 1 when something was lost or stored twice."""
+    """Run the test and print its results; return the exit code: 1 if an event was lost or stored twice, else 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=10, help="of each phase")
+    parser.add_argument("--seconds", type=float, default=10, help="duration of each phase")
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
@@ -61,7 +62,10 @@ def main() -> int:
         inside = _in_namespace(prefix + CENTRE)
         return subprocess.run([*inside, *again], cwd=BASE_DIR, timeout=limit, check=False).returncode
     except (OSError, subprocess.CalledProcessError) as error:
-        print(f"Network namespaces cannot be made: {error}. Run it as root on Linux, with iproute2.", file=sys.stderr)
+        print(
+            f"Network namespaces cannot be created: {error}. Run the script as root on Linux, with iproute2.",
+            file=sys.stderr,
+        )
         return 1
     finally:
         for name in (CENTRE, *MACHINES):
@@ -73,7 +77,7 @@ def _in_namespace(name: str) -> list[str]:
 
 
 def _make_network(prefix: str) -> None:
-    """One namespace for Postgres and the clients, one for each machine, two links between each of them and the first.
+    """Create the three namespaces, and two links from the first to each of the others.
 
     10.98.N.0/30 leads to Postgres, 10.99.N.0/30 to the clients.
     """
@@ -93,7 +97,7 @@ def _make_network(prefix: str) -> None:
 
 @dataclass
 class Machine:
-    """One machine: its namespace, its settings with a DATA_DIR of its own, and the API when it runs."""
+    """A machine: its network namespace, its settings with a separate DATA_DIR, and its API process."""
 
     name: str
     namespace: str
@@ -103,11 +107,11 @@ class Machine:
 
     @property
     def url(self) -> str:
-        """Where clients reach the API."""
+        """Address of the API for clients."""
         return f"http://10.99.{self.number}.2:{PORT}"
 
     def start(self) -> None:
-        """Start the public API with the environment that the stack gives it, and wait until it answers."""
+        """Start the public API with the environment that the stack uses, and wait until it is healthy."""
         service = services(self.settings, {"ingest_port": PORT, "private_port": PORT + 1, "dagster_port": PORT + 2})[0]
         with (self.settings.data_dir / "ingest.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -129,17 +133,17 @@ class Machine:
         raise AssertionError(f"machine {self.name} did not start: see {self.settings.data_dir / 'ingest.log'}")
 
     def end(self, number: signal.Signals) -> None:
-        """Send a signal to the API and all its processes, and wait until they are gone."""
+        """Send a signal to the API and its workers, and wait until the API has exited."""
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, number)
             self.process.wait(STUCK_SECONDS)
 
     def link(self, state: str) -> None:
-        """Put the link to Postgres `up` or `down`."""
+        """Set the link to Postgres to `up` or `down`."""
         subprocess.run(["ip", "-n", self.namespace, "link", "set", "back", state], check=True)
 
     def spooled(self) -> int:
-        """Events that wait on this machine's disk."""
+        """Return the number of events in this machine's spool."""
         return httpx.get(f"{self.url}/ready", timeout=40).json()["spool"]["rows"]
 
 
@@ -147,20 +151,19 @@ def _inside(prefix: str, seconds: float) -> int:
     with tempfile.TemporaryDirectory(prefix="tilda-two-machines-", ignore_cleanup_errors=True) as place:
         folder = Path(place)
         password = Secrets.load_or_create(folder / "postgres-secrets").postgres_password
-        postgres = EmbeddedPostgres(folder / "postgres", password=password, options={"listen_addresses": "'*'"})
         machines: list[Machine] = []
-        try:
-            postgres.start(5432)
+        options = {"listen_addresses": "'*'"}
+        with running_postgres(folder / "postgres", 5432, password, options=options) as postgres:
             postgres.ensure_database(DATABASE)
             with (postgres.data / "pg_hba.conf").open("a") as rules:
                 rules.write("host all all 10.98.0.0/16 scram-sha-256\n")
             with connect(postgres.url(DATABASE)) as owner:
                 owner.execute("select pg_reload_conf()")
-            return _campaign(prefix, seconds, folder, postgres.url(DATABASE), machines)
-        finally:
-            for machine in machines:
-                machine.end(signal.SIGKILL)
-            postgres.remove()
+            try:
+                return _campaign(prefix, seconds, folder, postgres.url(DATABASE), machines)
+            finally:
+                for machine in machines:
+                    machine.end(signal.SIGKILL)
 
 
 def _settings(folder: Path, url: str, number: int, **passwords: str) -> Settings:
@@ -170,7 +173,7 @@ def _settings(folder: Path, url: str, number: int, **passwords: str) -> Settings
 
 
 def _campaign(prefix: str, seconds: float, folder: Path, url: str, machines: list[Machine]) -> int:
-    told: dict[str, object] = {}
+    observed: dict[str, object] = {}
     first_settings = _settings(folder / "a", url, 0)
     logins.create_missing_logins(url, first_settings.secrets)
     migrations.migrate(url)
@@ -181,9 +184,9 @@ def _campaign(prefix: str, seconds: float, folder: Path, url: str, machines: lis
     try:
         logins.require_logins(url, second_machine)
     except UserError as error:
-        told["second machine with secrets of its own"] = str(error)
+        observed["second machine with secrets of its own"] = str(error)
     connect(ingest_url(first_settings)).close()
-    told["first machine afterwards"] = "logs in"
+    observed["first machine afterwards"] = "logs in"
 
     passwords = {name: getattr(first_settings.secrets, name) for name in logins.PASSWORDS.values()}
     first = Machine("a", prefix + "a", 0, first_settings)
@@ -207,13 +210,13 @@ def _campaign(prefix: str, seconds: float, folder: Path, url: str, machines: lis
 
     second.link("down")
     time.sleep(seconds)
-    told["events on the disk of the second machine while it is cut off"] = second.spooled()
+    observed["spooled events of the second machine while it is disconnected"] = second.spooled()
     second.link("up")
     time.sleep(seconds)
 
     first.link("down")
     time.sleep(seconds)
-    told["events on the disk of the first machine when it is killed"] = first.spooled()
+    observed["spooled events of the first machine when it is killed"] = first.spooled()
     first.end(signal.SIGKILL)
     first.link("up")
     first.start()
@@ -224,13 +227,13 @@ def _campaign(prefix: str, seconds: float, folder: Path, url: str, machines: lis
         wait_until_drained(machine.url)
     acknowledged = clients[0].acknowledged | clients[1].acknowledged
     total = Account()
-    judge(url, acknowledged, total)
+    compare_with_stored(url, acknowledged, total)
     for account in accounts:
         total.accepted += account.accepted
         total.spooled += account.spooled
         total.unexpected += account.unexpected
         total.answers += account.answers
-    print(json.dumps(told | vars(total), indent=1))
+    print(json.dumps(observed | vars(total), indent=1))
     return 1 if total.missing or total.stored_twice or total.unexpected else 0
 
 

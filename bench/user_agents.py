@@ -1,13 +1,14 @@
-"""How well user agents are read: rates on public fixture files, and the time that one takes.
+"""Measure how many user agents of public fixture files are classified correctly, and the time per user agent.
 
     python -m bench.user_agents FILE…
 
-Files are told apart by their content: fixtures of isbot (YAML by name, `crawlers.yml` and `browsers.yml`), of Matomo's
+The script prints numbers and percentages of fixtures, and the time to parse a new user agent in microseconds. It
+recognises a file by its content: fixtures of isbot (YAML by name, `crawlers.yml` and `browsers.yml`), of Matomo's
 device-detector (YAML lists, `Tests/fixtures/*.yml`), of uap-core (`tests/test_device.yaml`, `tests/test_ua.yaml`), and
-crawler-user-agents (JSON). They are read where they lie; only isbot's may be copied into this repository.
+of crawler-user-agents (JSON). Only the licence of isbot allows a copy in this repository; download the other files.
 
-Browsers are counted as flagged only if they are visitors of websites, whose user agents begin with "Mozilla/" or
-"Opera/", or the file is isbot's own: the others are apps, players and feed readers, which run no collector.
+The rate of browsers that are flagged as bots counts isbot's browsers and user agents that begin with "Mozilla/" or
+"Opera/". All others are apps, media players and feed readers, which do not run the collector.
 """
 
 from __future__ import annotations
@@ -33,18 +34,18 @@ TYPES = {
     "smartphone": "mobile", "phablet": "mobile", "feature phone": "mobile",
     "tablet": "tablet", "tv": "tv", "desktop": "desktop",
 }  # fmt: skip
-"""Matomo's device types that ours are compared with."""
+"""Device types of Matomo, and the equivalent types of this project."""
 BROWSERS = {
     "Yandex Browser": "Yandex Browser", "Yandex Browser Lite": "Yandex Browser", "Samsung Browser": "Samsung Internet",
     "Mi Browser": "MiuiBrowser", "Instagram": "Instagram", "VK": "VK", "Telegram": "Telegram",
 }  # fmt: skip
-"""Matomo's names of browsers that must be named, and ours."""
+"""Matomo's names of the browsers that are compared, and the names in this project."""
 SAMPLE = 2_000
 
 
 @dataclass(frozen=True)
 class Fixture:
-    """A user agent with what its file says of it; None where it says nothing."""
+    """A user agent and its expected classification; None if the file does not state it."""
 
     file: str
     agent: str
@@ -54,15 +55,15 @@ class Fixture:
 
     @property
     def may_visit(self) -> bool:
-        """Whether a website's visitor may have this user agent, as far as its form tells."""
+        """True if a visitor of a website may have this user agent, judged by its first word."""
         return self.file.startswith("isbot") or self.agent.startswith(("Mozilla/", "Opera/"))
 
 
 def read(path: Path) -> Iterator[Fixture]:
-    """The fixtures of a file.
+    """Yield the fixtures of a file.
 
     Raises:
-        ValueError: The file is of another format.
+        ValueError: The format is unknown.
     """
     content = json.loads(path.read_text()) if path.suffix == ".json" else _yaml(path)
     match content:
@@ -76,13 +77,13 @@ def read(path: Path) -> Iterator[Fixture]:
             for agent in (agent for crawler in content for agent in crawler["instances"]):
                 yield Fixture(f"crawler-user-agents {path.name}", agent, is_bot=True)
         case [{"user_agent": _}, *_]:
-            # one row for each kind: tv.yml, tv-1.yml …; where headers tell more than the user agent, we cannot know it
+            # One table row for each kind (tv.yml, tv-1.yml, …). Skip cases that require client hints headers.
             name = f"Matomo {path.stem.rstrip('0123456789').rstrip('-')}"
             for case in content:
                 if "user_agent" in case and "headers" not in case:
                     yield _of_matomo(name, case)
         case _:
-            raise ValueError(f"{path} holds no fixtures that are known.")
+            raise ValueError(f"{path} has an unknown format.")
 
 
 def _of_matomo(name: str, case: dict[str, Any]) -> Fixture:
@@ -100,7 +101,7 @@ def _yaml(path: Path) -> object:
 
 
 def main() -> int:
-    """Read the files and print the tables."""
+    """Classify all fixtures and print the tables."""
     parser = argparse.ArgumentParser(prog="python -m bench.user_agents", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
@@ -109,7 +110,7 @@ def main() -> int:
     agents = UserAgents()
     console.print(_bots(fixtures, agents), _types(fixtures, agents), _browsers(fixtures, agents))
     microseconds = _cold_microseconds([fixture.agent for fixture in fixtures])
-    console.print(f"{microseconds:.0f} µs to read a user agent for the first time")
+    console.print(f"{microseconds:.0f} µs to parse a user agent that is not cached")
     return 0
 
 
@@ -152,7 +153,7 @@ def _rate(part: int, whole: int) -> tuple[str, str]:
 
 
 def _cold_microseconds(user_agents: list[str]) -> float:
-    """The best of three passes, each with a cache of its own."""
+    """Return the time per user agent in microseconds: the best of three passes, each with an empty cache."""
     sample = random.Random(1).sample(user_agents, min(SAMPLE, len(user_agents)))
     best = float("inf")
     for _ in range(3):

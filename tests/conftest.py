@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
+from tests.embedded import NOT_DURABLE, migrated_database, running_postgres
 from tests.ingest_server import IngestServer
 from warehouse.access import logins
-from warehouse.kit import migrations
 from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.secret_store import Secrets
@@ -24,7 +24,6 @@ SLOW_FIXTURES = {
     "ingest_server": {"postgres", "e2e", "browser"},
 }
 TEMPLATE = "tilda_template"
-NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,17 +45,10 @@ def secrets() -> Secrets:
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) -> Iterator[EmbeddedPostgres]:
     """Start the server that all tests share, with a migrated template database."""
-    server = EmbeddedPostgres(
-        tmp_path_factory.mktemp("postgres") / "data", password=secrets.postgres_password, options=NOT_DURABLE
-    )
-    server.start(55400, or_next_free=True)
-    try:
-        server.ensure_database(TEMPLATE)
-        migrations.migrate(server.url(TEMPLATE))
-        logins.set_login_passwords(server.url(TEMPLATE), secrets)
+    data = tmp_path_factory.mktemp("postgres") / "data"
+    with running_postgres(data, 55400, secrets.postgres_password, options=NOT_DURABLE) as server:
+        logins.set_login_passwords(migrated_database(server, TEMPLATE), secrets)
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(scope="session")

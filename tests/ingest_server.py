@@ -20,6 +20,8 @@ from warehouse.kit.installation import BASE_DIR
 from warehouse.kit.ports import free_port
 from warehouse.kit.secret_store import Secrets
 
+UNLIMITED = {"RATE_LIMIT_PER_IP": "off", "RATE_LIMIT_PER_SITE": "off"}
+"""Settings of an API without rate limits."""
 START_SECONDS = 30
 STOP_SECONDS = 40
 

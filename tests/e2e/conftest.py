@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from tests.ingest_server import IngestServer
+from tests.ingest_server import UNLIMITED, IngestServer
 from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.secret_store import Secrets
@@ -38,7 +38,7 @@ def shared_ingest(
 ) -> Iterator[IngestServer]:
     """Run one ingest API for the tests of a module that do not affect each other."""
     folder = tmp_path_factory.mktemp("ingest")
-    with running_ingest(postgres_server, secrets, folder, {"RATE_LIMIT_PER_IP": "off"}) as server:
+    with running_ingest(postgres_server, secrets, folder, UNLIMITED) as server:
         yield server
 
 

@@ -189,14 +189,6 @@ def test_health_and_ready_report_a_working_api(shared_ingest: IngestServer):
     assert httpx.get(f"{shared_ingest.url}/ready").json()["ready"] is True
 
 
-def test_collector_answers_304_to_its_etag(shared_ingest: IngestServer):
-    answer = httpx.get(f"{shared_ingest.url}/collector.js")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/javascript")
-    again = httpx.get(f"{shared_ingest.url}/collector.js", headers={"If-None-Match": answer.headers["etag"]})
-    assert (again.status_code, again.content) == (304, b"")
-
-
 def test_graceful_stop_stores_every_accepted_event(ingest_server: IngestServer):
     with ThreadPoolExecutor(16) as pool:
         answers = [pool.submit(ingest_server.send, *(page_view() for _ in range(50))) for _ in range(40)]

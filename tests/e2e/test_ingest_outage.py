@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.embedded import migrated_database, running_postgres
 from tests.ingest_server import IngestServer, page_view
 from warehouse.access import logins
-from warehouse.kit import migrations
 from warehouse.kit.database import connect
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.secret_store import Secrets
@@ -18,15 +18,10 @@ from warehouse.kit.secret_store import Secrets
 @pytest.fixture(scope="module")
 def own_postgres(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) -> Iterator[EmbeddedPostgres]:
     """Run a Postgres server that tests may stop, with the durability settings of production."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("outage") / "data", password=secrets.postgres_password)
-    server.start(55600, or_next_free=True)
-    try:
-        server.ensure_database("tilda")
-        migrations.migrate(server.url("tilda"))
-        logins.set_login_passwords(server.url("tilda"), secrets)
+    data = tmp_path_factory.mktemp("outage") / "data"
+    with running_postgres(data, 55600, secrets.postgres_password) as server:
+        logins.set_login_passwords(migrated_database(server, "tilda"), secrets)
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

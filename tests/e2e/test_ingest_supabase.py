@@ -117,7 +117,7 @@ def test_profiles_of_other_sites_or_with_invalid_values_are_refused(shared_inges
 
     assert answer("users", '{"site_id": "other", "user_id": "u"}') == (401, "42501")
     assert answer("users", r'{"user_id": "a\u0000b"}') == (400, "22P05")
-    assert answer("users", r'{"user_id": "a\ud800b"}') in {(400, "22P05"), (400, "22P02"), (400, "PGRST102")}
+    assert answer("users", r'{"user_id": "a\ud800b"}') == (400, "PGRST102")
     assert answer("users", json.dumps({"user_id": "x" * 129})) == (400, "23514")
     assert answer("users", '{"user_id": "u", "first_seen_at": "yesterday-ish"}') == (400, "22007")
     assert answer("sessions", '{"session_id": null}') == (400, "23502")

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import psycopg
 
-from warehouse.kit import migrations
+from tests.embedded import migrated_database, running_postgres
 from warehouse.kit.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect
-from warehouse.kit.embedded_postgres import EmbeddedPostgres
 
 ROLES = ("anon", "authenticated", "service_role", "analyst", INGEST_LOGIN, READER_LOGIN, PRIVACY_LOGIN)
 SCHEMAS = ("public", "archive", "ops", "staging", "intermediate", "marts", "ml")
@@ -190,15 +189,12 @@ def main() -> None:
             print(f"Postgres {version} is not installed: make servers")
             continue
         with tempfile.TemporaryDirectory() as place:
-            server = EmbeddedPostgres(Path(place) / "data", password="x", version=version, bin_folder=folder)
-            server.start(55500, or_next_free=True)
-            try:
-                server.ensure_database("tilda")
-                migrations.migrate(server.url("tilda"))
-                with connect(server.url("tilda")) as connection:
-                    print(f"Postgres {connection.info.server_version // 10_000}\n{as_text(connection)}\n")
-            finally:
-                server.remove()
+            data = Path(place) / "data"
+            with (
+                running_postgres(data, 55500, "x", version=version, bin_folder=folder) as server,
+                connect(migrated_database(server, "tilda")) as connection,
+            ):
+                print(f"Postgres {connection.info.server_version // 10_000}\n{as_text(connection)}\n")
 
 
 if __name__ == "__main__":

@@ -254,7 +254,7 @@ def test_restoring_a_live_or_unknown_month_is_rejected(database_url: str) -> Non
         runs.restore(database_url, date(2019, 5, 1))
 
 
-def test_partitions_stay_without_grants_in_every_storage_tier(database_url: str, folder: str) -> None:
+def test_default_grants_do_not_open_a_partition_in_any_storage_tier(database_url: str, folder: str) -> None:
     """Supabase grants privileges on every new table to `anon` by default."""
     grant = (
         "alter default privileges in schema public, archive grant all on tables to anon, authenticated, service_role"

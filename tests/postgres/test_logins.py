@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from psycopg import errors
 
-from tests.conftest import NOT_DURABLE
+from tests.embedded import NOT_DURABLE, running_postgres
 from tests.ingest_server import IngestServer, page_view
 from warehouse.access import logins
 from warehouse.kit import migrations
@@ -28,12 +28,9 @@ create database managed owner managed_owner;
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """Start a separate server, because roles belong to the whole server."""
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("logins") / "data", password="x", options=NOT_DURABLE)
-    server.start(55480, or_next_free=True)
-    try:
+    data = tmp_path_factory.mktemp("logins") / "data"
+    with running_postgres(data, 55480, "x", options=NOT_DURABLE) as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from psycopg import errors
 from yoyo.backends.base import DatabaseBackend
 
-from tests.conftest import NOT_DURABLE
+from tests.embedded import NOT_DURABLE, running_postgres
 from tests.postgres import security_table
 from tests.postgres.dumps import dump, psql
 from tests.postgres.landed import ago, at_once, count, event, now
@@ -81,14 +81,10 @@ def test_concurrent_migrations_apply_each_file_once(database_url: str) -> None:
 def older_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedPostgres]:
     """Start an empty server of an older Postgres version."""
     version: int = request.param
-    server = EmbeddedPostgres(
-        tmp_path / "data", password="x", version=version, options=NOT_DURABLE, bin_folder=VERSIONS[version]
-    )
-    server.start(55460, or_next_free=True)
-    try:
+    with running_postgres(
+        tmp_path / "data", 55460, "x", options=NOT_DURABLE, version=version, bin_folder=VERSIONS[version]
+    ) as server:
         yield server
-    finally:
-        server.remove()
 
 
 def test_migrate_erase_backup_and_restore_work_on_supabase_and_older_postgres(

@@ -87,7 +87,7 @@ def test_the_list_shows_the_storage_tier_of_each_month(database_url: str) -> Non
     assert june_found.bytes > 0
     assert june_found.index_bytes > 0
     assert (july_found.month, july_found.place, july_found.rows, july_found.newest) == (july, "live", 0, None)
-    assert all(partition.place == "live" for partition in others)
+    assert {partition.place for partition in others} == {"live"}
     assert (rest.month, rest.place, rest.rows) == (None, "default", 1)
 
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.conftest import NOT_DURABLE
+from tests.embedded import NOT_DURABLE, running_postgres
 from tests.postgres import security_table
 from tests.postgres.landed import ago, count, event
 from warehouse.access import logins
@@ -138,15 +138,13 @@ def managed_server(
 ) -> Iterator[EmbeddedPostgres]:
     version: int = request.param
     data = tmp_path_factory.mktemp("managed") / "data"
-    server = EmbeddedPostgres(data, password="x", version=version, options=NOT_DURABLE, bin_folder=BIN_FOLDERS[version])
-    server.start(55470, or_next_free=True)
-    try:
+    with running_postgres(
+        data, 55470, "x", options=NOT_DURABLE, version=version, bin_folder=BIN_FOLDERS[version]
+    ) as server:
         with connect(server.url("postgres")) as admin:
             for statement in MANAGED.split(";"):
                 admin.execute(statement.encode())
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

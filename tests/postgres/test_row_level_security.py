@@ -83,19 +83,6 @@ def test_every_table_has_row_level_security(owner: psycopg.Connection) -> None:
     assert open_tables == []
 
 
-def test_default_grants_do_not_open_a_new_partition(owner: psycopg.Connection) -> None:
-    """Supabase grants privileges on every new table of `public` to `anon` by default."""
-    owner.execute("alter default privileges in schema public grant all on tables to anon, authenticated, service_role")
-    ensure_months(owner, [now().date().replace(year=2016)])
-    month = f"public.events_2016_{now():%m}"
-    rights = owner.execute(
-        "select relacl::text, relrowsecurity from pg_class where oid = %s::regclass", [month]
-    ).fetchone()
-    assert rights is not None
-    assert "anon" not in (rights[0] or "")
-    assert rights[1]
-
-
 def refused(connection: psycopg.Connection, statement: str, *arguments: object) -> bool:
     try:
         with connection.transaction():

@@ -14,7 +14,7 @@ from warehouse.events.validation import parse_event
 FORM = {
     "Name": "Анна",
     "Email": " Anna@Example.com ",
-    "Phone": "+7 (900) 123-45-67",
+    "Phone": "+7 (900) 111-22-33",
     "tranid": "1234567:7654321",
     "formid": "form123",
     "tildaspec-formname": "Callback",
@@ -41,10 +41,10 @@ def test_a_form_becomes_a_form_submit_without_field_values():
     }
     assert event["payload"]["identity"] == {
         "email_sha256": hashlib.sha256(b"anna@example.com").hexdigest(),
-        "phone_sha256": hashlib.sha256(b"79001234567").hexdigest(),
+        "phone_sha256": hashlib.sha256(b"79001112233").hexdigest(),
     }
     text = json.dumps(event, ensure_ascii=False).lower()
-    assert not any(typed in text for typed in ("анна", "anna@", "123-45", "1234567\\"))
+    assert not any(value in text for value in ("анна", "anna@", "example.com", "111-22", "1112233"))
 
 
 def test_without_a_valid_cookie_the_event_has_no_visitor_id():
@@ -87,18 +87,21 @@ def test_repeated_calls_have_the_same_event_id():
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "event_type"),
     [
-        {},
-        {"payment": "{"},
-        {"payment": "[" * 5000},
-        {"payment": '{"amount": "NaN"}'},
-        {"payment": '{"amount": 1e999, "products": {"a": 1}}'},
-        {"payment[": "x", "payment[a][b][c][d][e]": "y", "payment[a]": "z", "payment[a][b]": "q"},
-        {"tranid": "\u0000", "formid": "\ud7ff" * 5000},
+        ({}, "form_submit"),
+        ({"payment": "{"}, "form_submit"),
+        ({"payment": "[" * 5000}, "form_submit"),
+        ({"payment": '{"amount": "NaN"}'}, "purchase"),
+        ({"payment": '{"amount": 1e999, "products": {"a": 1}}'}, "form_submit"),
+        (
+            {"payment[": "x", "payment[a][b][c][d][e]": "y", "payment[a]": "z", "payment[a][b]": "q"},
+            "purchase",
+        ),
+        ({"tranid": "\u0000", "formid": "\ud7ff" * 1000}, "form_submit"),
     ],
 )
-def test_hostile_forms_become_valid_events(fields: dict[str, str]):
+def test_hostile_forms_become_events_that_can_be_stored(fields: dict[str, str], event_type: str):
     event = read(fields)
-    assert event["event_type"] in {"form_submit", "purchase"}
-    json.dumps(event, allow_nan=False).encode()
+    assert event["event_type"] == event_type
+    parse_event(json.dumps(event, allow_nan=False).encode(), Limits())

@@ -63,7 +63,7 @@ def test_contributions_equal_shapley_values_by_definition() -> None:
 
 def test_contributions_add_up_to_the_score() -> None:
     model = trained()
-    x = serving.prepare(table(), model.numeric, model.categorical)
+    x = serving.prepare(table().head(2_000), model.numeric, model.categorical)
     rest = serving.margin(model.bundle, x) - shapley.contributions(model.bundle, x).sum(axis=1)
     assert np.ptp(rest) < 1e-9
 

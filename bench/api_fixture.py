@@ -6,20 +6,18 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.embedded import migrated_database, running_postgres
 from tests.ingest_server import IngestServer
 from warehouse.access import logins
-from warehouse.kit import migrations
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.secret_store import Secrets
 
-UNBOUNDED = {"RATE_LIMIT_PER_IP": "off", "RATE_LIMIT_PER_SITE": "off"}
-
 
 @contextmanager
-def prepared(
+def api_and_postgres(
     folder: Path, port: int, settings: dict[str, str], domains: list[str] | None = None
 ) -> Generator[tuple[IngestServer, EmbeddedPostgres]]:
-    """Start a durable Postgres with the current schema, and prepare an API with one site without starting it.
+    """Start a durable Postgres with the current schema, and set up an API with one site without starting it.
 
     At the end of the block, both are stopped and the data is deleted.
 
@@ -33,12 +31,8 @@ def prepared(
         The API and the Postgres server.
     """
     secrets = Secrets.load_or_create(folder)
-    postgres = EmbeddedPostgres(folder / "postgres", password=secrets.postgres_password)
-    try:
-        postgres.start(port, or_next_free=True)
-        postgres.ensure_database("bench")
-        url = postgres.url("bench")
-        migrations.migrate(url)
+    with running_postgres(folder / "postgres", port, secrets.postgres_password) as postgres:
+        url = migrated_database(postgres, "bench")
         logins.set_login_passwords(url, secrets)
         server = IngestServer(url, secrets, folder, settings)
         server.add_site(server.site_id, server.site_key, domains)
@@ -46,5 +40,3 @@ def prepared(
             yield server, postgres
         finally:
             server.kill()
-    finally:
-        postgres.remove()

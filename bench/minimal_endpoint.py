@@ -21,7 +21,7 @@ from warehouse.events.enrichment import parse_url
 from warehouse.events.user_agents import parse_user_agent
 
 
-class PlainEvent(BaseModel):
+class EventBody(BaseModel):
     """An event in a request."""
 
     event_id: UUID
@@ -37,11 +37,11 @@ class PlainEvent(BaseModel):
     payload: dict[str, Any]
 
 
-class PlainBatch(BaseModel):
+class BatchBody(BaseModel):
     """A request body."""
 
     sent_at: AwareDatetime
-    events: list[PlainEvent]
+    events: list[EventBody]
 
 
 pool = AsyncConnectionPool(
@@ -67,7 +67,7 @@ async def health() -> dict[str, str]:
 
 
 @app.post("/api/events", status_code=202)
-async def events(batch: PlainBatch) -> dict[str, int]:
+async def events(batch: BatchBody) -> dict[str, int]:
     """Insert the events of one request."""
     rows: list[dict[str, Any]] = []
     for event in batch.events:
