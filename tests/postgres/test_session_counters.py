@@ -49,7 +49,9 @@ def some_events() -> list[Row]:
 
 
 def shared_sessions(connection: psycopg.Connection) -> list[tuple[object, ...]]:
-    return connection.execute("select site_id, user_id, session_id from ops.shared_sessions order by 1, 2, 3").fetchall()
+    return connection.execute(
+        "select site_id, user_id, session_id from ops.shared_sessions order by 1, 2, 3"
+    ).fetchall()
 
 
 def test_counters_do_not_depend_on_order_or_batches(database_url: str) -> None:

@@ -137,6 +137,8 @@ def make_row(
         sent_at=sent_at,
         arrived_at=arrived_at,
         session_id=event.session_id,
+        visit_id=event.visit_id,
+        tab_id=event.tab_id,
         user_id=event.user_id,
         is_bot=is_bot or agent.is_bot,
         page_url=clean(event.page_url, MAX_URL),

@@ -14,6 +14,8 @@ from warehouse.events.schema import Event, Limits, Row, Time
 from warehouse.events.validation import InvalidEventError, check_event, check_time, decode_event, reject
 
 SOURCE = "import"
+_IDS = {"event_id": "event", "session_id": "session", "visit_id": "visit", "tab_id": "tab"}
+"""Fields that contain a UUID, with the kind of the UUID that replaces an ID of another form."""
 MAX_AHEAD = timedelta(hours=25)
 
 
@@ -84,7 +86,7 @@ class EventFile:
         """
         if fields.get("event_id") == "":
             raise InvalidEventError("invalid_event", "The event_id is empty.")
-        for name, kind in (("event_id", "event"), ("session_id", "session")):
+        for name, kind in _IDS.items():
             value = fields.get(name)
             if isinstance(value, str | int) and not isinstance(value, bool):
                 fields[name] = _as_uuid(kind, self._site_id, str(value))
