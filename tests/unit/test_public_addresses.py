@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from warehouse.kit.addresses import is_local_address, is_within, public_address
+from warehouse.kit.addresses import covering_domain, is_local_address, is_within, public_address
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import Settings, load_settings
 from warehouse.sites.registry import Site
@@ -129,3 +129,16 @@ def test_a_closed_site_has_no_snippet() -> None:
     with pytest.raises(UserError, match="closed") as caught:
         snippet(closed, "https://in.example", settings())
     assert "tilda site set blog --reopen" in caught.value.remedy
+
+
+def test_an_entry_of_domains_covers_its_host_in_the_form_of_an_origin() -> None:
+    entries = {
+        "shop.example": "shop.example", " WWW.Shop.Example. ": "shop.example", "пример.рф": "xn--e1afmkfd.xn--p1ai",
+        "www.пример.рф": "xn--e1afmkfd.xn--p1ai", "10.0.0.1": "10.0.0.1",
+    }  # fmt: skip
+    assert {entry: covering_domain(entry) for entry in entries} == entries
+
+
+def test_an_invalid_entry_of_domains_covers_no_page() -> None:
+    for entry in ("https://shop.example/", "*.shop.example", "a b", "..", ""):
+        assert not is_within("shop.example", [covering_domain(entry)])

@@ -26,6 +26,16 @@ def host_name(text: str) -> str:
     return host
 
 
+def covering_domain(text: str) -> str:
+    """Return the domain that an entry of a site's domains covers with its subdomains: normalized, without `www.`.
+
+    Entries are normalized when a site is changed by a command, but SQL can insert any text. An invalid entry is
+    returned as it is and covers no page; leaving it out could open the site to all pages.
+    """
+    host = text.strip()
+    return (_normal_host(host) or host).removeprefix("www.")
+
+
 def is_within(host: str, domains: Iterable[str]) -> bool:
     """Return True if a host is one of the domains or a subdomain of one."""
     return any(host == domain or host.endswith(f".{domain}") for domain in domains)

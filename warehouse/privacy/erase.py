@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from warehouse.archive.runs import only_one
+from warehouse.archive.runs import months_locked
 from warehouse.backup import backups
 from warehouse.backup.backups import Backup
 from warehouse.kit import locks
@@ -106,7 +106,7 @@ def erase_person(url: str, settings: Settings, known: Person, *, dry_run: bool =
         say("Waiting for open transactions")
         erased.wait_for_writers(connection)
         left = 1
-        with only_one(connection):  # prevents moves of months
+        with months_locked(connection):  # prevents moves of months
             for _ in range(ROUNDS):
                 person = _find_more(connection, erasure_id, person)
                 _remove(connection, settings, erasure_id, person, say)
