@@ -43,7 +43,7 @@ def retried(work: Callable[[str], None], patience: float = PATIENCE_SECONDS) -> 
             if time.monotonic() > give_up:
                 raise UserError(
                     "A long query or transaction keeps the tables busy.",
-                    "Try again when it has ended; pg_stat_activity shows it.",
+                    "Run the command again when it has ended; pg_stat_activity shows it.",
                 ) from error
             time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - avoids repeated collisions with a periodic job
             timeout_ms = min(1.5 * timeout_ms, LONGEST_TIMEOUT_MS)
