@@ -48,7 +48,7 @@ ROWS_PER_SECOND = 20_000
 
 
 @dataclass
-class Account:
+class AgeingResult:
     """The results.
 
     Attributes:
@@ -114,7 +114,7 @@ class Ageing:
         # skip the last two months: they are never archived, because late events can still arrive for them
         self._months = [months_after(self._this_month, -2 - ago).date() for ago in range(months, 0, -1)]
         self._rows = rows
-        self.account = Account(events=months * rows)
+        self.account = AgeingResult(events=months * rows)
         self._output = Console(stderr=True)
 
     def fill(self) -> None:
@@ -267,7 +267,7 @@ def _mean(parts: list[Partition], name: str) -> float:
     return sum(getattr(part, name) for part in parts) / max(1, sum(part.rows for part in parts))
 
 
-def age(folder: Path, *, months: int, rows: int, kills: int, events_per_second: int, seed: int) -> Account:
+def age(folder: Path, *, months: int, rows: int, kills: int, events_per_second: int, seed: int) -> AgeingResult:
     """Run the test in `folder` and return its results."""
     postgres = EmbeddedPostgres(folder / "postgres", password="ageing")  # noqa: S106 - this database exists only during the run
     try:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.batches import read_batch
 from tests.event_strategies import as_json, broken, events, values
-from warehouse.events.enrichment import make_refusal, make_row
+from warehouse.events.enrichment import make_rejected_row, make_row
 from warehouse.events.schema import Limits
 from warehouse.events.validation import BatchError, InvalidEventError, open_envelope, parse_event
 
@@ -39,7 +39,7 @@ def check_batch(body: bytes) -> None:
         range(len(batch.events) + len(batch.rejected))
     )
     rows = [make_row(e, site_id="s", source="api", address="1.2.3.4", user_agent="x") for e in batch.events]
-    rows += [make_refusal(rejection, site_id="s", source="api") for rejection in batch.rejected]
+    rows += [make_rejected_row(rejection, site_id="s", source="api") for rejection in batch.rejected]
     text = msgspec.json.encode(rows).decode()
     # Postgres cannot store NUL, which JSON writes as \u0000.
     assert "\x00" not in "".join(str(field) for row in rows for field in msgspec.structs.astuple(row))

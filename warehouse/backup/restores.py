@@ -36,7 +36,7 @@ from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.errors import UserError
 from warehouse.kit.locks import held
 from warehouse.kit.settings import Settings
-from warehouse.privacy import erased
+from warehouse.privacy import erased_visitors
 from warehouse.privacy.erase import ERASE_LOCK
 
 PATIENCE_SECONDS = 10
@@ -218,7 +218,7 @@ def _carry_over(present: psycopg.Connection, copy: psycopg.Connection) -> None:
     if {"ops.erased_visitors", "ops.erasure_key", "ops.erasures", "archive.cold_files"} <= tables:
         _carry_over_erasures(present, copy)
         _carry_over_cold_files(present, copy)
-    for site_id, user_id in erased.returned(copy):
+    for site_id, user_id in erased_visitors.returned(copy):
         copy.execute(
             """
             insert into ops.erasures (site_id, person)

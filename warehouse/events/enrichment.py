@@ -162,7 +162,7 @@ def make_row(
     return row
 
 
-def make_refusal(rejection: Rejection, *, site_id: str, source: str, arrived_at: datetime | None = None) -> Row:
+def make_rejected_row(rejection: Rejection, *, site_id: str, source: str, arrived_at: datetime | None = None) -> Row:
     """Make the row that stores a rejected event with its reason."""
     return Row(
         site_id=site_id,

@@ -111,6 +111,9 @@ class Row(msgspec.Struct, omit_defaults=True):
 class Rejection:
     """A rejected event of a batch and its reason.
 
+    Terms: an event is *rejected* if it is invalid; it is stored in `rejected_events`, and the rest of its batch is not
+    affected. A request (also a statement to Postgres) is *refused* if none of it takes effect.
+
     Attributes:
         index: Position in the batch, from 0.
         event_id: The event's ID as sent; None if it could not be read.
