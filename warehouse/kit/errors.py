@@ -47,7 +47,7 @@ def _explain_postgres(error: psycopg.Error) -> UserError:
     if isinstance(error, errors.InsufficientPrivilege):
         return UserError(
             f"Postgres refuses the login of DATABASE_URL: {said}.",
-            "Name the owner of the database in DATABASE_URL; it needs the right to create roles, schemas and databases.",
+            "Name the database's owner in DATABASE_URL; it needs the right to create roles, schemas and databases.",
         )
     if isinstance(error, errors.ReadOnlySqlTransaction):
         return UserError(f"Postgres refuses to write: {said}.", "Name the primary in DATABASE_URL, not a replica.")
@@ -59,7 +59,7 @@ def _explain_postgres(error: psycopg.Error) -> UserError:
     if isinstance(error, psycopg.OperationalError):
         return UserError(
             f"The connection to Postgres failed: {said}.",
-            "Check DATABASE_URL and that Postgres runs, then run the command again.",
+            "Check that Postgres runs, then run the command again.",
         )
     return UserError(f"Postgres refuses a statement: {said}.", DEBUG_REMEDY)
 
