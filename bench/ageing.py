@@ -49,7 +49,7 @@ ROWS_PER_SECOND = 20_000
 
 
 @dataclass
-class Account:
+class AgeingResult:
     """The results.
 
     Attributes:
@@ -115,7 +115,7 @@ class Ageing:
         # skip the last two months: they are never archived, because late events can still arrive for them
         self._months = [months_after(self._this_month, -2 - ago).date() for ago in range(months, 0, -1)]
         self._rows = rows
-        self.account = Account(events=months * rows)
+        self.account = AgeingResult(events=months * rows)
         self._output = Console(stderr=True)
 
     def fill(self) -> None:
@@ -268,7 +268,7 @@ def _mean(parts: list[Partition], name: str) -> float:
     return sum(getattr(part, name) for part in parts) / max(1, sum(part.rows for part in parts))
 
 
-def age(folder: Path, *, months: int, rows: int, kills: int, events_per_second: int, seed: int) -> Account:
+def age(folder: Path, *, months: int, rows: int, kills: int, events_per_second: int, seed: int) -> AgeingResult:
     """Run the test in `folder` and return its results."""
     with running_postgres(folder / "postgres", 55900, secrets.token_hex(8)) as postgres:
         url = migrated_database(postgres, "ageing")

@@ -43,7 +43,7 @@ STUCK_SECONDS = 60
 
 
 @dataclass
-class Account:
+class CrashResult:
     """The results of a crash test.
 
     Attributes:
@@ -76,7 +76,7 @@ class Clients:
         others: Addresses of other machines: a batch that one machine did not acknowledge is sent to the next one.
     """
 
-    def __init__(self, url: str, account: Account, others: Sequence[str] = ()) -> None:
+    def __init__(self, url: str, account: CrashResult, others: Sequence[str] = ()) -> None:
         self._urls = [url, *others]
         self._account = account
         self._lock = threading.Lock()
@@ -142,7 +142,7 @@ class Clients:
 class Reaper:
     """Kills random processes, and restarts those that nothing else restarts."""
 
-    def __init__(self, server: IngestServer, postgres: EmbeddedPostgres, account: Account, seed: int) -> None:
+    def __init__(self, server: IngestServer, postgres: EmbeddedPostgres, account: CrashResult, seed: int) -> None:
         self._server = server
         self._postgres = postgres
         self._port = postgres.running_port() or 0
@@ -193,7 +193,7 @@ class Reaper:
         self._postgres.start(self._port)
 
 
-def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause: float = 1.5) -> Account:
+def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause: float = 1.5) -> CrashResult:
     """Run a crash test and return its results.
 
     Args:
@@ -203,7 +203,7 @@ def campaign(folder: Path, kills: int, *, workers: int = 2, seed: int = 1, pause
         seed: Seed for the order and times of kills.
         pause: Mean time between kills, in seconds.
     """
-    account = Account()
+    account = CrashResult()
     with api_and_postgres(folder, 55800, UNLIMITED | {"INGEST_WORKERS": str(workers)}) as (server, postgres):
         server.start()
         clients = Clients(server.events_url, account)
@@ -242,7 +242,7 @@ def wait_until_drained(url: str) -> None:
     raise AssertionError(f"the spool is not drained: {state}")
 
 
-def compare_with_stored(database_url: str, acknowledged: set[UUID], account: Account) -> None:
+def compare_with_stored(database_url: str, acknowledged: set[UUID], account: CrashResult) -> None:
     """Compare the IDs of acknowledged events with those of stored events."""
     with connect(database_url) as connection:
         stored = Counter(row[0] for row in connection.execute("select event_id from public.events"))
@@ -251,9 +251,9 @@ def compare_with_stored(database_url: str, acknowledged: set[UUID], account: Acc
     account.stored_twice = sum(number > 1 for number in stored.values())
 
 
-def outage(folder: Path, minutes: float) -> Account:
+def outage(folder: Path, minutes: float) -> CrashResult:
     """Stop Postgres for `minutes` under load, and return the results."""
-    account = Account()
+    account = CrashResult()
     with api_and_postgres(folder, 55850, UNLIMITED) as (server, postgres):
         port = postgres.running_port()
         assert port is not None

@@ -36,12 +36,12 @@ def run_null(seeds: Iterable[int], visitors: int, days: int, say: Say) -> dict[s
         say(f"features built in {place.build(fresh=True):.0f} s")
         for seed, site_id in sites.items():
             frame = place.examples(site_id)
-            shops.append({"seed": seed, **without_signal(frame)})
+            shops.append({"seed": seed, **decide_without_signal(frame)})
             say(", ".join(f"{name} {value}" for name, value in shops[-1].items()))
     return {"visitors": visitors, "shops": shops, "promoted": sum(one["promoted"] for one in shops)}
 
 
-def without_signal(frame: pd.DataFrame) -> dict[str, Any]:
+def decide_without_signal(frame: pd.DataFrame) -> dict[str, Any]:
     """Train on a training table of a shop without signal, and return whether the model would be promoted, and why."""
     counts = {"examples": len(frame), "positives": int(frame[TARGET.label].sum())}
     grounds = gate.check(frame, label=TARGET.label, time="as_of", visitor="user_id", weeks=TARGET.weeks)

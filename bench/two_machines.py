@@ -29,7 +29,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.crash import STUCK_SECONDS, Account, Clients, compare_with_stored, wait_until_drained
+from bench.crash import STUCK_SECONDS, CrashResult, Clients, compare_with_stored, wait_until_drained
 from tests.embedded import running_postgres
 from tilda.stack import services
 from warehouse.access import logins
@@ -196,7 +196,7 @@ def _campaign(prefix: str, seconds: float, folder: Path, url: str, machines: lis
         logins.require_logins(url, machine.settings)
         machine.start()
 
-    accounts = [Account(), Account()]
+    accounts = [CrashResult(), CrashResult()]
     addresses = [f"{machine.url}/api/events?key={key}" for machine in machines]
     clients = [Clients(addresses[n], accounts[n], [addresses[1 - n]]) for n in range(2)]
     for group in clients:
@@ -226,7 +226,7 @@ def _campaign(prefix: str, seconds: float, folder: Path, url: str, machines: lis
     for machine in machines:
         wait_until_drained(machine.url)
     acknowledged = clients[0].acknowledged | clients[1].acknowledged
-    total = Account()
+    total = CrashResult()
     compare_with_stored(url, acknowledged, total)
     for account in accounts:
         total.accepted += account.accepted

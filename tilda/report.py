@@ -14,6 +14,7 @@ from warehouse.kit.database import connect, direct_url
 from warehouse.kit.queries import read_query
 from warehouse.kit.settings import Settings
 from warehouse.propensity import store
+from warehouse.propensity.scores import Wanted, page_of_scores
 
 SQL = Path(__file__).parent / "sql"
 TARGET = "conversion_7d"
@@ -27,7 +28,12 @@ def print_report(settings: Settings, shop: str, truth_file: Path) -> None:
         _print(connection, f"Funnel of {shop}", "funnel", [shop])
         _print(connection, f"Last days of {shop}", "last_days", [shop])
         _print_quality(connection, shop, truth_file)
-        _print(connection, f"Most likely to convert within 7 days, {shop}", "top_scores", [shop, TARGET])
+        best = page_of_scores(connection, Wanted(shop, TARGET), limit=10).scores
+        console.print_table(
+            f"Most likely to convert within 7 days, {shop}",
+            ["user id", "score", "band", "reasons"],
+            [(one.user_id, one.score, one.band, "; ".join(one.reasons)) for one in best],
+        )
 
 
 def _print(connection: psycopg.Connection, title: str, query: str, parameters: list[str]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import IO
 
+from warehouse.kit.csv_cells import cell
 from warehouse.propensity.scores import Person, Score
 
 
@@ -44,7 +45,7 @@ def write_scores(file: IO[str], scores: Iterable[Score]) -> int:
     writer.writerow(names)
     count = 0
     for count, score in enumerate(scores, start=1):  # noqa: B007 - the last number is the result
-        writer.writerow([_cell(getattr(score, name)) for name in names])
+        writer.writerow([cell(getattr(score, name)) for name in names])
     return count
 
 
@@ -60,12 +61,3 @@ def write_audience(file: IO[str], people: Sequence[Person], network: Network) ->
     kept = [row for row in rows if any(row)]
     writer.writerows(kept)
     return len(kept)
-
-
-def _cell(value: object) -> object:
-    if isinstance(value, list):
-        value = "; ".join(map(str, value))
-    if hasattr(value, "isoformat"):
-        return value.isoformat()  # pyright: ignore[reportAttributeAccessIssue]
-    # A spreadsheet would evaluate such a text as a formula, and clients choose their visitor IDs.
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from tilda.processes import Recorded
+from warehouse.kit.locks import file_lock
 
 Phase = Literal["starting", "ready", "stopping", "failed"]
 
@@ -73,24 +72,14 @@ def forget(data_dir: Path) -> None:
 
 
 @contextmanager
-def only_one(data_dir: Path) -> Generator[bool]:
-    """Hold the stack's lock while the block runs. Yield False if another process holds the lock.
-
-    The kernel releases the lock when the process ends for any reason.
-    """
+def stack_lock(data_dir: Path) -> Generator[bool]:
+    """Hold the stack's lock while the block runs. Yield False if another process holds the lock."""
     path = data_dir / "run" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-        path.unlink(missing_ok=True)
-    finally:
-        os.close(handle)
+    with file_lock(path) as is_held:
+        yield is_held
+        if is_held:
+            path.unlink(missing_ok=True)
 
 
 def _file(data_dir: Path) -> Path:

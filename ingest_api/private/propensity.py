@@ -6,36 +6,24 @@ import base64
 import csv
 import io
 import json
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlencode
 
 import psycopg
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
-from psycopg.rows import dict_row
 from pydantic import BaseModel, Field
 
 from ingest_api.problems import ProblemError, unavailable
+from warehouse.kit.csv_cells import cell
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
+from warehouse.propensity.scores import ScorePosition, Wanted, page_of_scores
 
 MAX_PAGE = 10_000
-
-_LATEST = "select max(as_of) as as_of from ml.propensity_scores where site_id = %(site)s and target = %(target)s"
-_PAGE = """
-select user_id, score, decile, band, reasons, model_version, scored_at
-from ml.propensity_scores
-where
-    site_id = %(site)s and target = %(target)s and as_of = %(as_of)s
-    and score >= %(min_score)s and (%(band)s::text is null or band = %(band)s)
-    and (%(after_score)s::double precision is null or (score, user_id) < (%(after_score)s, %(after_user)s::text))
-order by score desc, user_id desc
-limit %(limit)s
-"""
 
 
 class Band(StrEnum):
@@ -91,33 +79,31 @@ class Filter(BaseModel):
     format: Annotated[Format | None, Field(description="Alternatively, send `Accept: text/csv` for CSV.")] = None
 
 
-@dataclass(frozen=True)
-class _Cursor:
-    """The position after a page. It includes the time of the scoring, so that all pages come from one scoring."""
+def _encode(position: ScorePosition) -> str:
+    """Return the cursor of a position. It contains the cut-off, so that all pages are of one scoring."""
+    text = json.dumps([position.as_of.isoformat(), position.score, position.user_id])
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
-    as_of: datetime
-    score: float
-    user_id: str
 
-    def encode(self) -> str:
-        text = json.dumps([self.as_of.isoformat(), self.score, self.user_id])
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+def _decode(cursor: str) -> ScorePosition:
+    """Return the position of a cursor.
 
-    @classmethod
-    def decode(cls, text: str) -> _Cursor:
-        try:
-            as_of, score, user_id = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            cursor = cls(datetime.fromisoformat(as_of), float(score), str(user_id))
-            cursor.user_id.encode()
-        except (ValueError, TypeError):
-            cursor = None
-        if cursor is None or cursor.as_of.tzinfo is None or "\x00" in cursor.user_id:
-            raise ProblemError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                "invalid_cursor",
-                "The cursor is invalid. Use next_cursor of an earlier answer.",
-            )
-        return cursor
+    Raises:
+        ProblemError: The cursor is invalid (422).
+    """
+    try:
+        as_of, score, user_id = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        position = ScorePosition(datetime.fromisoformat(as_of), float(score), str(user_id))
+        position.user_id.encode()
+    except (ValueError, TypeError):
+        position = None
+    if position is None or position.as_of.tzinfo is None or "\x00" in position.user_id:
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "invalid_cursor",
+            "The cursor is invalid. Use next_cursor of an earlier answer.",
+        )
+    return position
 
 
 def make_router(database_url: str) -> APIRouter:
@@ -168,34 +154,19 @@ def _site_of(wanted: Filter) -> str:
 
 
 def _read(database_url: str, site_id: str, wanted: Filter) -> Page:
-    cursor = _Cursor.decode(wanted.cursor) if wanted.cursor else None
-    values: dict[str, Any] = {
-        "site": site_id.replace("\x00", ""),
-        "target": wanted.target,
-        "min_score": wanted.min_score,
-        "band": wanted.band,
-        "limit": wanted.limit + 1,
-        "after_score": cursor.score if cursor else None,
-        "after_user": cursor.user_id if cursor else None,
-    }
+    after = _decode(wanted.cursor) if wanted.cursor else None
+    selected = Wanted(site_id.replace("\x00", ""), wanted.target, wanted.min_score, wanted.band)
     try:
         with connect(database_url, application="tilda-private") as connection:
-            rows = connection.cursor(row_factory=dict_row)
-            latest = rows.execute(_LATEST, values).fetchone()
-            as_of: datetime | None = cursor.as_of if cursor else latest["as_of"] if latest else None
-            found = rows.execute(_PAGE, values | {"as_of": as_of}).fetchall()
+            found = page_of_scores(connection, selected, limit=wanted.limit, after=after)
     except (UserError, psycopg.OperationalError):
         raise unavailable("database_away", "The database cannot be reached; try again shortly.", 5) from None
-    scores = [Score.model_validate(row) for row in found[: wanted.limit]]
-    next_cursor = None
-    if as_of is not None and len(found) > wanted.limit:
-        next_cursor = _Cursor(as_of, scores[-1].score, scores[-1].user_id).encode()
     return Page(
         site_id=site_id,
         target=wanted.target,
-        as_of=as_of,
-        scores=scores,
-        next_cursor=next_cursor,
+        as_of=found.as_of,
+        scores=[Score.model_validate(score, from_attributes=True) for score in found.scores],
+        next_cursor=_encode(found.next) if found.next else None,
     )
 
 
@@ -204,22 +175,9 @@ def _csv(page: Page) -> str:
     writer = csv.writer(text)
     writer.writerow(["site_id", "user_id", "as_of", "score", "decile", "band", "reasons", "model_version", "scored_at"])
     for score in page.scores:
-        writer.writerow(
-            [
-                page.site_id,
-                _harmless(score.user_id),
-                page.as_of.isoformat() if page.as_of else "",
-                score.score,
-                score.decile,
-                score.band.value,
-                _harmless("; ".join(score.reasons)),
-                score.model_version,
-                score.scored_at.isoformat(),
-            ]
-        )
+        values = [
+            page.site_id, score.user_id, page.as_of, score.score, score.decile, score.band.value, score.reasons,
+            score.model_version, score.scored_at,
+        ]  # fmt: skip
+        writer.writerow(map(cell, values))
     return text.getvalue()
-
-
-def _harmless(text: str) -> str:
-    """Prefix a text that a spreadsheet would run as a formula with a quote: visitor IDs come from the internet."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -67,6 +67,8 @@ EXAMPLE = Event(
     event_type="page_view",
     created_at=datetime(2026, 11, 22, 12, 30, tzinfo=UTC),
     session_id=UUID("0b7a2a9e-5c0e-4c3b-8a66-0f4f7a0c9d10"),
+    visit_id=UUID("6f9f0d57-2f0e-4f0b-9d6c-3d1e0a7c5b21"),
+    tab_id=UUID("c1d2a3f4-58b6-4e7a-8c90-1b2d3e4f5a60"),
     user_id="c7c0a8f2-8d57-4a59-9a67-1f3b0a2d4e55",
     page_url="https://shop.example/catalogue?utm_source=newsletter",
     page_title="Catalogue",

@@ -26,7 +26,7 @@ from ingest_api.public.refused_origins import RefusedOrigins
 from ingest_api.public.requests import public_key
 from ingest_api.public.sinks.group_commit import GroupCommit
 from ingest_api.public.sites import Site, SiteRegistry
-from warehouse.events.enrichment import make_refusal, make_row
+from warehouse.events.enrichment import make_rejected_row, make_row
 from warehouse.events.schema import Limits, Rejection, Row
 from warehouse.events.user_agents import UserAgents
 from warehouse.events.validation import Batch, parse_events
@@ -193,7 +193,7 @@ class Pipeline:
             for event in batch.events
         ]
         rows += [
-            make_refusal(rejection, site_id=site_id, source=source, arrived_at=arrived_at)
+            make_rejected_row(rejection, site_id=site_id, source=source, arrived_at=arrived_at)
             for rejection in batch.rejected
         ]
         return rows

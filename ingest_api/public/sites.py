@@ -15,7 +15,7 @@ import psycopg
 from ingest_api.problems import ProblemError, unavailable
 from ingest_api.public.database import PostgresError
 from warehouse.events.spool import SpoolError
-from warehouse.kit.addresses import is_within
+from warehouse.kit.addresses import covering_domain, is_within
 
 REFRESH_SECONDS = 30.0
 """Time between refreshes: the delay until a change of a site's domains or the removal of a site takes effect."""
@@ -64,7 +64,7 @@ class Site:
 def read_sites(connection: psycopg.Connection) -> list[Site]:
     """Read all sites from Postgres."""
     rows = connection.execute("select site_id, public_key, domains from public.list_sites()").fetchall()
-    return [Site(site_id, key, tuple(map(_host_name, domains))) for site_id, key, domains in rows]
+    return [Site(site_id, key, tuple(map(covering_domain, domains))) for site_id, key, domains in rows]
 
 
 class SiteRegistry:
@@ -195,12 +195,3 @@ def _is_covered(origin: bytes, domains: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     return is_within(host, domains)
-
-
-def _host_name(domain: str) -> str:
-    """Convert a domain to its form in an origin: lower case, punycode. Remove `www.`: a domain includes subdomains."""
-    name = domain.strip().rstrip(".").lower().removeprefix("www.")
-    try:
-        return name.encode("idna").decode()
-    except UnicodeError:
-        return name

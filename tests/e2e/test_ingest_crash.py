@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.crash import Account, campaign, outage
+from bench.crash import CrashResult, campaign, outage
 
 
-def assert_nothing_lost(account: Account) -> None:
+def assert_nothing_lost(account: CrashResult) -> None:
     assert account.acknowledged > 300
     assert (account.missing, account.stored_twice, account.unexpected) == (0, 0, 0), account
 

@@ -31,6 +31,22 @@ def test_stored_events_have_derived_columns(api: IngestServer):
     assert api.rows("select event_count from public.sessions where site_id = %s", api.site_id) == [(1,)]
 
 
+def test_visit_and_tab_are_stored_and_a_value_that_is_no_uuid_is_rejected(api: IngestServer):
+    visit, tab = str(uuid4()), str(uuid4())
+    answer = api.send(
+        page_view(visit_id=visit, tab_id=tab.upper()),
+        page_view(visit_id=None),
+        page_view(tab_id="first tab"),
+        page_view(),
+    )
+    assert (answer.json()["accepted"], answer.json()["ignored"]) == (3, [])
+    assert [(one["index"], one["code"], one["detail"]) for one in answer.json()["rejected"]] == [
+        (2, "invalid_event", "Invalid UUID - at `$.tab_id`.")
+    ]
+    query = "select visit_id::text, tab_id::text from public.events where site_id = %s order by 1"
+    assert api.rows(query, api.site_id) == [(visit, tab), (None, None), (None, None)]
+
+
 def test_text_plain_body_with_sent_at_is_accepted(api: IngestServer):
     now = datetime.now(UTC)
     body = json.dumps({"sent_at": now.isoformat(), "events": [page_view()]})

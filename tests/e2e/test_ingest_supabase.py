@@ -83,6 +83,15 @@ def post(server: IngestServer, body: object, query: str = "", **headers: str) ->
     )
 
 
+def test_visit_and_tab_are_columns_of_an_insert(shared_ingest: IngestServer):
+    row = page_view(visit_id=str(uuid4()), tab_id=str(uuid4()))
+    assert post(shared_ingest, row).status_code == 201
+    stored = "select visit_id::text, tab_id::text from public.events where event_id = %s"
+    assert shared_ingest.rows(stored, row["event_id"]) == [(row["visit_id"], row["tab_id"])]
+    refused = post(shared_ingest, page_view(visit_id="first visit"))
+    assert (refused.status_code, refused.json()["code"]) == (400, "22P02")
+
+
 def test_error_responses_match_postgrest(shared_ingest: IngestServer):
     created = post(shared_ingest, page_view())
     assert (created.status_code, created.content) == (201, b"")

@@ -48,6 +48,8 @@ def hostile_events(month: date, number: int = 60) -> list[Row]:
                 # Times near both ends of the month, with and without fractions of a second.
                 start + (timedelta(days=28, hours=23) if n == 1 else timedelta(seconds=n, microseconds=n % 3 * 1010)),
                 session_id=UUID(int=n % 7) if n % 5 else None,
+                visit_id=UUID(int=n % 11) if n % 3 else None,
+                tab_id=UUID(int=n % 13) if n % 4 else None,
                 user_id=f"user-{n % 4}" if n % 6 else None,
                 page_title=text,
                 target_text=text,

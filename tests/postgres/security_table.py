@@ -79,7 +79,7 @@ FUNCTIONS: dict[str, set[str]] = {
         "public.list_sites",
         "public.site_for_key",
     },
-    PRIVACY_LOGIN: {"ops.visitor_hash"},
+    PRIVACY_LOGIN: {"ops.describe_sessions", "ops.session_event", "ops.visitor_hash"},
 }
 
 _TABLES = """

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from tests.event_strategies import as_json, events, payloads, sound_events, sound_texts
 from tests.postgres.landed import count
-from warehouse.events.enrichment import make_refusal, make_row
+from warehouse.events.enrichment import make_rejected_row, make_row
 from warehouse.events.landing import land
 from warehouse.events.schema import EVENT_TYPES, Limits, Row
 from warehouse.events.validation import BatchError, InvalidEventError, open_envelope, parse_event, parse_events
@@ -135,7 +135,7 @@ def test_valid_events_are_stored_and_invalid_events_are_kept_as_rejected(databas
                 make_row(e, site_id="shop", source="api", address=address, user_agent=agent, sent_at=opened.sent_at)
                 for e in batch.events
             ]
-            rows += [make_refusal(rejection, site_id="shop", source="api") for rejection in batch.rejected]
+            rows += [make_rejected_row(rejection, site_id="shop", source="api") for rejection in batch.rejected]
             before = count(connection, "rejected_events")
             msgspec.json.decode(msgspec.json.encode(rows), type=list[Row])
             land(connection, rows)

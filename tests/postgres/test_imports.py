@@ -52,6 +52,8 @@ def lines(number: int = 3000) -> list[dict[str, Any]]:
             "event_type": "page_view",
             "created_at": (start + n * timedelta(days=91) / number).isoformat(),
             "session_id": f"session {n % 50}",
+            "visit_id": f"visit {n % 40}",
+            "tab_id": f"tab {n % 60}",
             "user_id": f"user {n % 10}",
         }
         for n in range(number)

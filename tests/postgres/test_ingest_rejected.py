@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from tests.batches import read_batch
-from warehouse.events.enrichment import make_refusal
+from warehouse.events.enrichment import make_rejected_row
 from warehouse.events.landing import IMPORT, land
 from warehouse.events.schema import Limits, Row
 from warehouse.kit.database import connect
@@ -31,7 +31,7 @@ def test_rejected_events_are_listed_and_replayed_once(database_url: str):
     batch[1]["created_at"] = arrived.isoformat()
     with connect(database_url) as connection:
         rejections = read_batch(json.dumps(batch).encode(), SMALL).rejected
-        rows = [make_refusal(rejection, site_id="shop", source="api") for rejection in rejections]
+        rows = [make_rejected_row(rejection, site_id="shop", source="api") for rejection in rejections]
         for row in rows:
             row.arrived_at = arrived
         # A row that skipped validation and is rejected by a CHECK constraint.

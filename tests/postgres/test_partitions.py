@@ -106,3 +106,27 @@ def test_a_late_event_of_an_archived_month_does_not_block_new_months(database_ur
         assert connection.execute("select created_at::date from public.events_default").fetchall() == [
             (date(2001, 1, 5),)
         ]
+
+
+def test_the_first_and_last_time_of_a_month_are_read_from_the_index(database_url: str) -> None:
+    """A month of 20,000 events of three sites is listed without a scan of its table."""
+    with connect(database_url) as connection:
+        ensure_months(connection, [MAY])
+        connection.execute(
+            """
+            insert into public.events_2015_05 (site_id, event_type, created_at)
+            select 'site-' || n % 3, 'page_view', timestamptz '2015-05-03 00:00Z' + n * interval '1 minute'
+            from generate_series(1, 20000) as n
+            """
+        )
+        connection.execute("vacuum analyze public.events_2015_05")
+        scanned = "select seq_tup_read from pg_stat_user_tables where relname = 'events_2015_05'"
+        before = connection.execute(scanned).fetchone()
+        (listed,) = [one for one in list_partitions(database_url) if one.month == MAY]
+        assert (listed.oldest, listed.newest) == (
+            datetime(2015, 5, 3, 0, 1, tzinfo=UTC), datetime(2015, 5, 16, 21, 20, tzinfo=UTC)
+        )  # fmt: skip
+        assert listed.rows == 20_000
+        # a session's statistics are visible at the latest when it has ended
+        connection.execute("select pg_stat_clear_snapshot()")
+        assert connection.execute(scanned).fetchone() == before

@@ -33,7 +33,7 @@ from warehouse.kit.settings import Settings
 from warehouse.partitions.months import ensure_months
 from warehouse.privacy import erase as erasing
 from warehouse.privacy.erase import erase, resume
-from warehouse.privacy.erased import returned
+from warehouse.privacy.erased_visitors import returned
 from warehouse.privacy.identifier import Identifier
 from warehouse.privacy.person import MANY_VISITORS, SQL_DIR
 from warehouse.privacy.search import search

@@ -126,6 +126,8 @@ def is_rejected(connection: psycopg.Connection, table: str, **values: str) -> bo
 def test_anon_can_insert_only_sender_columns_within_bounds(owner: psycopg.Connection) -> None:
     owner.execute("set role anon")
     base = {"site_id": "'shop'", "event_type": "'page_view'"}
+    ids = dict.fromkeys(("session_id", "visit_id", "tab_id"), "gen_random_uuid()")
+    assert not is_rejected(owner, "events", **base | ids)
     for column, good, bad in (
         ("created_at", "now() - interval '34 days'", "now() - interval '36 days'"),
         ("created_at", "now() + interval '24 hours'", "now() + interval '26 hours'"),

@@ -7,12 +7,17 @@ import threading
 from datetime import timedelta
 from uuid import UUID
 
+import psycopg
 import pytest
+from psycopg import sql
 
-from tests.postgres.landed import ago, at_once, count, counters, event
+from tests.postgres.landed import SITE, ago, at_once, count, counters, event
+from warehouse.archive import cold
 from warehouse.events.landing import land
 from warehouse.events.schema import Row
 from warehouse.kit.database import connect
+from warehouse.kit.queries import read_query
+from warehouse.privacy.person import SQL_DIR
 
 
 def some_events() -> list[Row]:
@@ -41,6 +46,12 @@ def some_events() -> list[Row]:
             )
         )
     return rows
+
+
+def shared_sessions(connection: psycopg.Connection) -> list[tuple[object, ...]]:
+    return connection.execute(
+        "select site_id, user_id, session_id from ops.shared_sessions order by 1, 2, 3"
+    ).fetchall()
 
 
 def test_counters_do_not_depend_on_order_or_batches(database_url: str) -> None:
@@ -93,6 +104,31 @@ def test_events_with_equal_times_give_the_same_session_in_any_order(database_url
             land(connection, random.Random(seed).sample(rows, len(rows)))
             seen.update(connection.execute("select landing_page, user_id from sessions").fetchall())
     assert seen == {("https://a.example/0", "u0")}
+
+
+def test_a_restore_and_an_erasure_compute_the_rows_that_landing_wrote(database_url: str) -> None:
+    """The sessions of a restored month, and sessions that keep another visitor's events, equal those of landing."""
+    with connect(database_url) as connection:
+        land(connection, [*some_events(), event(at=ago(hours=1), session_id=UUID(int=1001), user_id="another visitor")])
+        before = counters(connection), shared_sessions(connection)
+        assert before[1]
+
+        connection.execute("truncate public.users, public.sessions, ops.shared_sessions")
+        with connection.transaction():
+            collect = read_query(cold.SQL_DIR, "collect_missing_counters")
+            connection.execute(sql.SQL(collect).format(month=sql.Identifier("public", "events")))
+            connection.execute(read_query(cold.SQL_DIR, "insert_missing_counters"))
+        assert (counters(connection), shared_sessions(connection)) == before
+
+        connection.execute(
+            """
+            update public.sessions set user_id = null, started_at = now(), last_seen_at = now(), event_count = 7,
+                landing_page = 'x', referrer = 'x', utm_campaign = 'x', browser = 'x', is_bot = true
+            """
+        )
+        sessions = [str(UUID(int=1000 + number)) for number in range(1, 40)]
+        connection.execute(read_query(SQL_DIR, "describe_sessions"), {"site": SITE, "sessions": sessions})
+        assert (counters(connection), shared_sessions(connection)) == before
 
 
 def test_page_leave_events_do_not_extend_a_session(database_url: str) -> None:

@@ -56,6 +56,10 @@ def test_other_ids_become_deterministic_uuids() -> None:
     assert row_of(event_id=7, session_id="7").event_id != row_of(event_id=7, session_id="7").session_id
     assert row_of(event_id=ID.upper(), session_id="x").event_id == UUID(ID)
     assert row_of(session_id="").session_id is None
+    named = row_of(session_id="7", visit_id=7, tab_id="7")
+    assert named == row_of(session_id=7, visit_id="7", tab_id=7)
+    assert len({named.session_id, named.visit_id, named.tab_id, None}) == 4
+    assert row_of(visit_id=SESSION, tab_id=None).visit_id == UUID(SESSION)
 
 
 @pytest.mark.parametrize(

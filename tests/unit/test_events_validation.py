@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.batches import read_batch
 from tests.event_strategies import as_json, broken, events, values
-from warehouse.events.enrichment import make_refusal, make_row
+from warehouse.events.enrichment import make_rejected_row, make_row
 from warehouse.events.schema import Limits
 from warehouse.events.validation import BatchError, InvalidEventError, open_envelope, parse_event
 
@@ -39,7 +39,7 @@ def check_batch(body: bytes) -> None:
         range(len(batch.events) + len(batch.rejected))
     )
     rows = [make_row(e, site_id="s", source="api", address="1.2.3.4", user_agent="x") for e in batch.events]
-    rows += [make_refusal(rejection, site_id="s", source="api") for rejection in batch.rejected]
+    rows += [make_rejected_row(rejection, site_id="s", source="api") for rejection in batch.rejected]
     text = msgspec.json.encode(rows).decode()
     # Postgres cannot store NUL, which JSON writes as \u0000.
     assert "\x00" not in "".join(str(field) for row in rows for field in msgspec.structs.astuple(row))
@@ -121,6 +121,9 @@ def test_sent_at_is_read_with_its_utc_offset() -> None:
         (event(user_id=""), "invalid_event"),
         (event(user_id="u" * 129), "invalid_event"),
         (event(session_id="x"), "invalid_event"),
+        (event(visit_id="x"), "invalid_event"),
+        (event(visit_id=7), "invalid_event"),
+        (event(tab_id=""), "invalid_event"),
         (event(payload=[]), "invalid_event"),
         (event(created_at="2026-11-22T10:00:00"), "invalid_event"),
         (event(created_at="20000-01-01T00:00:00Z"), "invalid_event"),

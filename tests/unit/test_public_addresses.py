@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from warehouse.kit.addresses import is_local_address, is_within, public_address
+from warehouse.kit.addresses import covering_domain, is_local_address, is_within, public_address
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import Settings, load_settings
 from warehouse.sites.registry import Site
@@ -43,12 +43,12 @@ def test_a_valid_url_is_normalised(text: str, address: str) -> None:
         ("http://stats.example.com", "write https://stats.example.com"),
         ("http://192.168.1.5:8700", "write https://192.168.1.5:8700"),
         ("http://localhost.example.com", "write https://localhost.example.com"),
-        ("ftp://stats.example.com", "no web address"),
+        ("ftp://stats.example.com", "not a web address"),
         ("https://", "no host"),
         ("https://a b.example", "no host"),
         ("https://1.2.3", "no host"),
-        ("https://stats.example.com:99999", "no web address"),
-        ("https://[::1", "no web address"),
+        ("https://stats.example.com:99999", "not a web address"),
+        ("https://[::1", "not a web address"),
         ("https://owner:secret@stats.example.com", "user name or password"),
         ("https://@stats.example.com", "user name or password"),
         ("https://stats.example.com/?a=1", "without \\? or #"),
@@ -129,3 +129,16 @@ def test_a_closed_site_has_no_snippet() -> None:
     with pytest.raises(UserError, match="closed") as caught:
         snippet(closed, "https://in.example", settings())
     assert "tilda site set blog --reopen" in caught.value.remedy
+
+
+def test_an_entry_of_domains_covers_its_host_in_the_form_of_an_origin() -> None:
+    entries = {
+        "shop.example": "shop.example", " WWW.Shop.Example. ": "shop.example", "пример.рф": "xn--e1afmkfd.xn--p1ai",
+        "www.пример.рф": "xn--e1afmkfd.xn--p1ai", "10.0.0.1": "10.0.0.1",
+    }  # fmt: skip
+    assert {entry: covering_domain(entry) for entry in entries} == entries
+
+
+def test_an_invalid_entry_of_domains_covers_no_page() -> None:
+    for entry in ("https://shop.example/", "*.shop.example", "a b", "..", ""):
+        assert not is_within("shop.example", [covering_domain(entry)])

@@ -36,6 +36,9 @@ _TYPES = {
 }
 """Parquet types by Postgres type. All other types (text, inet, jsonb) are stored as text."""
 
+_REPEATED = {"session_id", "visit_id", "tab_id"}
+"""UUIDs that many rows share; a dictionary stores each of them once."""
+
 Progress = Callable[[int], None]
 """Called with the number of additional processed rows."""
 
@@ -105,7 +108,7 @@ def write(file: IO[bytes], schema: pa.Schema, batches: Iterable[pa.RecordBatch],
         schema,
         compression="zstd",
         compression_level=ZSTD_LEVEL,
-        use_dictionary=cast("Any", [*texts, *(field.name for field in schema if field.name == "session_id")]),
+        use_dictionary=cast("Any", [*texts, *(name for name in schema.names if name in _REPEATED)]),
         column_encoding=dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
         write_statistics=True,
         write_page_checksum=True,

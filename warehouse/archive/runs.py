@@ -5,7 +5,6 @@ Finished steps are committed. If a run is killed, the next run continues with th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import psycopg
 
 from warehouse.archive import cold, moves
 from warehouse.archive.months import Ages, Step, count_rows, is_due, plan, table_name
+from warehouse.kit import locks
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import Settings
@@ -126,23 +126,15 @@ def restore(url: str, month: date, progress: Progress = _no_progress) -> Restore
 
 
 @contextmanager
-def only_one(connection: psycopg.Connection) -> Generator[None]:
+def months_locked(connection: psycopg.Connection) -> Generator[None]:
     """Hold the archive lock while the block runs, so that no other process moves, restores or rewrites months.
 
     Raises:
         UserError: Another process still holds the lock after `PATIENCE_SECONDS`.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    # polls, because a waiting statement would block CREATE INDEX CONCURRENTLY of the other run
-    while not _flag(connection, "select pg_try_advisory_lock(hashtextextended('tilda.archive', 0))"):
-        if time.monotonic() > deadline:
-            raise UserError("Another archive run is active.", "Wait until it has ended, then try again.")
-        time.sleep(0.2)
-    try:
+    busy = UserError("Another archive run is active.", "Wait until it has ended, then try again.")
+    with locks.held(connection, "tilda.archive", patience=PATIENCE_SECONDS, busy=busy):
         yield
-    finally:
-        if not connection.closed:
-            connection.execute("select pg_advisory_unlock(hashtextextended('tilda.archive', 0))")
 
 
 def table_exists(connection: psycopg.Connection, table: str) -> bool:
@@ -168,7 +160,7 @@ def _session(url: str) -> Generator[psycopg.Connection]:
         connection.execute("set datestyle = 'ISO, MDY'")
         # if this process is killed, the server cancels its statement within a second, before the next run
         connection.execute("set client_connection_check_interval = '1s'")
-        with only_one(connection):
+        with months_locked(connection):
             yield connection
 
 

@@ -19,7 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
 from warehouse.access import logins
-from warehouse.archive.runs import only_one
+from warehouse.archive.runs import months_locked
 from warehouse.backup import backups
 from warehouse.backup.database_swap import (
     MAINTENANCE_DATABASE,
@@ -36,7 +36,7 @@ from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.errors import UserError
 from warehouse.kit.locks import held
 from warehouse.kit.settings import Settings
-from warehouse.privacy import erased
+from warehouse.privacy import erased_visitors
 from warehouse.privacy.erase import ERASE_LOCK
 
 PATIENCE_SECONDS = 10
@@ -196,7 +196,7 @@ def _exchange(admin: psycopg.Connection, job: _Restore, say: Say) -> None:
             put_in_place(admin, mover, job.names)
             return
         say("Carrying over erasures")  # waits until no erasure is running
-        with connect(job.url, application="tilda-backup") as present, held(present, ERASE_LOCK), only_one(present):
+        with connect(job.url, application="tilda-backup") as present, held(present, ERASE_LOCK), months_locked(present):
             with connect(job.copy_url) as copy, copy.transaction():
                 _carry_over(present, copy)
             say("Exchanging the databases")
@@ -218,7 +218,7 @@ def _carry_over(present: psycopg.Connection, copy: psycopg.Connection) -> None:
     if {"ops.erased_visitors", "ops.erasure_key", "ops.erasures", "archive.cold_files"} <= tables:
         _carry_over_erasures(present, copy)
         _carry_over_cold_files(present, copy)
-    for site_id, user_id in erased.returned(copy):
+    for site_id, user_id in erased_visitors.returned(copy):
         copy.execute(
             """
             insert into ops.erasures (site_id, person)

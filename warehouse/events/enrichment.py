@@ -137,6 +137,8 @@ def make_row(
         sent_at=sent_at,
         arrived_at=arrived_at,
         session_id=event.session_id,
+        visit_id=event.visit_id,
+        tab_id=event.tab_id,
         user_id=event.user_id,
         is_bot=is_bot or agent.is_bot,
         page_url=clean(event.page_url, MAX_URL),
@@ -160,7 +162,7 @@ def make_row(
     return row
 
 
-def make_refusal(rejection: Rejection, *, site_id: str, source: str, arrived_at: datetime | None = None) -> Row:
+def make_rejected_row(rejection: Rejection, *, site_id: str, source: str, arrived_at: datetime | None = None) -> Row:
     """Make the row that stores a rejected event with its reason."""
     return Row(
         site_id=site_id,

@@ -8,12 +8,14 @@ from uuid import UUID
 
 import msgspec
 
-from warehouse.events.enrichment import make_refusal, make_row
+from warehouse.events.enrichment import make_rejected_row, make_row
 from warehouse.events.ids import uuid_of
 from warehouse.events.schema import Event, Limits, Row, Time
 from warehouse.events.validation import InvalidEventError, check_event, check_time, decode_event, reject
 
 SOURCE = "import"
+_IDS = {"event_id": "event", "session_id": "session", "visit_id": "visit", "tab_id": "tab"}
+"""Fields that contain a UUID, with the kind of the UUID that replaces an ID of another form."""
 MAX_AHEAD = timedelta(hours=25)
 
 
@@ -47,8 +49,8 @@ class EventFile:
         """Return the row of a line: an event, or a rejected event with its reason."""
         try:
             return self._row(line)
-        except InvalidEventError as refusal:
-            return make_refusal(reject(0, line, refusal), site_id=self._site_id, source=SOURCE)
+        except InvalidEventError as error:
+            return make_rejected_row(reject(0, line, error), site_id=self._site_id, source=SOURCE)
 
     def _row(self, line: bytes) -> Row:
         event = self._decode(line)
@@ -71,9 +73,9 @@ class EventFile:
     def _decode(self, line: bytes) -> ImportedEvent:
         try:
             return decode_event(line, _decode)
-        except InvalidEventError as refusal:
+        except InvalidEventError as error:
             fields = decode_event(line, _decode_any)
-            if refusal.code != "invalid_event" or not isinstance(fields, dict):
+            if error.code != "invalid_event" or not isinstance(fields, dict):
                 raise
         return self._with_uuids(fields)
 
@@ -84,7 +86,7 @@ class EventFile:
         """
         if fields.get("event_id") == "":
             raise InvalidEventError("invalid_event", "The event_id is empty.")
-        for name, kind in (("event_id", "event"), ("session_id", "session")):
+        for name, kind in _IDS.items():
             value = fields.get(name)
             if isinstance(value, str | int) and not isinstance(value, bool):
                 fields[name] = _as_uuid(kind, self._site_id, str(value))

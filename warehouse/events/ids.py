@@ -12,7 +12,7 @@ def uuid_of(kind: str, site_id: str, *parts: bytes) -> UUID:
     """Return a UUID of version 5 (RFC 9562) of the kind, the site and the parts.
 
     Args:
-        kind: Kind of object: `event`, `session` or `line`.
+        kind: Kind of object: `event`, `session`, `visit`, `tab` or `line`.
         site_id: The object's site.
         parts: Content that identifies the object. Only the last part may contain a NUL byte.
     """

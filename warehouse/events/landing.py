@@ -57,7 +57,7 @@ def land(connection: psycopg.Connection, rows: Sequence[Row], statement: Literal
         return land_or_raise(connection, rows, statement)
     except DATA_ERRORS as error:
         if len(rows) == 1:
-            _refuse(rows[0], error)
+            _reject(rows[0], error)
             return land_or_raise(connection, rows, statement)
     middle = len(rows) // 2
     return land(connection, rows[:middle], statement) + land(connection, rows[middle:], statement)
@@ -109,11 +109,11 @@ def take_if_new(row: Row, new: Counter[EventKey]) -> bool:
     return True
 
 
-def _refuse(row: Row, error: psycopg.Error) -> None:
+def _reject(row: Row, error: psycopg.Error) -> None:
     """Convert a row that Postgres refused into a rejected event, with the event's JSON as text."""
     name = error.diag.constraint_name
     event = {name: getattr(row, "client_created_at" if name == "created_at" else name) for name in _EVENT_FIELDS}
-    refusal = Row(
+    rejected = Row(
         site_id=row.site_id,
         source=row.source,
         arrived_at=row.arrived_at,
@@ -123,4 +123,4 @@ def _refuse(row: Row, error: psycopg.Error) -> None:
         reject_body=_encode(event).decode()[:MAX_REJECTED_BODY],
     )
     for field in Row.__struct_fields__:
-        setattr(row, field, getattr(refusal, field))
+        setattr(row, field, getattr(rejected, field))

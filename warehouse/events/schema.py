@@ -42,6 +42,8 @@ class Event(msgspec.Struct, frozen=True):
         event_type: One of `EVENT_TYPES` or a custom name, 1 to 64 characters.
         created_at: Time of the event by the sender's clock, RFC 3339 with an offset.
         session_id: The visitor's session.
+        visit_id: The visit: the visitor's activity in all tabs without a break.
+        tab_id: The browser tab.
         user_id: First-party visitor ID, 1 to 128 characters.
         payload: Sections of the contract; `timing` is in seconds, `click` and `page` in CSS pixels.
     """
@@ -50,6 +52,8 @@ class Event(msgspec.Struct, frozen=True):
     event_type: Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_TYPE)]
     created_at: Time | None = None
     session_id: UUID | None = None
+    visit_id: UUID | None = None
+    tab_id: UUID | None = None
     user_id: Annotated[str, Meta(min_length=1, max_length=MAX_USER_ID)] | None = None
     page_url: str | None = None
     page_title: str | None = None
@@ -73,6 +77,8 @@ class Row(msgspec.Struct, omit_defaults=True):
     sent_at: datetime | None = None
     arrived_at: datetime | None = None
     session_id: UUID | None = None
+    visit_id: UUID | None = None
+    tab_id: UUID | None = None
     user_id: str | None = None
     is_bot: bool = False
     page_url: str | None = None
@@ -104,6 +110,9 @@ class Row(msgspec.Struct, omit_defaults=True):
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A rejected event of a batch and its reason.
+
+    Terms: an event is *rejected* if it is invalid; it is stored in `rejected_events`, and the rest of its batch is not
+    affected. A request (also a statement to Postgres) is *refused* if none of it takes effect.
 
     Attributes:
         index: Position in the batch, from 0.

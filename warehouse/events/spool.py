@@ -6,7 +6,6 @@ atomic. Each event is one row, so that a person's events can be erased.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -19,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from warehouse.events.schema import Row
+from warehouse.kit.locks import file_lock
 
 FILE_NAME = "spool.sqlite"
 LOCK_NAME = "replay.lock"
@@ -168,13 +168,8 @@ class Spool:
     @contextmanager
     def replaying(self) -> Generator[bool]:
         """Hold the lock for replaying, which one process has at a time; yield False if another process holds it."""
-        with (self._folder / LOCK_NAME).open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+        with file_lock(self._folder / LOCK_NAME) as is_held:
+            yield is_held
 
     def close(self) -> None:
         """Close the file."""

@@ -144,8 +144,8 @@ def parse_events(raws: Sequence[bytes], limits: Limits) -> Batch:
                 batch.ignored.update(_unknown_fields(raw, _EVENT_FIELDS)[: MAX_IGNORED - len(batch.ignored)])
             batch.events.append(event)
             batch.indexes.append(index)
-        except InvalidEventError as refusal:
-            batch.rejected.append(reject(index, raw, refusal))
+        except InvalidEventError as error:
+            batch.rejected.append(reject(index, raw, error))
     return batch
 
 
@@ -271,7 +271,7 @@ def check_event(event: Event, raw: bytes, limits: Limits) -> None:
         check(payload or {})
 
 
-def reject(index: int, raw: bytes, refusal: InvalidEventError) -> Rejection:
+def reject(index: int, raw: bytes, error: InvalidEventError) -> Rejection:
     """Make a Rejection, with the event's text in a form that a text column can store."""
     text = raw[:MAX_REJECTED_BODY].decode("utf-8", errors="backslashreplace").replace("\x00", "\\x00")
     event_id = None
@@ -281,7 +281,7 @@ def reject(index: int, raw: bytes, refusal: InvalidEventError) -> Rejection:
             event_id = candidate[:MAX_USER_ID].replace("\x00", "")
     except (*_READ_ERRORS, RecursionError):
         pass
-    return Rejection(index, event_id, refusal.code, refusal.detail[:500], text[:MAX_REJECTED_BODY])
+    return Rejection(index, event_id, error.code, error.detail[:500], text[:MAX_REJECTED_BODY])
 
 
 def check_time(name: str, value: datetime | None) -> None:

@@ -22,8 +22,18 @@ def host_name(text: str) -> str:
     """
     host = _normal_host(text.strip())
     if host is None:
-        raise UserError(f"{text!r} is no host name.", f"Write it as {_guess_host(text.strip()) or 'example.com'}.")
+        raise UserError(f"{text!r} is not a host name.", f"Write it as {_guess_host(text.strip()) or 'example.com'}.")
     return host
+
+
+def covering_domain(text: str) -> str:
+    """Return the domain that an entry of a site's domains covers with its subdomains: normalized, without `www.`.
+
+    Entries are normalized when a site is changed by a command, but SQL can insert any text. An invalid entry is
+    returned as it is and covers no page; leaving it out could open the site to all pages.
+    """
+    host = text.strip()
+    return (_normal_host(host) or host).removeprefix("www.")
 
 
 def is_within(host: str, domains: Iterable[str]) -> bool:
@@ -48,19 +58,19 @@ def public_address(text: str) -> str:
         bare = re.sub(r"^https?:/*", "", address, flags=re.IGNORECASE)
         raise ValueError(f"{text!r} has no scheme; write {f'https://{bare}' if _guess_host(bare) else _EXAMPLE}")
     if scheme.lower() not in {"http", "https"}:
-        raise ValueError(f"{text!r} is no web address; write it like {_EXAMPLE}")
+        raise ValueError(f"{text!r} is not a web address; write it like {_EXAMPLE}")
     try:
         parts = urlsplit(address)
         host, port = _netloc_host(parts.hostname or ""), parts.port
     except ValueError:
-        raise ValueError(f"{text!r} is no web address; write it like {_EXAMPLE}") from None
+        raise ValueError(f"{text!r} is not a web address; write it like {_EXAMPLE}") from None
     if host is None:
         raise ValueError(f"{text!r} names no host; write it like {_EXAMPLE}")
     if "?" in rest or "#" in rest:
         raise ValueError(f"{text!r} must end with the host or a path, without ? or #")
     path = parts.path.rstrip("/")
     if not _PATH.fullmatch(path):
-        raise ValueError(f"the path of {text!r} may hold only letters, digits, '.', '_', '~' and '-'")
+        raise ValueError(f"the path of {text!r} may contain only letters, digits, '.', '_', '~' and '-'")
     if parts.scheme == "http" and not _is_local(host):
         raise ValueError(f"browsers block http from https pages; write https://{rest}")
     return f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{path}"

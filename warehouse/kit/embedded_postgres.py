@@ -129,7 +129,7 @@ class EmbeddedPostgres:
                 break
             taken.add(port)
         tail = log.read_text(errors="replace").strip().splitlines() if log.exists() else [result.stderr.strip()]
-        raise UserError(f"Postgres did not start: {tail[-1] if tail else 'no message'}", f"Its log: {log}")
+        raise UserError(f"Postgres did not start: {tail[-1] if tail else 'no message'}", f"Read its log: {log}")
 
     def _wait_while_starting_or_stopping(self) -> None:
         """Wait while a server starts or stops: it uses its port and is not ready."""
@@ -164,7 +164,7 @@ class EmbeddedPostgres:
             UserError: The server runs, or the password cannot be set.
         """
         if self.is_alive():
-            raise UserError("The embedded Postgres is running.", "Stop it first: tilda down")
+            raise UserError("The embedded Postgres is running.", "Stop it: tilda down")
         if not self.exists():
             return
         statement = sql.SQL("alter role postgres password {};\n").format(sql.Literal(self._password)).as_string(None)
@@ -173,7 +173,7 @@ class EmbeddedPostgres:
         if result.returncode != 0 or "ERROR" in result.stderr:
             raise UserError(
                 f"The password of the embedded Postgres cannot be reset: {_last_line(result.stderr)}",
-                f"Check the folder {self.data}.",
+                f"Check the permissions and the free space of {self.data}.",
             )
 
     def ensure_database(self, name: str) -> None:
@@ -219,7 +219,7 @@ class EmbeddedPostgres:
             if result.returncode != 0:
                 raise UserError(
                     f"The embedded Postgres could not be set up: {_last_line(result.stderr)}",
-                    f"Check the folder {self.data}.",
+                    f"Check the permissions and the free space of {self.data}.",
                 )
             with (cluster / "postgresql.conf").open("a") as conf:
                 conf.write("\ninclude_if_exists = 'tilda.conf'\n")

@@ -1,11 +1,15 @@
-"""Takes strong locks on busy tables without blocking others for long, and advisory locks for exclusive jobs."""
+"""Takes strong locks on busy tables without blocking others for long, and holds advisory locks and file locks."""
 
 from __future__ import annotations
 
+import fcntl
+import math
+import os
 import random
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 from psycopg import errors
@@ -39,7 +43,7 @@ def retried(work: Callable[[str], None], patience: float = PATIENCE_SECONDS) -> 
             if time.monotonic() > give_up:
                 raise UserError(
                     "A long query or transaction keeps the tables busy.",
-                    "Try again when it has ended; pg_stat_activity shows it.",
+                    "Run the command again when it has ended; pg_stat_activity shows it.",
                 ) from error
             time.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - avoids repeated collisions with a periodic job
             timeout_ms = min(1.5 * timeout_ms, LONGEST_TIMEOUT_MS)
@@ -48,7 +52,9 @@ def retried(work: Callable[[str], None], patience: float = PATIENCE_SECONDS) -> 
 
 
 @contextmanager
-def held(connection: psycopg.Connection, name: str) -> Generator[None]:
+def held(
+    connection: psycopg.Connection, name: str, *, patience: float = math.inf, busy: UserError | None = None
+) -> Generator[None]:
     """Hold a session-level advisory lock.
 
     The lock is polled, because a statement that waits for it would hold a snapshot, and CREATE INDEX CONCURRENTLY waits
@@ -57,12 +63,40 @@ def held(connection: psycopg.Connection, name: str) -> Generator[None]:
     Args:
         connection: In autocommit mode, not through a pooler.
         name: Name of the lock; its hash is the lock's key.
+        patience: Seconds after which to give up.
+        busy: Raised after `patience` seconds.
+
+    Raises:
+        UserError: Another session still holds the lock after `patience` seconds.
     """
     key = [name]
+    give_up = time.monotonic() + patience
     while connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone() != (True,):
+        if time.monotonic() > give_up:
+            raise busy or UserError(
+                f"Another process holds the lock {name}.", "Try again when it has ended; pg_locks shows it."
+            )
         time.sleep(0.2)
     try:
         yield
     finally:
         if not connection.closed:
             connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", key)
+
+
+@contextmanager
+def file_lock(path: Path) -> Generator[bool]:
+    """Hold the lock of a file while the block runs. Yield False if another process holds it.
+
+    The kernel releases the lock when the process ends for any reason.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)

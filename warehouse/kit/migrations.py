@@ -71,7 +71,7 @@ def _apply(backend: DatabaseBackend, migration: Migration) -> None:
     except psycopg.Error as error:
         raise UserError(
             f"The migration {migration.id} failed: {str(error).strip().splitlines()[0]}.",
-            "Nothing of it was kept; put the cause right and run `tilda migrate` again.",
+            "It was rolled back. Correct the cause, then run `tilda migrate` again.",
         ) from error
 
 

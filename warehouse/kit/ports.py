@@ -26,7 +26,9 @@ def free_port(wanted: int, host: str = LOOPBACK, *, taken: frozenset[int] = froz
     for port in range(wanted, min(wanted + 100, 65536)):
         if port not in taken and _bind_error(port, host) is None:
             return port
-    raise UserError(f"No port from {wanted} to {wanted + 99} on {host} is free.", "Stop what listens there.")
+    raise UserError(
+        f"No port from {wanted} to {wanted + 99} on {host} is free.", "Stop a process that listens on one of them."
+    )
 
 
 def require_free(port: int, host: str = LOOPBACK, *, setting: str) -> None:

@@ -78,7 +78,7 @@ def _locked(data_dir: Path) -> Generator[Path]:
     except OSError as error:
         raise UserError(
             f"Secrets cannot be kept in DATA_DIR, {data_dir}: {error.strerror}.",
-            "Name a folder that the user of this process may write to.",
+            "Set DATA_DIR to a folder that the user of this process may write to.",
         ) from error
 
 
@@ -88,7 +88,9 @@ def _read(path: Path) -> dict[str, str]:
     try:
         return json.loads(path.read_text())
     except PermissionError as error:
-        raise UserError(f"This user may not read the secrets in {path}.", "Run it as the owner of the file.") from error
+        raise UserError(
+            f"This user may not read the secrets in {path}.", "Run the command as the owner of the file."
+        ) from error
     except (OSError, ValueError) as error:
         raise UserError(f"The secrets in {path} cannot be read.", "Restore the file from a backup.") from error
 

@@ -63,11 +63,11 @@ class _SecretFiles(PydanticBaseSettingsSource):
             return None, field_name, False
         name = field_name.upper()
         if self._given.get(field_name):
-            raise UserError(f"{name} and {name}_FILE are both set.", "Unset one of them.")
+            raise UserError(f"{name} and {name}_FILE are both set.", f"Unset {name} or {name}_FILE.")
         try:
             value = Path(path).read_text().rstrip("\r\n")
         except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no text"
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise UserError(
                 f"The file of {name}_FILE, {path}, cannot be read: {reason}.", "Correct its path or its permissions."
             ) from error
@@ -189,8 +189,8 @@ class Settings(BaseSettings):
                 parse(value)
             except ValueError as error:
                 raise UserError(
-                    f"{str(info.field_name).upper()} is {value!r}, which is no rate limit.",
-                    "Write it like 500/5 minutes, or off.",
+                    f"{str(info.field_name).upper()} is {value!r}, which is not a rate limit.",
+                    "Set it to a limit such as 500/5 minutes, or to off.",
                 ) from error
         return value
 
@@ -207,7 +207,7 @@ class Settings(BaseSettings):
         for name in sorted(name for name in self.model_fields_set if name.endswith("_port")):
             port: int = getattr(self, name)
             if port in chosen:
-                raise UserError(f"{chosen[port]} and {name.upper()} are both {port}.", "Give each a port of its own.")
+                raise UserError(f"{chosen[port]} and {name.upper()} are both {port}.", "Set them to different ports.")
             chosen[port] = name.upper()
         return self
 
@@ -286,7 +286,7 @@ def _require_writable_folder(path: Path, name: str) -> None:
         raise UserError(f"{name} is {path}, but {known} cannot be written to.", _FOLDER_REMEDY)
 
 
-_FOLDER_REMEDY = "Name a folder that the user of this process may write to."
+_FOLDER_REMEDY = "Set it to a folder that the user of this process may write to."
 
 
 def load_settings() -> Settings:

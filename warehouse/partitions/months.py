@@ -45,6 +45,28 @@ _PARTITIONS: LiteralString = """
 """
 
 
+# Two index scans for each site: the unique index of events begins with the site and created_at. The sites are found in
+# the index as well, one scan each, because a closed site has events too.
+_TIMES: LiteralString = """
+    with recursive sites as (
+        (select site_id from {table} order by site_id limit 1)
+        union all
+        select (select e.site_id from {table} as e where e.site_id > s.site_id order by e.site_id limit 1)
+        from sites as s
+        where s.site_id is not null
+    )
+
+    select min(first.created_at), max(last.created_at)
+    from sites as s
+    cross join lateral (
+        select e.created_at from {table} as e where e.site_id = s.site_id order by e.created_at limit 1
+    ) as first
+    cross join lateral (
+        select e.created_at from {table} as e where e.site_id = s.site_id order by e.created_at desc limit 1
+    ) as last
+"""
+
+
 class MonthIsAwayError(UserError):
     """The month is archived or cold."""
 
@@ -160,7 +182,7 @@ def _with_times(connection: psycopg.Connection, found: _Found) -> Partition:
     rows, oldest, newest = found.rows, found.oldest, found.newest
     if found.name is not None and found.schema is not None:
         table = sql.Identifier(found.schema, found.name)
-        row = connection.execute(sql.SQL("select min(created_at), max(created_at) from {}").format(table)).fetchone()
+        row = connection.execute(sql.SQL(_TIMES).format(table=table)).fetchone()
         oldest, newest = row or (None, None)
         if rows < 0:
             row = connection.execute(sql.SQL("select count(*) from {}").format(table)).fetchone()

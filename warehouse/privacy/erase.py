@@ -17,14 +17,14 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from warehouse.archive.runs import only_one
+from warehouse.archive.runs import months_locked
 from warehouse.backup import backups
 from warehouse.backup.backups import Backup
 from warehouse.kit import locks
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import Settings
-from warehouse.privacy import erased
+from warehouse.privacy import erased_visitors
 from warehouse.privacy.files import ColdFiles, SpoolFile
 from warehouse.privacy.person import Person, find_person
 from warehouse.privacy.places import Place, event_places, model_places, note_joined, record_places
@@ -104,9 +104,9 @@ def erase_person(url: str, settings: Settings, known: Person, *, dry_run: bool =
             return Erasure(None, site_id, sorted(person.visitor_ids), True, counted, 0, _since(started))
         erasure_id, person = _begin(connection, known)
         say("Waiting for open transactions")
-        erased.wait_for_writers(connection)
+        erased_visitors.wait_for_writers(connection)
         left = 1
-        with only_one(connection):  # prevents moves of months
+        with months_locked(connection):  # prevents moves of months
             for _ in range(ROUNDS):
                 person = _find_more(connection, erasure_id, person)
                 _remove(connection, settings, erasure_id, person, say)
@@ -188,7 +188,7 @@ def _begin(connection: psycopg.Connection, known: Person) -> tuple[UUID, Person]
             ).fetchone()
             assert row is not None
             erasure_id = row[0]
-        erased.enlist(connection, person)
+        erased_visitors.enlist(connection, person)
         return erasure_id, person
 
 
@@ -196,7 +196,7 @@ def _find_more(connection: psycopg.Connection, erasure_id: UUID, person: Person)
     """Search again for IDs that lead to the person's rows, and add them to those already known."""
     with connection.transaction():
         found = find_person(connection, person)
-        erased.enlist(connection, found)
+        erased_visitors.enlist(connection, found)
         connection.execute("update ops.erasures set person = %s where erasure_id = %s", [found.as_json(), erasure_id])
     return found
 

@@ -1,4 +1,4 @@
-"""Reads scores for exports and for advertising audiences."""
+"""Reads scores: pages for the API and reports, complete exports, advertising audiences, and figures for checks."""
 
 from __future__ import annotations
 
@@ -51,6 +51,43 @@ class Score:
 
 
 @dataclass(frozen=True)
+class VisitorScore:
+    """One visitor's score on a page of scores."""
+
+    user_id: str
+    score: float
+    decile: int
+    band: str
+    reasons: list[str]
+    model_version: str
+    scored_at: datetime
+
+
+@dataclass(frozen=True)
+class ScorePosition:
+    """The position of a score in a scoring: its cut-off `as_of`, and the score and visitor, which order its pages."""
+
+    as_of: datetime
+    score: float
+    user_id: str
+
+
+@dataclass(frozen=True)
+class ScorePage:
+    """A page of scores, highest first.
+
+    Attributes:
+        as_of: Cut-off of the scoring; None before the first scoring.
+        scores: The scores.
+        next: Position of the last score; None on the last page.
+    """
+
+    as_of: datetime | None
+    scores: list[VisitorScore]
+    next: ScorePosition | None
+
+
+@dataclass(frozen=True)
 class Person:
     """Hashed identifiers of a person who consented to advertising: SHA-256 in lower-case hex."""
 
@@ -62,6 +99,35 @@ class Person:
 def order_values(site_id: str, before: sql.Composable) -> sql.Composed:
     """Return a query for expected order values: columns user_id (null for all others), currency, order_value."""
     return sql.SQL(read_query(SQL, "order_values")).format(site=sql.Literal(site_id), before=before)
+
+
+def page_of_scores(
+    connection: psycopg.Connection, wanted: Wanted, *, limit: int, after: ScorePosition | None = None
+) -> ScorePage:
+    """Return a page of a site's newest scores, or the page after a position, which is of the position's scoring.
+
+    Args:
+        connection: A connection whose login may read `ml.propensity_scores`.
+        wanted: Selects the scores.
+        limit: Maximum number of scores.
+        after: `next` of the page before; None for the first page.
+    """
+    as_of = after.as_of if after else _newest_cut_off(connection, wanted)
+    if as_of is None:
+        return ScorePage(None, [], None)
+    query = _query(
+        "score_page",
+        wanted,
+        sql.Literal(as_of),
+        after_score=sql.Literal(after and after.score),
+        after_user=sql.Literal(after and after.user_id),
+        limit=sql.Literal(limit + 1),
+    )
+    with connection.cursor(row_factory=class_row(VisitorScore)) as cursor:
+        found = cursor.execute(query).fetchall()
+    scores = found[:limit]
+    following = ScorePosition(as_of, scores[-1].score, scores[-1].user_id) if len(found) > limit else None
+    return ScorePage(as_of, scores, following)
 
 
 def newest_scores(connection: psycopg.Connection, wanted: Wanted) -> Iterator[Score]:
@@ -88,6 +154,17 @@ def audience(connection: psycopg.Connection, wanted: Wanted, *, consent: str) ->
     if not people:
         _require_consent(connection, wanted, as_of, consent)
     return people
+
+
+def unmatched_scores(connection: psycopg.Connection) -> tuple[int, int]:
+    """Count the visitors of the newest cut-offs that a champion has not scored, and the scores of no such visitor."""
+    row = connection.execute(read_query(SQL, "scores_against_visitors")).fetchone()
+    return row or (0, 0)
+
+
+def mean_scores(connection: psycopg.Connection) -> list[tuple[str, str, float, float | None]]:
+    """Return site, target, mean score and the model's base rate for each scoring."""
+    return connection.execute(read_query(SQL, "mean_scores")).fetchall()
 
 
 def _require_consent(connection: psycopg.Connection, wanted: Wanted, as_of: sql.Literal, consent: str) -> None:
@@ -121,13 +198,18 @@ def _query(name: str, wanted: Wanted, as_of: sql.Literal, **parts: sql.Composabl
     )
 
 
-def _newest(connection: psycopg.Connection, wanted: Wanted) -> datetime:
+def _newest_cut_off(connection: psycopg.Connection, wanted: Wanted) -> datetime | None:
     row = connection.execute(
         "select max(as_of) from ml.propensity_scores where site_id = %s and target = %s",
         [wanted.site_id, wanted.target],
     ).fetchone()
-    if row is not None and row[0] is not None:
-        return row[0]
+    return row[0] if row else None
+
+
+def _newest(connection: psycopg.Connection, wanted: Wanted) -> datetime:
+    as_of = _newest_cut_off(connection, wanted)
+    if as_of is not None:
+        return as_of
     why = connection.execute(
         "select reason from ml.model_versions where site_id = %s and target = %s order by created_at desc limit 1",
         [wanted.site_id, wanted.target],

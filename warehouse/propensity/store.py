@@ -95,6 +95,16 @@ def labelled_rows(label: str, reached: Reached | None = None) -> sql.Composed:
     )
 
 
+def count_examples(
+    connection: psycopg.Connection, label: str, reached: Reached | None = None
+) -> list[tuple[str, datetime, int, int]]:
+    """Return site, cut-off, number of feature rows with a known `label`, and number of positives, oldest first."""
+    query = sql.SQL(read_query(SQL, "count_examples")).format(
+        label=sql.Identifier(label), rows=labelled_rows(label, reached)
+    )
+    return connection.execute(query).fetchall()
+
+
 def scoring_frame(connection: psycopg.Connection, site_id: str) -> pd.DataFrame:
     """Return the feature rows of a site's newest cut-off, ordered by `user_id`."""
     return _frame(

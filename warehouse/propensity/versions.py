@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.rows import class_row
 
 from warehouse.kit.errors import UserError
+from warehouse.kit.queries import read_query
 
+SQL = Path(__file__).parent / "sql"
 ROLLED_BACK = "rolled_back"
 
 
@@ -26,6 +30,23 @@ class Decided:
     reason: str
     algorithm: str | None
     artifact_sha256: str | None
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """A decision that recorded drift.
+
+    Attributes:
+        site_id: The site.
+        target: What is predicted.
+        drift: For each feature and for the score, the label, the population stability index and whether it moved.
+        outcomes: Expected and observed positives of the newest scorings.
+    """
+
+    site_id: str
+    target: str
+    drift: list[dict[str, Any]]
+    outcomes: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +73,12 @@ def decisions(connection: psycopg.Connection, site_id: str) -> list[Decided]:
             """,
             [site_id],
         ).fetchall()
+
+
+def drifted(connection: psycopg.Connection) -> list[Drifted]:
+    """Return the newest decision of each site and target that recorded drift."""
+    with connection.cursor(row_factory=class_row(Drifted)) as cursor:
+        return cursor.execute(read_query(SQL, "newest_drift")).fetchall()
 
 
 def was_rolled_back(connection: psycopg.Connection, site_id: str, target: str, version: str) -> bool:

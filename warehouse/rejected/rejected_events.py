@@ -28,7 +28,7 @@ BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class RejectedRow:
     """One row of `rejected_events`."""
 
     id: int
@@ -84,9 +84,9 @@ def count_rejected(connection: psycopg.Connection, wanted: Filter) -> list[tuple
     ).fetchall()
 
 
-def list_rejected(connection: psycopg.Connection, wanted: Filter, most: int = 50) -> list[Refusal]:
+def list_rejected(connection: psycopg.Connection, wanted: Filter, most: int = 50) -> list[RejectedRow]:
     """Return the newest rejected events, newest first."""
-    with connection.cursor(row_factory=class_row(Refusal)) as cursor:
+    with connection.cursor(row_factory=class_row(RejectedRow)) as cursor:
         return cursor.execute(
             f"{_SELECT} where {_WHERE} order by received_at desc, id desc limit %(most)s",
             _values(wanted) | {"most": most},
@@ -110,8 +110,8 @@ def replay_rejected(connection: psycopg.Connection, wanted: Filter, limits: Limi
     """
     landed = known = 0
     still: Counter[str] = Counter()
-    for refusal in _each(connection, wanted):
-        outcome = _replay_one(connection, refusal, limits or Limits())
+    for rejected in _each(connection, wanted):
+        outcome = _replay_one(connection, rejected, limits or Limits())
         if isinstance(outcome, str):
             still[outcome] += 1
         else:
@@ -119,27 +119,27 @@ def replay_rejected(connection: psycopg.Connection, wanted: Filter, limits: Limi
     return Replay(landed, known, dict(still))
 
 
-def _replay_one(connection: psycopg.Connection, refusal: Refusal, limits: Limits) -> bool | str:
+def _replay_one(connection: psycopg.Connection, rejected: RejectedRow, limits: Limits) -> bool | str:
     """Replay one event. Return True if it is new, False if it was already stored, else its current rejection code."""
-    text = refusal.body or ""
+    text = rejected.body or ""
     if len(text) >= MAX_REJECTED_BODY:
         return "body_was_shortened"
-    if refusal.source == IMPORTED:
-        outcome = _import(connection, text.encode(), EventFile(refusal.site_id, limits))
+    if rejected.source == IMPORTED:
+        outcome = _import(connection, text.encode(), EventFile(rejected.site_id, limits))
     else:
-        outcome = _land(connection, text.encode(), refusal, limits)
+        outcome = _land(connection, text.encode(), rejected, limits)
     if isinstance(outcome, bool):
-        connection.execute("delete from public.rejected_events where id = %s", [refusal.id])
+        connection.execute("delete from public.rejected_events where id = %s", [rejected.id])
     return outcome
 
 
-def _land(connection: psycopg.Connection, text: bytes, refusal: Refusal, limits: Limits) -> bool | str:
+def _land(connection: psycopg.Connection, text: bytes, rejected: RejectedRow, limits: Limits) -> bool | str:
     try:
         event = parse_event(text, limits)
     except InvalidEventError as error:
         return error.code
-    row = make_row(event, site_id=refusal.site_id, source=refusal.source, address=None, user_agent=None)
-    row.arrived_at = refusal.received_at
+    row = make_row(event, site_id=rejected.site_id, source=rejected.source, address=None, user_agent=None)
+    row.arrived_at = rejected.received_at
     return _outcome(connection, row, LAND)
 
 
@@ -164,20 +164,20 @@ def _outcome(connection: psycopg.Connection, row: Row, statement: LiteralString)
         return REFUSED_BY_DATABASE
 
 
-def _each(connection: psycopg.Connection, wanted: Filter) -> Iterator[Refusal]:
+def _each(connection: psycopg.Connection, wanted: Filter) -> Iterator[RejectedRow]:
     """Yield the rejected events that exist at the start of the replay, oldest first."""
     row = connection.execute("select coalesce(max(id), 0) from public.rejected_events").fetchone()
     newest, after = row[0] if row else 0, 0
     while True:
-        with connection.cursor(row_factory=class_row(Refusal)) as cursor:
-            refusals = cursor.execute(
+        with connection.cursor(row_factory=class_row(RejectedRow)) as cursor:
+            rows = cursor.execute(
                 f"{_SELECT} where id > %(after)s and id <= %(newest)s and {_WHERE} order by id limit %(batch)s",
                 _values(wanted) | {"after": after, "newest": newest, "batch": BATCH},
             ).fetchall()
-        if not refusals:
+        if not rows:
             return
-        yield from refusals
-        after = refusals[-1].id
+        yield from rows
+        after = rows[-1].id
 
 
 def _values(wanted: Filter) -> dict[str, Any]:

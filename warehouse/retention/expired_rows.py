@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from warehouse.archive.months import months_after
-from warehouse.archive.runs import only_one, table_exists
+from warehouse.archive.runs import months_locked, table_exists
 from warehouse.kit.database import connect
 from warehouse.kit.queries import read_query
 from warehouse.kit.settings import Settings
@@ -70,11 +70,11 @@ _SESSION_IS_OLD: LiteralString = "greatest(s.updated_at, s.started_at, s.last_se
 
 
 def _rules(settings: Settings, now: datetime) -> list[_Rule]:
-    refusals = now - timedelta(days=settings.rejected_keep_days)
+    rejected_before = now - timedelta(days=settings.rejected_keep_days)
     sessions = months_after(now, -settings.sessions_keep_months)
     return [
-        _Rule("public.rejected_events", "t.received_at < %(before)s", refusals),
-        _Rule("ops.refused_origins", "t.day < (%(before)s at time zone 'UTC')::date", refusals),
+        _Rule("public.rejected_events", "t.received_at < %(before)s", rejected_before),
+        _Rule("ops.refused_origins", "t.day < (%(before)s at time zone 'UTC')::date", rejected_before),
         _Rule("public.event_claims", "t.created_at < %(before)s", now - timedelta(days=settings.claims_keep_days)),
         _Rule(
             "public.users",
@@ -156,7 +156,7 @@ def _pages(connection: psycopg.Connection, table: str) -> int:
 def _months_in_place(connection: psycopg.Connection, rule: _Rule) -> Generator[None]:
     """Prevent months from being restored while a batch is deleted, if the rule depends on events."""
     if rule.follows_events:
-        with only_one(connection):
+        with months_locked(connection):
             yield
     else:
         yield

@@ -1,16 +1,14 @@
 """Asset checks of scores and models."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from orchestration.defs.propensity.assets import propensity_model, propensity_scores
 from orchestration.lib.warehouse import Warehouse
-from warehouse.kit.queries import read_query
+from warehouse.propensity import scores, versions
 
-SQL = Path(__file__).parent / "sql"
 MEAN_WITHIN = 3.0
 
 
@@ -18,8 +16,7 @@ MEAN_WITHIN = 3.0
 def every_active_visitor_is_scored_once(warehouse: Warehouse) -> dg.AssetCheckResult:
     """Each visitor of the newest cut-off has exactly one score per champion, and no other visitor has a score."""
     with warehouse.connect() as connection:
-        row = connection.execute(read_query(SQL, "scores_against_visitors")).fetchone()
-    missing, unexpected = row or (0, 0)
+        missing, unexpected = scores.unmatched_scores(connection)
     return dg.AssetCheckResult(
         passed=missing == 0 and unexpected == 0, metadata={"missing": missing, "unexpected": unexpected}
     )
@@ -29,7 +26,7 @@ def every_active_visitor_is_scored_once(warehouse: Warehouse) -> dg.AssetCheckRe
 def mean_score_is_near_the_base_rate(warehouse: Warehouse) -> dg.AssetCheckResult:
     """The mean score is within a factor of 3 of the base rate, the share of positives in the model's holdout data."""
     with warehouse.connect() as connection:
-        rows = connection.execute(read_query(SQL, "mean_scores")).fetchall()
+        rows = scores.mean_scores(connection)
     odd = [
         f"{site_id}, {target}: mean score {mean:.4f}, base rate {rate:.4f}"
         for site_id, target, mean, rate in rows
@@ -44,8 +41,8 @@ def mean_score_is_near_the_base_rate(warehouse: Warehouse) -> dg.AssetCheckResul
 def visitors_behave_as_the_model_learned(warehouse: Warehouse) -> dg.AssetCheckResult:
     """Features and scores have not drifted since training, and the newest known outcomes match the scores."""
     with warehouse.connect() as connection:
-        rows = connection.execute(read_query(SQL, "newest_drift")).fetchall()
-    drifted = [f"{site_id}, {target}: {_describe_drift(drift, outcomes)}" for site_id, target, drift, outcomes in rows]
+        rows = versions.drifted(connection)
+    drifted = [f"{one.site_id}, {one.target}: {_describe_drift(one.drift, one.outcomes)}" for one in rows]
     return dg.AssetCheckResult(passed=not drifted, severity=dg.AssetCheckSeverity.WARN, metadata={"drifted": drifted})
 
 

@@ -12,19 +12,16 @@ from pathlib import Path
 
 import pandas as pd
 import psycopg
-from psycopg import sql
 
 from ml import artifacts, gate, report, scoring, training
 from ml.errors import ArtifactError, TrainingError
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target
 from ml.model import Propensity
 from orchestration.defs.propensity.watching import Watched, watch, write_page
-from warehouse.kit.queries import read_query
 from warehouse.propensity import store
 from warehouse.propensity.store import Decision, Reached
 from warehouse.propensity.versions import was_rolled_back
 
-SQL = Path(__file__).parent / "sql"
 DECISIONS: dict[str, Decision] = {"promote": "promoted", "keep": "kept", "none": "refused"}
 BOOSTING_PER_REGRESSION = 10 / 3
 """How many times more examples boosting requires than regression: 1,000 against 300."""
@@ -96,12 +93,9 @@ class Scored:
 
 def count_examples(connection: psycopg.Connection, target: Target) -> list[Examples]:
     """Count the examples and positives of a target by site and cut-off."""
-    query = sql.SQL(read_query(SQL, "count_examples")).format(
-        label=sql.Identifier(target.label), rows=store.labelled_rows(target.label, reached(target))
-    )
     return [
         Examples(site_id, target.name, as_of, examples, positives)
-        for site_id, as_of, examples, positives in connection.execute(query)
+        for site_id, as_of, examples, positives in store.count_examples(connection, target.label, reached(target))
     ]
 
 

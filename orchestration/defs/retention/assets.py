@@ -1,4 +1,4 @@
-"""Rows that are kept for a limited time: refusals, claims, and visitors and sessions without events."""
+"""Rows that are kept for a limited time: rejected events, claims, and visitors and sessions without events."""
 
 from typing import Any
 

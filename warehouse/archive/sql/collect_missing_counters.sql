@@ -1,5 +1,4 @@
--- Collect visitors and sessions of a month whose rows retention has deleted, computed as by the trigger on
--- public.events.
+-- Collect the visitors and sessions of a month whose rows retention has deleted.
 create temporary table missing_users on commit drop as
 select e.site_id, e.user_id, min(e.created_at) as first_seen_at, max(e.created_at) as last_seen_at, count(*) as event_count
 from {month} as e
@@ -9,22 +8,17 @@ where
 group by e.site_id, e.user_id;
 
 create temporary table missing_sessions on commit drop as
-select distinct on (e.site_id, e.session_id)
-    e.site_id,
-    e.session_id,
-    coalesce(e.user_id, max(e.user_id) over w) as user_id,
-    min(e.created_at) over w as started_at,
-    max(e.created_at) filter (where e.event_type not in ('page_leave', 'web_vitals')) over w as last_seen_at,
-    count(*) over w as event_count,
-    e.page_url, e.referrer, e.utm_source, e.utm_medium, e.utm_campaign, e.utm_term, e.utm_content,
-    e.device_type, e.browser, e.os,
-    bool_or(e.is_bot) over w as is_bot
-from {month} as e
-where
-    e.session_id is not null
-    and not exists (select from public.sessions as s where s.site_id = e.site_id and s.session_id = e.session_id)
-window w as (partition by e.site_id, e.session_id)
-order by e.site_id, e.session_id, e.created_at, e.event_id;
+select d.*
+from (
+    -- one array for each session: an array of the complete month could exceed 1 GB, the limit of a value
+    select array_agg(ops.session_event(row(e.*)::public.events)) as events
+    from {month} as e
+    where
+        e.session_id is not null
+        and not exists (select from public.sessions as s where s.site_id = e.site_id and s.session_id = e.session_id)
+    group by e.site_id, e.session_id
+) as missing
+cross join lateral ops.describe_sessions(missing.events) as d;
 
 create temporary table missing_shared_sessions on commit drop as
 select distinct e.site_id, e.user_id, e.session_id

@@ -8,7 +8,7 @@ insert into public.sessions (
     utm_source, utm_medium, utm_campaign, utm_term, utm_content, device_type, browser, os, is_bot
 )
 select
-    site_id, session_id, user_id, started_at, last_seen_at, event_count, page_url, referrer,
+    site_id, session_id, user_id, started_at, last_seen_at, event_count, landing_page, referrer,
     utm_source, utm_medium, utm_campaign, utm_term, utm_content, device_type, browser, os, is_bot
 from missing_sessions
 order by 1, 2
