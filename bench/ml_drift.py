@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.ml_world import TARGET, Say, World, simulation, world
-from demo.events import Event
+from demo.simulation.events import Event
 from ml import monitoring
 from orchestration.defs.propensity import steps
 from warehouse.kit.database import connect

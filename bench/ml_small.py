@@ -9,8 +9,8 @@ import numpy as np
 
 from bench.ml_truth import END
 from bench.ml_world import DOMAIN, TARGET, ZONE, Say, World, moment, world
-from demo.behaviour import USUAL
-from demo.simulation import Simulation
+from demo.simulation.behaviour import USUAL
+from demo.simulation.simulation import Simulation
 from ml import artifacts, evaluation
 from orchestration.defs.propensity import steps
 from warehouse.kit.database import connect

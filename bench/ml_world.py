@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from demo.events import Event
-from demo.simulation import Simulation
-from demo.writers import write_events
+from demo.files import write_events
+from demo.simulation.events import Event
+from demo.simulation.simulation import Simulation
 from ml.features import Target, load_targets
 from orchestration.defs.propensity import steps
 from tests.dbt.dbt_project import run_dbt

@@ -129,6 +129,16 @@ def publish(
     return Published(action, model, number, engine, name, len(sample.expected), difference)
 
 
+def highest_scores(server: Server, view: str, *, limit: int) -> pd.DataFrame:
+    """Return the columns `user_id` and `propensity` of the visitors with the highest scores in a published view.
+
+    Raises:
+        MindsDBError: The server is unreachable, refuses the login, or answers with an error.
+    """
+    query = f"SELECT user_id, propensity FROM {view} ORDER BY propensity DESC LIMIT {limit}"  # noqa: S608 - our own names
+    return Client(server).sql(query)
+
+
 def _ensure_engine(client: Client) -> str:
     """The engine that runs today's ``ml.serving``, named by its hash: MindsDB keeps using an engine's first code."""
     code = files("ml").joinpath("serving.py").read_text(encoding="utf-8")

@@ -26,14 +26,16 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
+
+from warehouse.kit.progress import Progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -88,9 +90,6 @@ def _console(*, stderr: bool) -> Console:
 out = _console(stderr=False)
 err = _console(stderr=True)
 
-Advance = Callable[[float, float | None], None]
-"""Reports progress: the amount done, and the total amount in the same unit (None: unknown)."""
-
 
 def print_json(value: object) -> None:
     """Print a JSON document: dataclasses as objects, times as RFC 3339."""
@@ -131,9 +130,9 @@ def _text(value: object) -> str:
 
 
 @contextmanager
-def progress(title: str, *, quiet: bool = False) -> Generator[Advance]:
+def progress(title: str, *, quiet: bool = False) -> Generator[Progress]:
     """Show a progress bar on stderr while the block runs. Without a terminal, print one line at the end."""
-    bar = Progress(
+    bar = ProgressBar(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),

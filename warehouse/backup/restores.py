@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -30,14 +31,15 @@ from warehouse.backup.database_swap import (
     has_database,
     put_in_place,
 )
-from warehouse.backup.manifest import FILE_NAME, Manifest, Progress, Steps, compare, sizes
+from warehouse.backup.manifest import FILE_NAME, Manifest, Steps, compare, sizes
 from warehouse.kit import migrations
 from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.errors import UserError
 from warehouse.kit.locks import held
+from warehouse.kit.progress import Progress
 from warehouse.kit.settings import Settings
 from warehouse.privacy import erased
-from warehouse.privacy.erase import ERASE_LOCK
+from warehouse.privacy.erase import ERASE_LOCK, resume
 
 PATIENCE_SECONDS = 10
 """Time to wait until the sessions of a killed restore end."""
@@ -60,14 +62,44 @@ class _Restore:
     mark: str
 
 
+@dataclass(frozen=True)
+class Restored:
+    """A restored database.
+
+    Attributes:
+        taken_at: Time of the backup's snapshot.
+        tables: Number of restored tables; each partition is a table.
+        rows: Number of restored rows.
+        erased_again: Number of persons who were erased after the backup was made, and again from the restored data.
+    """
+
+    taken_at: datetime
+    tables: int
+    rows: int
+    erased_again: int
+
+
+def restore_and_erase(
+    url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = _silent
+) -> Restored:
+    """Replace the database by a backup, then erase again all persons who were erased after the backup was made.
+
+    Arguments and errors are those of `restore`.
+    """
+    manifest = restore(url, settings, name, progress, replace=replace, say=say)
+    erasures = resume(url, settings)
+    rows = sum(content.rows for content in manifest.tables.values())
+    return Restored(manifest.taken_at, len(manifest.tables), rows, len(erasures))
+
+
 def restore(
     url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = _silent
 ) -> Manifest:
     """Replace the database by a backup.
 
     Newer records are copied from the present database: erased visitors with their erasures, and the locations of cold
-    months' files. Erased visitors that are in the backup are recorded in `ops.erasures`;
-    `warehouse.privacy.erase.resume` erases them again.
+    months' files. Erased visitors that are in the backup are recorded in `ops.erasures` as unfinished erasures;
+    `restore_and_erase` finishes them.
 
     Args:
         url: The owner's address, not through a pooler.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import pandas as pd
@@ -15,10 +14,10 @@ from ml.mindsdb_client import Server
 from warehouse.kit import conninfo
 from warehouse.kit.database import with_one_host
 from warehouse.propensity import store
+from warehouse.propensity.mindsdb_server import view_name
 from warehouse.propensity.scores import order_values
 
 SAMPLE_ROWS = 1000
-LONGEST_NAME = 55
 PURCHASES = "purchase_7d"
 """The target whose view also gets the expected order value."""
 
@@ -59,17 +58,6 @@ def login(url: str) -> mindsdb.Database:
         password=given.get("password", ""),
         sslmode=given.get("sslmode", "prefer"),
     )
-
-
-def view_name(site_id: str, target: str) -> str:
-    """Return the name of the MindsDB view of a site and target; names of different sites differ.
-
-    `propensity_shop` for the target `conversion_7d` of the site `shop`, `purchase_7d_shop` for `purchase_7d`.
-    """
-    name = f"{'propensity' if target == 'conversion_7d' else target}_{site_id}".replace("-", "_")
-    if "_" in site_id or len(name) > LONGEST_NAME:
-        return f"{name[: LONGEST_NAME - 7]}_{hashlib.sha256(site_id.encode()).hexdigest()[:6]}"
-    return name
 
 
 def publish(

@@ -1,4 +1,4 @@
-"""All visitors of the shop; each step simulates one day of the process in `demo.behaviour`."""
+"""All visitors of the shop; each step simulates one day of the process in `behaviour`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.behaviour import (
+from demo.simulation.behaviour import (
     AFTER,
     COOLED,
     LONGEST_ABSENCE,
@@ -18,8 +18,8 @@ from demo.behaviour import (
     new_profile,
     part_of_day,
 )
-from demo.hours import HourGrid
-from demo.shop import PHONE
+from demo.simulation.hours import HourGrid
+from demo.simulation.shop import PHONE
 
 LATE_SHARE = 0.03
 """Share of phone visits during which the phone is offline, so that their events are sent later."""

@@ -1,7 +1,7 @@
 r"""The best possible prediction: the exact P(convert within 168 hours | state at T), by backward induction.
 
 Let ``V_t(s)`` be the probability that a visitor in state ``s`` at the start of cell ``t`` converts before the window
-ends. At the end of the window ``V = 0``, and by the formulas of `demo.behaviour`
+ends. At the end of the window ``V = 0``, and by the formulas of `behaviour`
 
 .. math:: V_t(s) = (1 - v_t(s)) \, V_{t+1}(s) + v_t(s) \sum_{c'} P(c' | c) \sum_o P_t(o | c', \text{profile})
     \begin{cases} 1 & o \text{ converts} \\ V_{t+1}(c', \text{after}_o(\text{profile}), r = 0) & \text{else} \end{cases}
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.behaviour import (
+from demo.simulation.behaviour import (
     AFTER,
     COOLED,
     FORM_SENT,
@@ -33,7 +33,7 @@ from demo.behaviour import (
     device_of,
     part_of_day,
 )
-from demo.hours import HourGrid
+from demo.simulation.hours import HourGrid
 
 WINDOW_HOURS = 168
 GOALS: tuple[frozenset[int], ...] = (frozenset({FORM_SENT, PURCHASE}), frozenset({PURCHASE}))

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
-from demo.events import Event
+from demo.simulation.events import Event
 
 _PIECE = 1 << 20
 

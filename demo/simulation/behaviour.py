@@ -6,7 +6,7 @@ State
     ==========  ======================================================================  ==========================
     symbol      meaning                                                                 values
     ==========  ======================================================================  ==========================
-    ``c``       source of the last visit (`demo.shop.SOURCES`)                          9
+    ``c``       source of the last visit (`shop.SOURCES`)                          9
     ``g``       device                                                                  desktop, phone, tablet
     ``m``       has converted before                                                    no, yes
     ``L``       deepest interest so far: glanced, read a product page, started a form   0, 1, 2
@@ -27,7 +27,7 @@ Visit rate
         \varphi(s) = \rho_r \, \nu_n \, \iota_L \, \kappa_k \, \mu_m \, \chi_c
 
     where :math:`\varphi` is in visits per day and :math:`\lambda_{g,t}` is the share of a day's visits that falls into
-    this hour and weekday on this device (`demo.shop.weekly_rhythm`); its mean over a week is 1/24. Since
+    this hour and weekday on this device (`shop.weekly_rhythm`); its mean over a week is 1/24. Since
     :math:`\varphi` changes only at midnights and by visits, a complete day can be sampled in one step: the first visit
     after cell ``a`` is in the first cell ``h`` with :math:`\varphi \sum_{a<t\le h} \lambda_{g,t} \ge E`, where
     :math:`E \sim \mathrm{Exp}(1)`.
@@ -56,7 +56,7 @@ Outcome of a visit
     purchase         1, and m = yes                      no cart
     ===============  ==================================  =========
 
-Given the state, everything else is random, so `demo.truth` can compute the best possible prediction exactly.
+Given the state, everything else is random, so `truth` can compute the best possible prediction exactly.
 
 With the parameters `USUAL`, 3 to 7 % of the visitors of the last 28 days convert within a week, and the best possible
 prediction has a ROC-AUC of 0.80 to 0.85. The conversion rate grows with the length of a run, because the share of
@@ -72,7 +72,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.shop import DEVICE_NAMES, SOURCES, device_shares, weekly_rhythm
+from demo.simulation.shop import DEVICE_NAMES, SOURCES, device_shares, weekly_rhythm
 
 GLANCE, READ, CART, FORM_BEGUN, FORM_SENT, PURCHASE = range(6)
 OUTCOME_COUNT: Final = 6
@@ -229,7 +229,7 @@ def cart_of(profile: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Lookup tables for the formulas of this module; the simulation and `demo.truth` share them."""
+    """Lookup tables for the formulas of this module; the simulation and `truth` share them."""
 
     visit_rate: NDArray[np.float64]
     """Visits per day by state: shape STATE_SHAPE."""

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from demo.events import Event
+from demo.simulation.events import Event
 from warehouse.kit.errors import UserError
 
 BATCH_EVENTS = 10
@@ -42,7 +42,7 @@ _TOLD_REJECTIONS = 20
 
 
 @dataclass
-class Delivery:
+class SendResult:
     """Number of events sent, by result.
 
     Attributes:
@@ -98,7 +98,7 @@ class Sender:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     transport: httpx.AsyncBaseTransport | None = None
 
-    def send(self, events: Iterable[Event], progress: Callable[[Delivery], None] | None = None) -> Delivery:
+    def send(self, events: Iterable[Event], progress: Callable[[SendResult], None] | None = None) -> SendResult:
         """Send events.
 
         Args:
@@ -110,8 +110,8 @@ class Sender:
         """
         return asyncio.run(self._send(events, progress))
 
-    async def _send(self, events: Iterable[Event], progress: Callable[[Delivery], None] | None) -> Delivery:
-        delivery = Delivery()
+    async def _send(self, events: Iterable[Event], progress: Callable[[SendResult], None] | None) -> SendResult:
+        delivery = SendResult()
         queue: asyncio.Queue[list[Event] | None] = asyncio.Queue(2 * self.concurrency)
 
         async def work(client: httpx.AsyncClient) -> None:
