@@ -68,7 +68,9 @@ class World:
     def examples(self, site_id: str, target: Target = TARGET) -> pd.DataFrame:
         """Return the training table of a site."""
         with connect(self.url) as connection:
-            return store.training_frame(connection, site_id, target.label, target.weeks, reached=steps.reached(target))
+            return store.training_frame(
+                connection, site_id, target.label, target.weeks, goal_label=steps.goal_label(target)
+            )
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def publish(
     model_query: str,
     features_query: str,
     sample: Sample,
-    worth: str | None = None,
+    value_column: str | None = None,
 ) -> Published:
     """Make MindsDB serve one stored model under ``name``, compare it with scikit-learn, and offer a view.
 
@@ -88,8 +88,8 @@ def publish(
             ``ml.model_versions``, naming its version literally, by which a published model is recognised.
         features_query: Postgres SELECT of ``site_id``, ``user_id``, ``as_of`` and the model's columns, for the view.
         sample: Rows to compare.
-        worth: Column of ``features_query`` that says what one positive would be worth; the view then has an
-            ``expected_value``, propensity times it.
+        value_column: Column of ``features_query`` with the value of one positive. The view then also has the column
+            ``expected_value``: the propensity times this value.
 
     Raises:
         MindsDBError: The server is away, refuses the login, answers an error, runs another scikit-learn, takes too
@@ -119,7 +119,7 @@ def publish(
         _take_back(client, model, number)
         raise
     _prune(client, model)
-    expected = f", m.propensity * t.{worth} AS expected_value" if worth else ""
+    expected = f", m.propensity * t.{value_column} AS expected_value" if value_column else ""
     _ensure_view(
         client,
         name,

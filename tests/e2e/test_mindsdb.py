@@ -63,7 +63,7 @@ class World:
             reason="test", algorithm=model.kind, artifact=artifact.content, artifact_sha256=artifact.sha256,
         )  # fmt: skip
 
-    def publish(self) -> steps.Report:
+    def publish(self) -> steps.PublishedChampion:
         report = steps.publish(self.connection, self.mindsdb.login(), self.database, "shop", TARGET)
         assert report is not None
         return report
@@ -127,7 +127,7 @@ def world(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFa
             )
             assert first.version != second.version
             server.wait()
-            database = replace(steps.login(replace_in_url(url, user=READER, password="one")), name="tilda")
+            database = replace(steps.mindsdb_database(replace_in_url(url, user=READER, password="one")), name="tilda")
             yield World(server, connection, database, first, second)
     finally:
         server.stop()

@@ -12,7 +12,6 @@ import click
 from tilda import console
 from tilda.materialize import materialize as run_materialize
 from warehouse.kit.database import connect, running_database
-from warehouse.kit.errors import UserError
 from warehouse.kit.settings import load_settings
 from warehouse.propensity import score_files, scores, versions
 from warehouse.sites import registry
@@ -126,19 +125,11 @@ def list_(site_id: str, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def rollback(site_id: str, target: str, version: str | None, reason: str, *, as_json: bool) -> None:
     """Use an earlier model again. The present one is not used until a model was trained on newer weeks."""
-    from ml import artifacts  # noqa: PLC0415 - pandas and scikit-learn take seconds to load
-    from warehouse.propensity import store  # noqa: PLC0415
+    from orchestration.lib.stored_models import roll_back  # noqa: PLC0415 - scikit-learn takes seconds to load
 
     with running_database(load_settings()) as url, connect(url) as connection:
         registry.find_site(connection, site_id)
-        former = versions.version_to_go_back_to(connection, site_id, target, version)
-        try:
-            artifacts.loads(store.artifact(connection, site_id, target, former))
-        except artifacts.ArtifactError as error:
-            raise UserError(
-                f"The model {former} cannot be used any more: {error}", "Choose another model with --to."
-            ) from error
-        done = versions.roll_back(connection, site_id, target, former, reason)
+        done = roll_back(connection, site_id, target, version, reason)
     if as_json:
         console.print_json(done)
         return

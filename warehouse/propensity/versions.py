@@ -14,7 +14,7 @@ ROLLED_BACK = "rolled_back"
 
 
 @dataclass(frozen=True)
-class Decided:
+class VersionDecision:
     """A decision about a model version; `artifact_sha256` is the hash of the stored model, None without one."""
 
     site_id: str
@@ -38,9 +38,9 @@ class RolledBack:
     former: str
 
 
-def decisions(connection: psycopg.Connection, site_id: str) -> list[Decided]:
+def decisions(connection: psycopg.Connection, site_id: str) -> list[VersionDecision]:
     """Return all decisions about a site's models, newest first."""
-    with connection.cursor(row_factory=class_row(Decided)) as cursor:
+    with connection.cursor(row_factory=class_row(VersionDecision)) as cursor:
         return cursor.execute(
             """
             select
