@@ -23,7 +23,7 @@ from ml import artifacts, scoring
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES
 from ml.rivals import LEARNERS
 from orchestration.defs.propensity import steps
-from tests.unit.ml_world import visitors
+from tests.feature_tables import visitors
 from warehouse.kit.database import connect
 from warehouse.propensity import store
 

@@ -20,7 +20,7 @@ from warehouse.sites.registry import Site, ensure_site
 
 SAMPLE_LOG = Path(__file__).parent / "data" / "semicomplete-access.log.gz"
 
-LEAST_LIVE = timedelta(hours=6)
+MIN_API_PERIOD = timedelta(hours=6)
 """Events of today, and at least events of this last period, are sent through the HTTP API.
 
 The API sets their `received_at` to now. Events of earlier days are imported instead, because the features as of the
@@ -175,7 +175,7 @@ def load_simulation(
         UserError: The API cannot be reached or rejects a request.
     """
     recent: list[Event] = []
-    live_from = f"{_live_from(simulation):%Y-%m-%dT%H:%M:%S}"
+    api_from = f"{_api_period_start(simulation):%Y-%m-%dT%H:%M:%S}"
 
     def generated(done: float, total: float | None) -> None:
         progress(40 * done / (total or 1), 100)
@@ -188,7 +188,7 @@ def load_simulation(
 
     with tempfile.TemporaryDirectory(prefix="tilda-simulation-") as folder:
         path = Path(folder) / "simulation.jsonl"
-        write_events(_older(simulation.events(generated), live_from, recent), path)
+        write_events(_older(simulation.events(generated), api_from, recent), path)
         result = import_file(url, path, site_id=site.site_id, format="events", hash_key=hash_key, progress=imported)
     truth_rows = 0
     if truth_file is not None:
@@ -206,17 +206,17 @@ def load_simulation(
     )
 
 
-def _live_from(simulation: Simulation) -> datetime:
+def _api_period_start(simulation: Simulation) -> datetime:
     now = datetime.now(UTC)
     newest_midnight = max(midnight for midnight in simulation.midnights() if midnight <= now)
     # if the simulation ended more than a day ago, no event is recent: all events are imported
-    return min(max(newest_midnight, now - timedelta(days=1)), now - LEAST_LIVE)
+    return min(max(newest_midnight, now - timedelta(days=1)), now - MIN_API_PERIOD)
 
 
-def _older(events: Iterator[Event], live_from: str, recent: list[Event]) -> Iterator[Event]:
-    """Yield the events received before `live_from`; append the others to `recent`."""
+def _older(events: Iterator[Event], api_from: str, recent: list[Event]) -> Iterator[Event]:
+    """Yield the events received before `api_from`; append the others to `recent`."""
     for event in events:
-        if event["received_at"] < live_from:
+        if event["received_at"] < api_from:
             yield event
         else:
             recent.append(event)

@@ -9,7 +9,7 @@ import click
 from rich.markup import escape
 
 from tilda.commands import analysts, archive, data, database, mindsdb, models, privacy, retention, sites, stack
-from tilda.console import as_typed, err, own_name
+from tilda.console import as_typed, command_name, err
 from warehouse.kit.errors import explain
 
 
@@ -38,7 +38,7 @@ for group in (stack, sites, analysts, data, archive, retention, privacy, databas
 def main() -> None:
     """Run the command line: exit code 0 for success, 1 for an error, 2 for wrong arguments."""
     try:
-        cli.main(standalone_mode=False, prog_name=own_name())
+        cli.main(standalone_mode=False, prog_name=command_name())
     except click.exceptions.Abort:
         err.print("Interrupted.")
         sys.exit(130)

@@ -49,7 +49,7 @@ _CALL = re.compile(r"(?<![\w./~=-])tilda(?= [a-z])")
 
 
 @functools.cache
-def own_name() -> str:
+def command_name() -> str:
     """Return the command that calls this command line in the user's shell.
 
     The result is `tilda` if PATH leads to this installation, otherwise the path of the program, relative to the current
@@ -68,7 +68,7 @@ def own_name() -> str:
 
 def as_typed(text: str) -> str:
     """Replace each call of `tilda` in the text with the form that works in the user's shell."""
-    return _CALL.sub(lambda _: own_name(), text)
+    return _CALL.sub(lambda _: command_name(), text)
 
 
 def echo(text: str) -> None:

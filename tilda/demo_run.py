@@ -102,4 +102,4 @@ def _publish_to_mindsdb(settings: Settings, site_id: str, installing: subprocess
     except MindsDBError as error:
         raise UserError(str(error)) from error
     console.print_table(f"Highest scores in MindsDB's view {view}", list(scores.columns), scores.to_numpy().tolist())
-    mindsdb.tell_how_to_connect(settings)
+    mindsdb.print_connection_help(settings)

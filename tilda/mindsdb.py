@@ -209,7 +209,7 @@ def memory_bytes(settings: Settings) -> int:
     return total
 
 
-def tell_how_to_connect(settings: Settings) -> None:
+def print_connection_help(settings: Settings) -> None:
     """Print how MySQL clients connect, and the memory that the server uses."""
     own = own_server(settings)
     if own is None:

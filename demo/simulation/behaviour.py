@@ -174,7 +174,7 @@ def without_signal(usual: Parameters) -> Parameters:
     )
 
 
-def _after() -> NDArray[np.int64]:
+def _after_visit() -> NDArray[np.int64]:
     """Return the profile after a visit, by outcome and profile before it: shape (outcome, profile)."""
     device, customer, depth, visits, cart = np.unravel_index(np.arange(PROFILE_COUNT), PROFILE_SHAPE)
     visits = np.minimum(visits + 1, MOST_VISITS)
@@ -198,15 +198,15 @@ def _next_day() -> NDArray[np.int64]:
     return np.ravel_multi_index((*others, np.minimum(cart + 1, NO_CART)), PROFILE_SHAPE).astype(np.int64)
 
 
-def _cooled() -> NDArray[np.int64]:
+def _after_reset() -> NDArray[np.int64]:
     """Return the profile after the reset of interest, by profile before it: depth 0, at most one visit."""
     device, customer, depth, visits, cart = np.unravel_index(np.arange(PROFILE_COUNT), PROFILE_SHAPE)
-    cooled = (device, customer, np.zeros_like(depth), np.minimum(visits, 1), cart)
-    return np.ravel_multi_index(cooled, PROFILE_SHAPE).astype(np.int64)
+    reset = (device, customer, np.zeros_like(depth), np.minimum(visits, 1), cart)
+    return np.ravel_multi_index(reset, PROFILE_SHAPE).astype(np.int64)
 
 
-AFTER: Final = _after()
-COOLED: Final = _cooled()
+AFTER_VISIT: Final = _after_visit()
+AFTER_RESET: Final = _after_reset()
 NEXT_DAY: Final = _next_day()
 NEXT_ABSENCE: Final = np.minimum(np.arange(ABSENCE_COUNT) + 1, LONGEST_ABSENCE)
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo.simulation.behaviour import (
-    AFTER,
-    COOLED,
+    AFTER_RESET,
+    AFTER_VISIT,
     FORM_SENT,
     LONGEST_ABSENCE,
     NEXT_ABSENCE,
@@ -70,8 +70,8 @@ def chances(grid: HourGrid, first_cell: int, behaviour_of_day: Sequence[Behaviou
 def _before_midnight(value: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the probabilities by state before a midnight, given those by state after it."""
     before = value[:, :, NEXT_DAY][..., NEXT_ABSENCE]
-    going_cold = NEXT_ABSENCE == LONGEST_ABSENCE
-    before[..., going_cold] = value[:, :, COOLED[NEXT_DAY], LONGEST_ABSENCE][..., None]
+    is_reset = NEXT_ABSENCE == LONGEST_ABSENCE
+    before[..., is_reset] = value[:, :, AFTER_RESET[NEXT_DAY], LONGEST_ABSENCE][..., None]
     return before
 
 
@@ -90,5 +90,5 @@ def _value_of_visit(back: NDArray[np.float64], behaviour: Behaviour, part: int) 
     for outcome in range(OUTCOME_COUNT):
         chance = behaviour.outcomes[part, :, :, outcome]
         for number, goal in enumerate(GOALS):
-            of_new_source[number] += chance if outcome in goal else chance * back[number][:, AFTER[outcome]]
+            of_new_source[number] += chance if outcome in goal else chance * back[number][:, AFTER_VISIT[outcome]]
     return np.einsum("cd,gdp->gcp", behaviour.transition, of_new_source, optimize=True)

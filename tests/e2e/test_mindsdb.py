@@ -30,7 +30,7 @@ from orchestration.defs.mindsdb import steps
 from tests.e2e.mindsdb_server import MindsDB
 from tests.e2e.stack import Stack
 from tests.e2e.test_stack import processes_left
-from tests.unit.ml_world import COLUMNS, WEEK, visitors
+from tests.feature_tables import COLUMNS, WEEK, visitors
 from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.settings import Settings

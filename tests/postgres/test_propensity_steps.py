@@ -16,7 +16,7 @@ from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target, load_targets
 from orchestration.defs.propensity import monitoring, steps
 from orchestration.defs.propensity.checks import visitors_behave_as_the_model_learned
 from orchestration.lib.warehouse import Warehouse
-from tests.unit.ml_world import trained, visitors
+from tests.feature_tables import trained, visitors
 from tilda.cli import cli
 from warehouse.kit.database import connect
 from warehouse.propensity import store as propensity

@@ -11,7 +11,7 @@ import pytest
 
 from ml import monitoring, report, scoring, training
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES
-from tests.unit.ml_world import COLUMNS, WEEK, table, trained, visitors
+from tests.feature_tables import COLUMNS, WEEK, table, trained, visitors
 
 
 def drift(before: pd.DataFrame, now: pd.DataFrame) -> list[monitoring.Drift]:

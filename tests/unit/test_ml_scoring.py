@@ -9,7 +9,7 @@ import pytest
 
 from ml import scoring, serving, shapley, training, words
 from ml.model import Propensity
-from tests.unit.ml_world import table, trained
+from tests.feature_tables import table, trained
 
 
 def today() -> pd.DataFrame:

@@ -141,7 +141,7 @@ def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
     a step fails, the present database stays in use, the verified copy is kept, and the same command continues with it.
     Persons who were erased after the backup was made are erased again.
     """
-    from warehouse.backup import restores  # noqa: PLC0415 - Arrow takes a while to load
+    from warehouse.backup import restores  # noqa: PLC0415 - pyarrow takes a second to load
 
     settings = load_settings()
     with running_database(settings) as url, console.progress("Restoring", quiet=as_json) as advance:

@@ -60,10 +60,10 @@ def up(*, with_demo: bool, detach: bool) -> None:
         console.print_table("", ["service", "address"], sorted(state.urls.items()))
         if started is None or detach:
             console.echo("The stack keeps running. Stop it with: tilda down")
-            _tell_next_steps(settings, elsewhere=False)
+            _print_next_steps(settings, in_other_terminal=False)
             return
         click.echo("Serving. Press Ctrl-C to stop.")
-        _tell_next_steps(settings, elsewhere=True)
+        _print_next_steps(settings, in_other_terminal=True)
         _follow(settings, started)
     except BaseException:
         if started is not None:
@@ -76,8 +76,13 @@ def allow_headless_visits(settings: Settings) -> None:
     os.environ["BOT_EXCEPTIONS"] = ",".join([*settings.bot_exceptions, "HeadlessChrome"])
 
 
-def _tell_next_steps(settings: Settings, *, elsewhere: bool) -> None:
-    """Print the commands that lead to the first event, unless an event has already arrived."""
+def _print_next_steps(settings: Settings, *, in_other_terminal: bool) -> None:
+    """Print the commands that lead to the first event, unless an event has already arrived.
+
+    Args:
+        settings: Settings of the running stack.
+        in_other_terminal: Whether this terminal is occupied by `tilda up`.
+    """
     try:
         url = direct_url(settings)
         with connect(url) as connection:
@@ -92,7 +97,7 @@ def _tell_next_steps(settings: Settings, *, elsewhere: bool) -> None:
         "Print the script for its HEAD": f"tilda snippet {name}",
         "Check that events arrive": f"tilda check {name}",
     }
-    click.echo("Next, in another terminal:" if elsewhere else "Next:")
+    click.echo("Next, in another terminal:" if in_other_terminal else "Next:")
     for purpose, command in list(steps.items())[1 if sites else 0 :]:
         console.echo(f"  {purpose + ':':<{max(map(len, steps)) + 1}} {command}")
 
