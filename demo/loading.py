@@ -121,6 +121,8 @@ def ensure_demo_site(url: str, site_id: str, domains: list[str], timezone: str) 
 def shop_simulation(site: Site, visitors: int, days: int, seed: int, end: datetime | None = None) -> Simulation:
     """Return the simulation of a shop on the first domain and in the time zone of a site.
 
+    For a site without domains, which accepts events from any website, the pages are on `SITE.example`.
+
     Args:
         site: The site that receives the events.
         visitors: Number of visitors.
@@ -128,7 +130,8 @@ def shop_simulation(site: Site, visitors: int, days: int, seed: int, end: dateti
         seed: Seed of the random numbers.
         end: End of the simulated time, timezone-aware; None for the last full hour.
     """
-    return Simulation(visitors, days, seed, timezone=site.timezone, domain=site.domains[0], end=end or last_full_hour())
+    domain = site.domains[0] if site.domains else f"{site.site_id}.example"
+    return Simulation(visitors, days, seed, timezone=site.timezone, domain=domain, end=end or last_full_hour())
 
 
 def last_full_hour() -> datetime:
