@@ -42,7 +42,7 @@ def tables(url: str, shop: str, truth_file: Path) -> list[Table]:
             _query(connection, "Sites, without bots", "sites", []),
             _query(connection, f"Funnel of {shop}", "funnel", [shop]),
             _query(connection, f"Last days of {shop}", "last_days", [shop]),
-            _quality(connection, shop, truth_file),
+            model_quality(connection, shop, truth_file),
             _query(connection, f"Most likely to convert within 7 days, {shop}", "top_scores", [shop, TARGET]),
         ]
 
@@ -53,7 +53,7 @@ def _query(connection: psycopg.Connection, title: str, query: str, parameters: l
     return Table(title, headings, cursor.fetchall())
 
 
-def _quality(connection: psycopg.Connection, site_id: str, truth_file: Path) -> Table:
+def model_quality(connection: psycopg.Connection, site_id: str, truth_file: Path) -> Table:
     """Return the metrics of the model in use on its holdout period, and those of the true probabilities."""
     model = store.champion(connection, site_id, TARGET)
     if model is None:
@@ -77,15 +77,16 @@ def _holdout(connection: psycopg.Connection, site_id: str, model: store.ModelVer
         connection.execute(read_query(SQL, "holdout_labels"), period).fetchall(), columns=["user_id", "as_of", "label"]
     )
     truth = pd.read_csv(truth_file, parse_dates=["as_of"])
+    labels["as_of"] = pd.to_datetime(labels["as_of"], utc=True)
     return labels.merge(truth[truth["site_id"] == site_id], on=["user_id", "as_of"], how="inner")
 
 
 def _measure(labels: pd.Series, scores: pd.Series) -> tuple[float, ...]:
-    """Return the `_FIGURES` of probabilities. Requires at least one example of each outcome."""
+    """Return the `_FIGURES` of probabilities; the ROC-AUC is NaN if all labels are equal."""
     return (
         len(labels),
-        float(metrics.roc_auc_score(labels, scores)),
+        float(metrics.roc_auc_score(labels, scores)) if labels.nunique() == 2 else float("nan"),
         float(metrics.brier_score_loss(labels, scores)),
-        float(metrics.log_loss(labels, scores)),
+        float(metrics.log_loss(labels, scores, labels=[False, True])),
         float(labels.mean()),
     )
