@@ -29,7 +29,7 @@ from pathlib import Path
 import httpx
 
 from bench.crash import STUCK_SECONDS, Account, Clients, judge, wait_until_drained
-from tilda.stack import services
+from tilda.services import services
 from warehouse.access import logins
 from warehouse.kit import conninfo, migrations
 from warehouse.kit.database import connect, ingest_url

@@ -205,7 +205,7 @@ def _load(
 
 
 def _await(client: Client, model: str, number: int) -> None:
-    deadline = time.monotonic() + client.server.patience
+    deadline = time.monotonic() + client.server.load_timeout
     while time.monotonic() < deadline:
         version = next((one for one in client.versions(model) if one.number == number), None)
         if version is None:
@@ -219,7 +219,7 @@ def _await(client: Client, model: str, number: int) -> None:
             raise MindsDBError(f"MindsDB could not load the model, and the former one serves on: {reason}")
         time.sleep(POLL_SECONDS)
     raise MindsDBError(
-        f"MindsDB had not loaded {model} after {client.server.patience:.0f} s; the former version serves on. "
+        f"MindsDB had not loaded {model} after {client.server.load_timeout:.0f} s; the former version serves on. "
         "Publish again when it is less busy."
     )
 

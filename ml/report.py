@@ -13,9 +13,9 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from ml import charts, serving
 from ml.evaluation import losses
 from ml.features import describe
+from ml.learners import sample
 from ml.model import Propensity, Trial
 from ml.monitoring import Drift, Realised
-from ml.rivals import sample
 
 IMPORTANCE_ROWS = 3_000
 DEPENDENCE_ROWS = 500

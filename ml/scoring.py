@@ -15,9 +15,10 @@ told by its strongest column: "more likely: added to cart 2 days ago".
 import numpy as np
 import pandas as pd
 
-from ml import serving, shapley, words
+from ml import serving, shapley
 from ml.features import KEYS, SITE, TIME, describe
 from ml.model import Propensity
+from ml.phrases import LESS, MORE, phrases
 
 COLUMNS = ("site_id", "user_id", "as_of", "score", "decile", "band", "reasons", "model_version")
 HOT = 0.5
@@ -91,7 +92,7 @@ def _told(features: pd.DataFrame, values: np.ndarray) -> list[list[str]]:
         sums[:, theme] += values[:, column]
     strongest = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :REASONS]
     told = np.full((len(values), strongest.shape[1]), None, dtype=object)
-    said = {name: words.phrases(name, features[name].to_numpy()) for name in columns}
+    said = {name: phrases(name, features[name].to_numpy()) for name in columns}
     row = np.arange(len(values))
     for place in range(strongest.shape[1]):
         theme = strongest[:, place]
@@ -100,6 +101,6 @@ def _told(features: pd.DataFrame, values: np.ndarray) -> list[list[str]]:
         speaker = along.argmax(axis=1)
         for column, name in enumerate(columns):
             rows = np.flatnonzero((speaker == column) & (np.abs(total) > FAINT))
-            prefix = np.where(total[rows] > 0, words.MORE, words.LESS).astype(object)
+            prefix = np.where(total[rows] > 0, MORE, LESS).astype(object)
             told[rows, place] = prefix + said[name][rows]
     return [[sentence for sentence in row if sentence is not None] for row in told.tolist()]

@@ -31,9 +31,10 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.pipeline import Pipeline
 
-from ml import artifacts, level, rivals, serving, shapley
+from ml import artifacts, level_shift, serving, shapley
 from ml.errors import TrainingError
 from ml.evaluation import Report, fit_logistic, losses, report
+from ml.learners import LEARNERS, sample
 from ml.model import Propensity, Trial
 
 SLOPE_DOUBT = 0.25
@@ -100,9 +101,9 @@ def fit(
         TrainingError: A column is missing or of the wrong kind, there are fewer than three times, or a period
             lacks one of the outcomes.
     """
-    unknown = set(learners) - set(rivals.LEARNERS)
+    unknown = set(learners) - set(LEARNERS)
     if unknown:
-        raise TrainingError(f"No such learner: {', '.join(sorted(unknown))}; there are {', '.join(rivals.LEARNERS)}.")
+        raise TrainingError(f"No such learner: {', '.join(sorted(unknown))}; there are {', '.join(LEARNERS)}.")
     table = _checked(frame, (*numeric, *categorical), label, time, visitor)
     try:
         x = serving.prepare(table, numeric, categorical)
@@ -116,7 +117,7 @@ def fit(
                 f"The {name} period has {int(y[part].sum())} positive among {int(part.sum())} examples; each "
                 "period needs both outcomes, so wait for more data or give a longer time range."
             )
-    makers = {name: rivals.LEARNERS[name](list(numeric), list(categorical), seed) for name in learners}
+    makers = {name: LEARNERS[name](list(numeric), list(categorical), seed) for name in learners}
     tried = {name: make.learn(x[first], y[first], x[second], y[second]) for name, make in makers.items()}
     margins = _margins(tried, x)
     known = first | second
@@ -139,7 +140,7 @@ def fit(
         "slopes": list(final.slopes),
         "intercept": final.intercept,
     }
-    bundle["backgrounds"] = shapley.backgrounds(bundle, x.iloc[rivals.sample(len(x), STRANGERS, seed)])
+    bundle["backgrounds"] = shapley.backgrounds(bundle, x.iloc[sample(len(x), STRANGERS, seed)])
     until = table[time].max()
     return Propensity(
         bundle=bundle,
@@ -269,8 +270,8 @@ def _weigh(
 def _levelled(
     option: Option, margins: dict[str, np.ndarray], y: np.ndarray, times: pd.Series, rows: np.ndarray
 ) -> Option:
-    """Move the intercept to the level of the newest of ``rows`` (see ``ml.level``)."""
-    moved = level.shift(option.margin(margins, len(y))[rows], y[rows], times[rows])
+    """Move the intercept to the level of the newest of ``rows`` (see ``ml.level_shift``)."""
+    moved = level_shift.shift(option.margin(margins, len(y))[rows], y[rows], times[rows])
     return replace(option, intercept=option.intercept + moved)
 
 

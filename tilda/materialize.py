@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from tilda.stack import owner_environment
+from tilda.services import owner_environment
 from warehouse.kit.errors import UserError
 from warehouse.kit.installation import working_dir
 from warehouse.kit.progress import Progress

@@ -24,7 +24,7 @@ import psutil
 
 from tilda import console, processes
 from tilda.ports import choose_ports
-from tilda.stack import Service, base_environment
+from tilda.services import Service, base_environment
 from tilda.state import running
 from warehouse.kit.errors import UserError
 from warehouse.kit.installation import BASE_DIR, shipped, working_dir

@@ -25,7 +25,7 @@ import psutil
 from tilda import mindsdb, processes
 from tilda.ports import choose_ports
 from tilda.processes import Recorded
-from tilda.stack import Service, listening_on, services
+from tilda.services import Service, listening_on, services
 from tilda.state import State, forget, only_one
 from warehouse.access import logins
 from warehouse.kit import migrations
