@@ -73,7 +73,7 @@ def forget(data_dir: Path) -> None:
 
 
 @contextmanager
-def only_one(data_dir: Path) -> Generator[bool]:
+def stack_lock(data_dir: Path) -> Generator[bool]:
     """Hold the stack's lock while the block runs. Yield False if another process holds the lock.
 
     The kernel releases the lock when the process ends for any reason.

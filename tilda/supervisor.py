@@ -26,7 +26,7 @@ from tilda import mindsdb, processes
 from tilda.ports import choose_ports
 from tilda.processes import Recorded
 from tilda.services import Service, listening_on, services
-from tilda.state import State, forget, only_one
+from tilda.state import State, forget, stack_lock
 from warehouse.access import logins
 from warehouse.kit import migrations
 from warehouse.kit.database import DAGSTER_DATABASE, MAIN_DATABASE, direct_url, embedded, ensure_database
@@ -275,7 +275,7 @@ def main() -> int:
     """Run the supervisor. Return the exit code: 3 if a stack is already running, 1 after an error."""
     try:
         settings = load_settings()
-        with only_one(settings.data_dir) as alone:
+        with stack_lock(settings.data_dir) as alone:
             if not alone:
                 return 3
             stop_leftovers(settings)

@@ -116,7 +116,7 @@ def erase(
     All visitor IDs of the person are erased, and their late events are dropped. Repeat an interrupted command to
     continue it. The command asks for confirmation; without a terminal it needs --yes.
     """
-    from warehouse.privacy.erase import Erasure, erase_person  # noqa: PLC0415 - pyarrow takes a second to load
+    from warehouse.privacy.erase import erase_person  # noqa: PLC0415 - pyarrow takes a second to load
 
     identifier = _identifier(user_id, **options)
     if not (yes or dry_run or sys.stdin.isatty()):
@@ -137,9 +137,7 @@ def erase(
             _print_places(found.held, "would be removed" if dry_run else "will be removed")
         if dry_run:
             if as_json:
-                ids = sorted(found.everybody.visitor_ids)
-                seconds = round(time.monotonic() - started, 3)
-                console.print_json(Erasure(None, site_id, ids, True, found.held, 0, seconds))
+                console.print_json(found.planned_erasure(time.monotonic() - started))
             return
         if not (yes or _confirmed(found)):
             console.err.print("Nothing was erased.")

@@ -15,7 +15,7 @@ import psutil
 from psycopg import errors
 
 from tilda import console, mindsdb, processes
-from tilda.state import State, only_one, running
+from tilda.state import State, running, stack_lock
 from tilda.status import Status, read_status
 from tilda.supervisor import stop_leftovers
 from warehouse.events.counts import has_events
@@ -173,7 +173,7 @@ def _stop(settings: Settings, pid: int) -> None:
 
 def _stop_remaining_processes(settings: Settings) -> int:
     """Stop the processes that a killed supervisor left running. Return their number."""
-    with only_one(settings.data_dir) as alone:
+    with stack_lock(settings.data_dir) as alone:
         if not alone:
             return 0
         count = stop_leftovers(settings)

@@ -150,7 +150,7 @@ def rewrite(connection: psycopg.Connection, file: ColdFile, folder: str, keep: K
     """Replace a month's file with a verified file without some of the rows. `sweep` deletes the old file.
 
     Args:
-        connection: The owner's connection, in autocommit mode, under `runs.only_one`.
+        connection: The owner's connection, in autocommit mode, under `runs.archive_lock`.
         file: The month's file.
         folder: fsspec URL of the folder for the new file.
         keep: Returns which rows to keep. It is called twice for each batch and must return the same result.

@@ -5,9 +5,8 @@ Finished steps are committed. If a run is killed, the next run continues with th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import LiteralString
@@ -18,6 +17,7 @@ from warehouse.archive import cold, moves
 from warehouse.archive.months import Ages, Step, count_rows, is_due, plan, table_name
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
+from warehouse.kit.locks import held
 from warehouse.kit.progress import Progress, no_progress
 from warehouse.kit.settings import Settings
 from warehouse.partitions.months import busy_explained
@@ -121,24 +121,14 @@ def restore(url: str, month: date, progress: Progress = no_progress) -> Restored
     raise UserError(f"There is no month {name}.", "List the months with `tilda partitions list`.")
 
 
-@contextmanager
-def only_one(connection: psycopg.Connection) -> Generator[None]:
+def archive_lock(connection: psycopg.Connection) -> AbstractContextManager[None]:
     """Hold the archive lock while the block runs, so that no other process moves, restores or rewrites months.
 
     Raises:
         UserError: Another process still holds the lock after `PATIENCE_SECONDS`.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    # polls, because a waiting statement would block CREATE INDEX CONCURRENTLY of the other run
-    while not _flag(connection, "select pg_try_advisory_lock(hashtextextended('tilda.archive', 0))"):
-        if time.monotonic() > deadline:
-            raise UserError("Another archive run is active.", "Wait until it has ended, then try again.")
-        time.sleep(0.2)
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.execute("select pg_advisory_unlock(hashtextextended('tilda.archive', 0))")
+    busy = UserError("Another archive run is active.", "Wait until it has ended, then try again.")
+    return held(connection, "tilda.archive", busy=busy, patience=PATIENCE_SECONDS)
 
 
 def table_exists(connection: psycopg.Connection, table: str) -> bool:
@@ -164,7 +154,7 @@ def _session(url: str) -> Generator[psycopg.Connection]:
         connection.execute("set datestyle = 'ISO, MDY'")
         # if this process is killed, the server cancels its statement within a second, before the next run
         connection.execute("set client_connection_check_interval = '1s'")
-        with only_one(connection):
+        with archive_lock(connection):
             yield connection
 
 

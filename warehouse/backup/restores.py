@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
 from warehouse.access import logins
-from warehouse.archive.runs import only_one
+from warehouse.archive.runs import archive_lock
 from warehouse.backup import backups
 from warehouse.backup.database_swap import (
     MAINTENANCE_DATABASE,
@@ -228,7 +228,7 @@ def _exchange(admin: psycopg.Connection, job: _Restore, say: Say) -> None:
             put_in_place(admin, mover, job.names)
             return
         say("Carrying over erasures")  # waits until no erasure is running
-        with connect(job.url, application="tilda-backup") as present, held(present, ERASE_LOCK), only_one(present):
+        with connect(job.url, application="tilda-backup") as present, held(present, ERASE_LOCK), archive_lock(present):
             with connect(job.copy_url) as copy, copy.transaction():
                 _carry_over(present, copy)
             say("Exchanging the databases")

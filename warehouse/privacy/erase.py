@@ -17,7 +17,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from warehouse.archive.runs import only_one
+from warehouse.archive.runs import archive_lock
 from warehouse.backup import backups
 from warehouse.backup.backups import Backup
 from warehouse.kit import locks
@@ -33,8 +33,6 @@ ROUNDS = 3
 """Maximum number of rounds. Rows that were inserted by hand during a round are erased in the next round."""
 ERASE_LOCK = "tilda.erase"
 """Lock that prevents concurrent erasures, which could do the same work twice."""
-BUILD_LOCK = "tilda.dbt"
-"""Lock of a build of the models. A build that began before the erasure would insert the person's rows again."""
 
 Say = Callable[[str], None]
 
@@ -106,7 +104,7 @@ def erase_person(url: str, settings: Settings, known: Person, *, dry_run: bool =
         say("Waiting for open transactions")
         erased.wait_for_writers(connection)
         left = 1
-        with only_one(connection):  # prevents moves of months
+        with archive_lock(connection):  # prevents moves of months
             for _ in range(ROUNDS):
                 person = _find_more(connection, erasure_id, person)
                 _remove(connection, settings, erasure_id, person, say)
@@ -210,7 +208,7 @@ def _remove(connection: psycopg.Connection, settings: Settings, erasure_id: UUID
         say(f"Removing from {place.name}")
         _note(connection, erasure_id, place.erase(connection, person))
     say("Waiting for a build of the models to end")
-    with locks.held(connection, BUILD_LOCK):
+    with locks.held(connection, locks.BUILD_LOCK):
         with connection.transaction():
             note_joined(connection, person)
         for place in model_places(connection):

@@ -17,7 +17,7 @@ import psycopg
 from psycopg import sql
 
 from warehouse.archive.months import months_after
-from warehouse.archive.runs import only_one, table_exists
+from warehouse.archive.runs import archive_lock, table_exists
 from warehouse.kit.database import connect
 from warehouse.kit.progress import Progress, no_progress
 from warehouse.kit.queries import read_query
@@ -152,7 +152,7 @@ def _pages(connection: psycopg.Connection, table: str) -> int:
 def _months_in_place(connection: psycopg.Connection, rule: _Rule) -> Generator[None]:
     """Prevent months from being restored while a batch is deleted, if the rule depends on events."""
     if rule.follows_events:
-        with only_one(connection):
+        with archive_lock(connection):
             yield
     else:
         yield
