@@ -17,6 +17,7 @@ from warehouse.kit import migration_script, migrations
 from warehouse.kit.database import client_arguments, running_database
 from warehouse.kit.embedded_postgres import programs
 from warehouse.kit.errors import UserError
+from warehouse.kit.progress import silent
 from warehouse.kit.settings import Settings, load_settings
 
 
@@ -145,7 +146,7 @@ def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
 
     settings = load_settings()
     with running_database(settings) as url, console.progress("Restoring", quiet=as_json) as advance:
-        say = _silent if as_json else console.err.print
+        say = silent if as_json else console.err.print
         done = restores.restore_and_erase(url, settings, name, advance, replace=replace, say=say)
     if as_json:
         console.print_json(done)
@@ -153,9 +154,6 @@ def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
         click.echo(f"Restored {done.rows:,} rows of {done.tables} tables. Every table matches the backup.")
         if done.erased_again:
             click.echo(f"Erased again {done.erased_again} person(s) who had been erased after the backup.")
-
-
-def _silent(_text: str) -> None: ...
 
 
 COMMANDS = (migrate, db, psql, backup, restore_backup)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,18 +36,13 @@ from warehouse.kit import migrations
 from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.errors import UserError
 from warehouse.kit.locks import held
-from warehouse.kit.progress import Progress
+from warehouse.kit.progress import Progress, Say, silent
 from warehouse.kit.settings import Settings
 from warehouse.privacy import erased
 from warehouse.privacy.erase import ERASE_LOCK, resume
 
 PATIENCE_SECONDS = 10
 """Time to wait until the sessions of a killed restore end."""
-
-Say = Callable[[str], None]
-
-
-def _silent(_text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ class Restored:
 
 
 def restore_and_erase(
-    url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = _silent
+    url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = silent
 ) -> Restored:
     """Replace the database by a backup, then erase again all persons who were erased after the backup was made.
 
@@ -93,7 +88,7 @@ def restore_and_erase(
 
 
 def restore(
-    url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = _silent
+    url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = silent
 ) -> Manifest:
     """Replace the database by a backup.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -23,6 +23,7 @@ from warehouse.backup.backups import Backup
 from warehouse.kit import locks
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
+from warehouse.kit.progress import Say, silent
 from warehouse.kit.settings import Settings
 from warehouse.privacy import erased
 from warehouse.privacy.files import ColdFiles, SpoolFile
@@ -34,15 +35,9 @@ ROUNDS = 3
 ERASE_LOCK = "tilda.erase"
 """Lock that prevents concurrent erasures, which could do the same work twice."""
 
-Say = Callable[[str], None]
-
 
 class UnknownSiteError(UserError):
     """There is no site with this ID."""
-
-
-def silent(_text: str) -> None:
-    """Ignore the message."""
 
 
 @dataclass(frozen=True)

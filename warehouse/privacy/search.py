@@ -15,10 +15,11 @@ from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
 from warehouse.kit.errors import UserError
+from warehouse.kit.progress import Say, silent
 from warehouse.kit.queries import read_query
 from warehouse.kit.settings import Settings
 from warehouse.privacy.catalogue import columns_of
-from warehouse.privacy.erase import Erasure, Say, all_places, count_rows, require_site, session, silent, unfinished
+from warehouse.privacy.erase import Erasure, all_places, count_rows, require_site, session, unfinished
 from warehouse.privacy.files import ColdFiles, SpoolFile
 from warehouse.privacy.identifier import Identifier
 from warehouse.privacy.person import ANONYMOUS, MANY_VISITORS, SQL_DIR, Person, event_keys, find_person

@@ -31,8 +31,10 @@ MIDNIGHT_TOLERANCE = pd.Timedelta(hours=2)
 """Tolerance when looking up an earlier cut-off: daylight saving time shifts a site's midnight in UTC."""
 
 COMPARED_TRAINING_TIME = pd.Timedelta(weeks=4)
-"""Age of the training data that today's visitors are compared with. On a young site, the time since the first visit
-grows every week without any change of behaviour, so older training data would look like drift."""
+"""Today's visitors are compared with the last four weeks of the training data only.
+
+On a young site, the time since the first visit grows every week, so that older training data would always show drift.
+"""
 
 
 @dataclass(frozen=True)
