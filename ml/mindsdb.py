@@ -116,9 +116,9 @@ def publish(
     try:
         difference = _compare(client, model, database.name, sample)
     except MindsDBError:
-        _take_back(client, model, number)
+        _withdraw(client, model, number)
         raise
-    _prune(client, model)
+    _drop_old_versions(client, model)
     expected = f", m.propensity * t.{value_column} AS expected_value" if value_column else ""
     _ensure_view(
         client,
@@ -199,7 +199,7 @@ def _load(
     try:
         _await(client, model, number)
     except MindsDBError:
-        _take_back(client, model, number)
+        _withdraw(client, model, number)
         raise
     return action, number
 
@@ -253,7 +253,7 @@ def _compare(client: Client, model: str, database: str, sample: Sample) -> float
     return difference
 
 
-def _take_back(client: Client, model: str, number: int) -> None:
+def _withdraw(client: Client, model: str, number: int) -> None:
     """Let the newest other complete version serve again and drop ``number``; without another, serve none."""
     with suppress(MindsDBError):  # The first error is the one to show; the next publish finds what is left.
         others = [one for one in client.versions(model) if one.status == COMPLETE and one.number != number]
@@ -265,7 +265,7 @@ def _take_back(client: Client, model: str, number: int) -> None:
         client.sql(f"DROP MODEL {PROJECT}.{model}.{number}")
 
 
-def _prune(client: Client, model: str) -> None:
+def _drop_old_versions(client: Client, model: str) -> None:
     """Keep the newest versions that work; MindsDB would keep all, and those that a crash left half-made."""
     versions = client.versions(model)
     kept = [version.number for version in versions if version.status == COMPLETE][-KEPT_VERSIONS:]

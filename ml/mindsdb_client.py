@@ -18,7 +18,7 @@ COMPLETE = "complete"
 
 @dataclass(frozen=True)
 class Server:
-    """Where MindsDB is; ``timeout`` in seconds holds for each call, ``load_timeout`` for a model to be loaded."""
+    """Address and login of MindsDB; ``timeout`` limits each call, ``load_timeout`` the loading of a model (seconds)."""
 
     url: str
     username: str | None = None

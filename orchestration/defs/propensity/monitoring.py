@@ -55,8 +55,8 @@ class Monitored:
     @property
     def drifted(self) -> bool:
         """Whether the visitors have drifted, or the newest outcomes do not match the scores."""
-        broken = monitoring.promise_broken(self.realised) or monitoring.promise_broken(self.early)
-        return broken or monitoring.has_drifted(self.drift)
+        contradicted = any(monitoring.outcomes_contradict_scores(found) for found in (self.realised, self.early))
+        return contradicted or monitoring.has_drifted(self.drift)
 
     def as_metrics(self) -> dict[str, Any]:
         """Return the results for `ml.model_versions.metrics`: aggregates only, no personal data."""
