@@ -165,7 +165,7 @@ bots: .venv/.development ## Update the crawler patterns from the newest release 
 	@PATH="$$PATH:$(NODE_BIN)" $(BIN)/python -m warehouse.events.isbot
 
 docs: .venv/.running ## Write the documentation of the models as one page
-	@$(BIN)/python -m orchestration.docs
+	@$(BIN)/python -m orchestration.dbt_docs
 
 # --- benchmarks -------------------------------------------------------------------------------------------------
 

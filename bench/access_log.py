@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from demo.bring_in import SAMPLE_LOG
+from demo.loading import SAMPLE_LOG
 from tests.dbt.access_log import differing, modelled_sessions, read_page_views, recompute_sessions
 from tests.dbt.dbt_project import run_dbt
 from tests.embedded import migrated_database, running_postgres

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.ml_world import TARGET, Say, World, simulation, world
-from demo.events import Event
+from demo.simulation.events import Event
 from ml import monitoring
 from orchestration.defs.propensity import steps
 from warehouse.kit.database import connect
@@ -63,7 +63,7 @@ def _daily_run(place: World) -> dict[str, Any]:
         trained = steps.train(connection, "shop", TARGET, min_positives=300, pages=place.folder / "reports")
         scored = steps.score(connection, "shop", TARGET)
         as_of = store.scoring_frame(connection, "shop")["as_of"].iloc[0]
-    decided = trained.decided
+    decided = trained.summary
     return {
         "as_of": as_of,
         "decision": decided.decision,

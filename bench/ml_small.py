@@ -9,10 +9,11 @@ import numpy as np
 
 from bench.ml_truth import END
 from bench.ml_world import DOMAIN, TARGET, ZONE, Say, World, moment, world
-from demo.behaviour import USUAL
-from demo.simulation import Simulation
-from ml import artifacts, evaluation
+from demo.simulation.behaviour import USUAL
+from demo.simulation.simulation import Simulation
+from ml import evaluation
 from orchestration.defs.propensity import steps
+from orchestration.lib.stored_models import load_champion
 from warehouse.kit.database import connect
 from warehouse.propensity import store
 
@@ -58,15 +59,14 @@ def _daily_run(place: World, site_id: str, shop: Simulation, say: Say) -> dict[s
             "site": site_id,
             "visitors_a_day": round(float(traffic[0]), 1),
             "converting": round(float(traffic[1]), 4),
-            "decision": trained.decided.decision,
-            "algorithm": trained.decided.algorithm,
+            "decision": trained.summary.decision,
+            "algorithm": trained.summary.algorithm,
             "scores": scored.visitors if scored else 0,
-            "reason": trained.decided.reason,
+            "reason": trained.summary.reason,
         }
         if scored:
-            champion = store.champion(connection, site_id, TARGET.name)
-            assert champion is not None
-            model = artifacts.loads(store.artifact(connection, site_id, TARGET.name, champion.version))
+            model = load_champion(connection, site_id, TARGET.name)
+            assert model is not None
             today = store.scoring_frame(connection, site_id)
             truth = shop.truth([scored.as_of])
             both = today.merge(truth, on=["user_id", "as_of"], how="left", validate="one_to_one")

@@ -21,9 +21,9 @@ from psycopg import sql
 from bench.ml_world import TARGET, Say, World, world
 from ml import artifacts, scoring
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES
-from ml.rivals import LEARNERS
+from ml.learners import LEARNERS
 from orchestration.defs.propensity import steps
-from tests.unit.ml_world import visitors
+from tests.feature_tables import visitors
 from warehouse.kit.database import connect
 from warehouse.propensity import store
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.ml_world import TARGET, Say, World, simulation, world
-from demo.simulation import Simulation
+from demo.simulation.simulation import Simulation
 from ml import evaluation, gate
 from ml.errors import TrainingError
 from ml.model import Propensity

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from demo.events import Event
-from demo.simulation import Simulation
-from demo.writers import write_events
+from demo.files import write_events
+from demo.simulation.events import Event
+from demo.simulation.simulation import Simulation
 from ml.features import Target, load_targets
 from orchestration.defs.propensity import steps
 from tests.dbt.dbt_project import run_dbt
@@ -66,7 +66,9 @@ class World:
     def examples(self, site_id: str, target: Target = TARGET) -> pd.DataFrame:
         """Return the training table of a site."""
         with connect(self.url) as connection:
-            return store.training_frame(connection, site_id, target.label, target.weeks, reached=steps.reached(target))
+            return store.training_frame(
+                connection, site_id, target.label, target.weeks, goal_label=steps.goal_label(target)
+            )
 
 
 @contextmanager

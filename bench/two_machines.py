@@ -29,9 +29,9 @@ from pathlib import Path
 
 import httpx
 
-from bench.crash import STUCK_SECONDS, CrashResult, Clients, compare_with_stored, wait_until_drained
+from bench.crash import STUCK_SECONDS, Clients, CrashResult, compare_with_stored, wait_until_drained
 from tests.embedded import running_postgres
-from tilda.stack import services
+from tilda.services import services
 from warehouse.access import logins
 from warehouse.kit import conninfo, migrations
 from warehouse.kit.database import connect, ingest_url

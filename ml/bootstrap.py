@@ -50,9 +50,9 @@ def mean_bound(
         if len(cluster) != values.size:
             raise ValueError("The clusters and the differences differ in length.")
         codes, uniques = pd.factorize(np.asarray(cluster))
-        nameless = codes < 0
-        codes[nameless] = len(uniques) + np.arange(nameless.sum())
-        clusters = len(uniques) + int(nameless.sum())
+        without_id = codes < 0
+        codes[without_id] = len(uniques) + np.arange(without_id.sum())
+        clusters = len(uniques) + int(without_id.sum())
     if clusters > MAX_BLOCKS:
         blocks = rng.permutation(clusters) % MAX_BLOCKS
         codes = blocks[codes]

@@ -30,7 +30,7 @@ def lines(title: str, drawn: Sequence[Line], *, x_label: str, y_label: str) -> s
     ys = [value for line in drawn for part in (line.y, line.low or (), line.high or ()) for value in part]
     x_from, x_to = min(0.0, *xs) if min(xs) >= 0 else min(xs), max(xs)
     plot = _Plot((x_from, x_to), (min(0.0, *ys), max(*ys, 1e-9)))
-    shapes = [_marks(line, plot, COLOURS[number % len(COLOURS)]) for number, line in enumerate(drawn)]
+    shapes = [_line_shapes(line, plot, COLOURS[number % len(COLOURS)]) for number, line in enumerate(drawn)]
     names = [(line.name, COLOURS[number % len(COLOURS)]) for number, line in enumerate(drawn)]
     return _svg(title, _axes(plot, x_label, y_label, names) + "".join(shapes), HEIGHT)
 
@@ -64,7 +64,7 @@ class _Plot:
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
 
-def _marks(line: Line, plot: _Plot, colour: str) -> str:
+def _line_shapes(line: Line, plot: _Plot, colour: str) -> str:
     kept = np.unique(np.linspace(0, len(line.x) - 1, min(len(line.x), MOST_POINTS)).astype(int))
     places = [plot.place(line.x[i], line.y[i]) for i in kept]
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
@@ -87,8 +87,10 @@ def _axes(plot: _Plot, x_label: str, y_label: str, names: list[tuple[str, str]])
         x, _ = plot.place(x_value, plot.y[0])
         _, y = plot.place(plot.x[0], y_value)
         parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 4}" y="{y + 4:.1f}" text-anchor="end">{_written(y_value)}</text>')
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{_written(x_value)}</text>')
+        parts.append(f'<text x="{LEFT - 4}" y="{y + 4:.1f}" text-anchor="end">{_format_number(y_value)}</text>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 14}" text-anchor="middle">{_format_number(x_value)}</text>'
+        )
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_label)}</text>')
     parts.append(
@@ -101,7 +103,7 @@ def _axes(plot: _Plot, x_label: str, y_label: str, names: list[tuple[str, str]])
     return "".join(parts)
 
 
-def _written(value: float) -> str:
+def _format_number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 

@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from ml.bootstrap import Bound, mean_bound
 
-EDGE = 1e-12
+MIN_DISTANCE = 1e-12
 """Probabilities are held this far from 0 and 1, so that one certain mistake costs 28 nats, not infinity."""
 
 
@@ -75,7 +75,7 @@ class Report:
 
 def losses(y: np.ndarray, p: np.ndarray | float) -> np.ndarray:
     """Log-loss of each row in nats, shape (n,); ``p`` may be one number for all."""
-    held = np.clip(np.broadcast_to(np.asarray(p, dtype="float64"), np.shape(y)), EDGE, 1 - EDGE)
+    held = np.clip(np.broadcast_to(np.asarray(p, dtype="float64"), np.shape(y)), MIN_DISTANCE, 1 - MIN_DISTANCE)
     return -np.where(np.asarray(y) > 0, np.log(held), np.log1p(-held))
 
 
@@ -139,7 +139,7 @@ def calibration(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     A slope below 1 means too bold, above 1 too timid. The intercept is that of the same fit. NaN when the
     scores are all alike or one outcome is absent. Method: Cox (1958), fitted by Newton's steps.
     """
-    scores = logit(np.clip(p, EDGE, 1 - EDGE))
+    scores = logit(np.clip(p, MIN_DISTANCE, 1 - MIN_DISTANCE))
     if np.ptp(scores) < 1e-9 or not 0 < np.sum(y) < len(y):
         return float("nan"), float("nan")
     weights = fit_logistic(scores[:, None], np.asarray(y, dtype="float64"))

@@ -73,7 +73,7 @@ def publish(
     model_query: str,
     features_query: str,
     sample: Sample,
-    worth: str | None = None,
+    value_column: str | None = None,
 ) -> Published:
     """Make MindsDB serve one stored model under ``name``, compare it with scikit-learn, and offer a view.
 
@@ -88,8 +88,8 @@ def publish(
             ``ml.model_versions``, naming its version literally, by which a published model is recognised.
         features_query: Postgres SELECT of ``site_id``, ``user_id``, ``as_of`` and the model's columns, for the view.
         sample: Rows to compare.
-        worth: Column of ``features_query`` that says what one positive would be worth; the view then has an
-            ``expected_value``, propensity times it.
+        value_column: Column of ``features_query`` with the value of one positive. The view then also has the column
+            ``expected_value``: the propensity times this value.
 
     Raises:
         MindsDBError: The server is away, refuses the login, answers an error, runs another scikit-learn, takes too
@@ -116,10 +116,10 @@ def publish(
     try:
         difference = _compare(client, model, database.name, sample)
     except MindsDBError:
-        _take_back(client, model, number)
+        _withdraw(client, model, number)
         raise
-    _prune(client, model)
-    expected = f", m.propensity * t.{worth} AS expected_value" if worth else ""
+    _drop_old_versions(client, model)
+    expected = f", m.propensity * t.{value_column} AS expected_value" if value_column else ""
     _ensure_view(
         client,
         name,
@@ -127,6 +127,16 @@ def publish(
         f"JOIN {PROJECT}.{model} AS m",
     )
     return Published(action, model, number, engine, name, len(sample.expected), difference)
+
+
+def highest_scores(server: Server, view: str, *, limit: int) -> pd.DataFrame:
+    """Return the columns `user_id` and `propensity` of the visitors with the highest scores in a published view.
+
+    Raises:
+        MindsDBError: The server is unreachable, refuses the login, or answers with an error.
+    """
+    query = f"SELECT user_id, propensity FROM {view} ORDER BY propensity DESC LIMIT {limit}"  # noqa: S608 - our own names
+    return Client(server).sql(query)
 
 
 def _ensure_engine(client: Client) -> str:
@@ -189,13 +199,13 @@ def _load(
     try:
         _await(client, model, number)
     except MindsDBError:
-        _take_back(client, model, number)
+        _withdraw(client, model, number)
         raise
     return action, number
 
 
 def _await(client: Client, model: str, number: int) -> None:
-    deadline = time.monotonic() + client.server.patience
+    deadline = time.monotonic() + client.server.load_timeout
     while time.monotonic() < deadline:
         version = next((one for one in client.versions(model) if one.number == number), None)
         if version is None:
@@ -209,7 +219,7 @@ def _await(client: Client, model: str, number: int) -> None:
             raise MindsDBError(f"MindsDB could not load the model, and the former one serves on: {reason}")
         time.sleep(POLL_SECONDS)
     raise MindsDBError(
-        f"MindsDB had not loaded {model} after {client.server.patience:.0f} s; the former version serves on. "
+        f"MindsDB had not loaded {model} after {client.server.load_timeout:.0f} s; the former version serves on. "
         "Publish again when it is less busy."
     )
 
@@ -243,7 +253,7 @@ def _compare(client: Client, model: str, database: str, sample: Sample) -> float
     return difference
 
 
-def _take_back(client: Client, model: str, number: int) -> None:
+def _withdraw(client: Client, model: str, number: int) -> None:
     """Let the newest other complete version serve again and drop ``number``; without another, serve none."""
     with suppress(MindsDBError):  # The first error is the one to show; the next publish finds what is left.
         others = [one for one in client.versions(model) if one.status == COMPLETE and one.number != number]
@@ -255,7 +265,7 @@ def _take_back(client: Client, model: str, number: int) -> None:
         client.sql(f"DROP MODEL {PROJECT}.{model}.{number}")
 
 
-def _prune(client: Client, model: str) -> None:
+def _drop_old_versions(client: Client, model: str) -> None:
     """Keep the newest versions that work; MindsDB would keep all, and those that a crash left half-made."""
     versions = client.versions(model)
     kept = [version.number for version in versions if version.status == COMPLETE][-KEPT_VERSIONS:]

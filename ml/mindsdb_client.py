@@ -18,13 +18,13 @@ COMPLETE = "complete"
 
 @dataclass(frozen=True)
 class Server:
-    """Where MindsDB is; ``timeout`` in seconds holds for each call, ``patience`` for a model to be loaded."""
+    """Address and login of MindsDB; ``timeout`` limits each call, ``load_timeout`` the loading of a model (seconds)."""
 
     url: str
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     timeout: float = 120.0
-    patience: float = 300.0
+    load_timeout: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Client:
         self.server = server
         self._api = RestAPI(server.url.rstrip("/"), is_managed=True)
         for scheme in ("http://", "https://"):
-            self._api.session.mount(scheme, _Hurried(server.timeout))
-        with self._translated():
+            self._api.session.mount(scheme, _TimeoutAdapter(server.timeout))
+        with self._mindsdb_errors():
             if server.username:
                 self._api.username, self._api.password = server.username, server.password
                 self._api.login()
@@ -63,13 +63,13 @@ class Client:
         Raises:
             MindsDBError: As ``publish``.
         """
-        with self._translated():
+        with self._mindsdb_errors():
             answer = self._api.sql_query(statement, lowercase_columns=True)
         return pd.DataFrame() if answer is None else answer
 
     def put_engine(self, name: str, code: str) -> None:
         """Upload an engine that runs inside the server; the SDK cannot send its type."""
-        with self._translated():
+        with self._mindsdb_errors():
             answer = self._api.session.put(
                 f"{self._api.url}/api/handlers/byom/{name}",
                 files={"code": ("serving.py", code), "modules": ("requirements.txt", "")},
@@ -93,7 +93,7 @@ class Client:
         return sorted(found, key=lambda version: version.number)
 
     @contextmanager
-    def _translated(self) -> Generator[None]:
+    def _mindsdb_errors(self) -> Generator[None]:
         url = self.server.url
         try:
             yield
@@ -115,7 +115,7 @@ class Client:
             raise MindsDBError(f"MindsDB at {url} refused a statement: {error}") from error
 
 
-class _Hurried(HTTPAdapter):
+class _TimeoutAdapter(HTTPAdapter):
     """Gives every request a time-out; the SDK gives none."""
 
     def __init__(self, timeout: float) -> None:

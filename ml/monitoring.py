@@ -16,11 +16,11 @@ from ml.serving import ABSENT
 
 BINS = 10
 CATEGORIES = 20
-MINOR = 0.1
-MAJOR = 0.25
+MOVED_PSI = 0.1
+CHANGED_PSI = 0.25
 """Below 0.1 a population is stable, above 0.25 it has changed: the customary limits of the index (Siddiqi 2006)."""
 
-NOISE = 0.001
+FALSE_ALARM_RATE = 0.001
 """An alarm that is false once in a thousand times."""
 
 
@@ -115,9 +115,9 @@ def realised(scores: pd.DataFrame, outcomes: pd.DataFrame, *, label: str) -> lis
     return [_realised(rows, label) for _, rows in joined.groupby("as_of", sort=True)]
 
 
-def promise_broken(found: Sequence[Realised]) -> bool:
+def outcomes_contradict_scores(found: Sequence[Realised]) -> bool:
     """Whether the newest outcome is one that right scores would give less than once in a thousand times."""
-    return bool(found) and found[-1].chance < NOISE
+    return bool(found) and found[-1].chance < FALSE_ALARM_RATE
 
 
 def _realised(rows: pd.DataFrame, label: str) -> Realised:
@@ -145,9 +145,9 @@ def _drift(column: str, before: np.ndarray, now: np.ndarray, n_before: int, n_no
     q = (now + 0.5) / (now.sum() + 0.5 * len(now))
     psi = float(((q - p) * np.log(q / p)).sum())
     # For equal populations the index is about chi-squared times (1/n + 1/m): Yurdakul and Naranjo (2020).
-    limit = float(chi2.isf(NOISE, max(len(before) - 1, 1))) * (1 / n_before + 1 / n_now)
+    limit = float(chi2.isf(FALSE_ALARM_RATE, max(len(before) - 1, 1))) * (1 / n_before + 1 / n_now)
     label = "score" if column == "score" else describe(column).label
-    return Drift(column, label, psi, limit, moved=psi > max(limit, MINOR), changed=psi > max(limit, MAJOR))
+    return Drift(column, label, psi, limit, moved=psi > max(limit, MOVED_PSI), changed=psi > max(limit, CHANGED_PSI))
 
 
 def _number_shares(before: pd.Series, now: pd.Series) -> tuple[np.ndarray, np.ndarray]:

@@ -13,9 +13,9 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from ml import charts, serving
 from ml.evaluation import losses
 from ml.features import describe
+from ml.learners import sample
 from ml.model import Propensity, Trial
 from ml.monitoring import Drift, Realised
-from ml.rivals import sample
 
 IMPORTANCE_ROWS = 3_000
 DEPENDENCE_ROWS = 500
@@ -119,13 +119,13 @@ def _curves(trial: Trial) -> dict[str, dict[str, list[float]]]:
     precision, recall, _ = precision_recall_curve(y, p)
     counts, edges = np.histogram(p, bins=40)
     return {
-        "roc": _thinned(false_rate, true_rate),
-        "precision_recall": _thinned(recall[::-1], precision[::-1]),
+        "roc": _thinned_curve(false_rate, true_rate),
+        "precision_recall": _thinned_curve(recall[::-1], precision[::-1]),
         "scores": {"x": edges[:-1].tolist(), "y": counts.astype(float).tolist()},
     }
 
 
-def _thinned(x: np.ndarray, y: np.ndarray) -> dict[str, list[float]]:
+def _thinned_curve(x: np.ndarray, y: np.ndarray) -> dict[str, list[float]]:
     """A hundred points of a curve, evenly along its rising ``x``."""
     places = np.minimum(np.searchsorted(x, np.linspace(x[0], x[-1], POINTS)), len(x) - 1)
     return {"x": x[places].astype(float).tolist(), "y": y[places].astype(float).tolist()}
@@ -224,12 +224,12 @@ def _html(model: Propensity, trial: Trial, drawn: dict[str, str]) -> str:
         for name, one in trial.rivals.items()
     )
     figures = "".join(f"<figure>{svg}</figure>" for svg in drawn.values())
-    unseen = f"<p>{escape(_newcomers(trial))}</p>"
+    unseen = f"<p>{escape(_unseen_sentence(trial))}</p>"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Propensity model</title><style>'
         "body{font-family:sans-serif;margin:2rem}figure{display:inline-block;margin:.5rem;vertical-align:top}"
         "td,th{padding:.2rem .8rem;text-align:left}</style></head><body>"
-        f"<h1>{escape(model.version)}</h1><p>{escape(_sentence(model, trial))}</p>"
+        f"<h1>{escape(model.version)}</h1><p>{escape(_summary_sentence(model, trial))}</p>"
         "<table><tr><th>rival</th><th>ROC-AUC</th><th>log-loss</th><th>Brier</th><th>gain over base rate</th></tr>"
         f"{rows}</table>{unseen}{figures}</body></html>"
     )
@@ -242,14 +242,14 @@ def _markdown(
     drift: Sequence[Drift],
     realised: Sequence[Realised],
 ) -> str:
-    parts = [f"**{model.version}** {_sentence(model, trial)}", ""]
+    parts = [f"**{model.version}** {_summary_sentence(model, trial)}", ""]
     parts += ["| decile | visitors | expected | observed | 95 % interval | lift |", "|---|---|---|---|---|---|"]
     parts += [
         f"| {one.decile} | {one.n:,} | {one.mean_score:.2%} | {one.observed:.2%} | "
         f"{one.low:.2%} to {one.high:.2%} | {one.lift:.1f} |"
         for one in trial.chosen.deciles
     ]
-    parts += ["", _newcomers(trial)]
+    parts += ["", _unseen_sentence(trial)]
     parts += ["", "Most telling: " + ", ".join(describe(name).label for name, _ in importance[:5]) + "."]
     moved = [one.label for one in drift if one.moved]
     if drift:
@@ -262,7 +262,7 @@ def _markdown(
     return "\n".join(parts)
 
 
-def _newcomers(trial: Trial) -> str:
+def _unseen_sentence(trial: Trial) -> str:
     """How the model does for visitors it has never seen, who have no past of their own in it."""
     unseen = trial.unseen
     if unseen is None:
@@ -274,7 +274,7 @@ def _newcomers(trial: Trial) -> str:
     )
 
 
-def _sentence(model: Propensity, trial: Trial) -> str:
+def _summary_sentence(model: Propensity, trial: Trial) -> str:
     chosen = trial.chosen
     return (
         f"The {model.kind} was chosen. On {chosen.n:,} newer examples ({chosen.positives:,} positive, "

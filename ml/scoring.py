@@ -9,22 +9,23 @@ makes it; no score is hot by itself. Visitors with the same score share a band: 
 their group stands. When all scores are alike, all are warm.
 
 **Reasons** are the three strongest themes by the sum of the Shapley values of their columns (``ml.shapley``), each
-told by its strongest column: "more likely: added to cart 2 days ago".
+described by its strongest column: "more likely: added to cart 2 days ago".
 """
 
 import numpy as np
 import pandas as pd
 
-from ml import serving, shapley, words
+from ml import serving, shapley
 from ml.features import KEYS, SITE, TIME, describe
 from ml.model import Propensity
+from ml.phrases import LESS, MORE, phrases
 
 COLUMNS = ("site_id", "user_id", "as_of", "score", "decile", "band", "reasons", "model_version")
 HOT = 0.5
 WARM = 0.8
 REASONS = 3
 CHUNK = 100_000
-FAINT = 1e-6
+MIN_CONTRIBUTION = 1e-6
 """Contributions below this, in log-odds, are nothing; such a row has fewer reasons."""
 
 
@@ -79,27 +80,27 @@ def reasons(model: Propensity, features: pd.DataFrame) -> list[list[str]]:
     found: list[list[str]] = []
     for start in range(0, len(features), CHUNK):
         part = features.iloc[start : start + CHUNK]
-        found.extend(_told(part, shapley.contributions(model.bundle, part)))
+        found.extend(_reason_sentences(part, shapley.contributions(model.bundle, part)))
     return found
 
 
-def _told(features: pd.DataFrame, values: np.ndarray) -> list[list[str]]:
+def _reason_sentences(features: pd.DataFrame, values: np.ndarray) -> list[list[str]]:
     columns = list(features.columns)
     theme_of, themes = pd.factorize(np.array([describe(name).theme for name in columns], dtype=object))
     sums = np.zeros((len(values), len(themes)))
     for column, theme in enumerate(theme_of):
         sums[:, theme] += values[:, column]
     strongest = np.argsort(-np.abs(sums), axis=1, kind="stable")[:, :REASONS]
-    told = np.full((len(values), strongest.shape[1]), None, dtype=object)
-    said = {name: words.phrases(name, features[name].to_numpy()) for name in columns}
+    sentences = np.full((len(values), strongest.shape[1]), None, dtype=object)
+    phrases_by_column = {name: phrases(name, features[name].to_numpy()) for name in columns}
     row = np.arange(len(values))
     for place in range(strongest.shape[1]):
         theme = strongest[:, place]
         total = sums[row, theme]
         along = np.where(theme_of[None, :] == theme[:, None], values * np.sign(total)[:, None], -np.inf)
-        speaker = along.argmax(axis=1)
+        strongest_column = along.argmax(axis=1)
         for column, name in enumerate(columns):
-            rows = np.flatnonzero((speaker == column) & (np.abs(total) > FAINT))
-            prefix = np.where(total[rows] > 0, words.MORE, words.LESS).astype(object)
-            told[rows, place] = prefix + said[name][rows]
-    return [[sentence for sentence in row if sentence is not None] for row in told.tolist()]
+            rows = np.flatnonzero((strongest_column == column) & (np.abs(total) > MIN_CONTRIBUTION))
+            prefix = np.where(total[rows] > 0, MORE, LESS).astype(object)
+            sentences[rows, place] = prefix + phrases_by_column[name][rows]
+    return [[sentence for sentence in row if sentence is not None] for row in sentences.tolist()]

@@ -31,16 +31,17 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.pipeline import Pipeline
 
-from ml import artifacts, level, rivals, serving, shapley
+from ml import artifacts, level_shift, serving, shapley
 from ml.errors import TrainingError
 from ml.evaluation import Report, fit_logistic, losses, report
+from ml.learners import LEARNERS, sample
 from ml.model import Propensity, Trial
 
-SLOPE_DOUBT = 0.25
+SLOPE_STANDARD_DEVIATION = 0.25
 """Standard deviation of the prior on each learner's weight: with few positives it stays near its start, with
 many the data decide. The intercept is free."""
 
-STRANGERS = 20_000
+BACKGROUND_ROWS = 20_000
 """Training rows with which a visitor is compared when a score is explained."""
 
 BASE_RATE = "base rate"
@@ -100,9 +101,9 @@ def fit(
         TrainingError: A column is missing or of the wrong kind, there are fewer than three times, or a period
             lacks one of the outcomes.
     """
-    unknown = set(learners) - set(rivals.LEARNERS)
+    unknown = set(learners) - set(LEARNERS)
     if unknown:
-        raise TrainingError(f"No such learner: {', '.join(sorted(unknown))}; there are {', '.join(rivals.LEARNERS)}.")
+        raise TrainingError(f"No such learner: {', '.join(sorted(unknown))}; there are {', '.join(LEARNERS)}.")
     table = _checked(frame, (*numeric, *categorical), label, time, visitor)
     try:
         x = serving.prepare(table, numeric, categorical)
@@ -116,22 +117,24 @@ def fit(
                 f"The {name} period has {int(y[part].sum())} positive among {int(part.sum())} examples; each "
                 "period needs both outcomes, so wait for more data or give a longer time range."
             )
-    makers = {name: rivals.LEARNERS[name](list(numeric), list(categorical), seed) for name in learners}
+    makers = {name: LEARNERS[name](list(numeric), list(categorical), seed) for name in learners}
     tried = {name: make.learn(x[first], y[first], x[second], y[second]) for name, make in makers.items()}
     margins = _margins(tried, x)
     known = first | second
-    options = [_levelled(option, margins, y, table[time], known) for option in _options(margins, y, second)]
+    options = [
+        _shifted_to_newest_level(option, margins, y, table[time], known) for option in _options(margins, y, second)
+    ]
     best = min(options, key=lambda option: option.cost)
     ids = table[visitor] if visitor else pd.Series(table.index, table.index)
-    trial = _judge(
+    trial = _evaluate(
         pd.DataFrame({"y": y, "time": table[time], "visitor": ids})[third],
         {option.kind: expit(option.margin(margins, len(y))[third]) for option in options},
         best.kind,
         ~ids[third].isin(ids[first]).to_numpy() & (visitor is not None),
     )
     estimators = {name: makers[name].learn_all(tried[name], x, y) for name in best.learners}
-    final = _weigh(best.kind, best.learners, margins, y, second | third, start=best)
-    final = _levelled(final, _margins(estimators, x), y, table[time], np.ones(len(y), dtype=bool))
+    final = _calibrate(best.kind, best.learners, margins, y, second | third, start=best)
+    final = _shifted_to_newest_level(final, _margins(estimators, x), y, table[time], np.ones(len(y), dtype=bool))
     bundle: dict[str, Any] = {
         "numeric": list(numeric),
         "categorical": list(categorical),
@@ -139,7 +142,7 @@ def fit(
         "slopes": list(final.slopes),
         "intercept": final.intercept,
     }
-    bundle["backgrounds"] = shapley.backgrounds(bundle, x.iloc[rivals.sample(len(x), STRANGERS, seed)])
+    bundle["backgrounds"] = shapley.backgrounds(bundle, x.iloc[sample(len(x), BACKGROUND_ROWS, seed)])
     until = table[time].max()
     return Propensity(
         bundle=bundle,
@@ -235,7 +238,7 @@ def _options(margins: dict[str, np.ndarray], y: np.ndarray, later: np.ndarray) -
     if len(margins) > 1:
         groups.append((BLEND, tuple(margins)))
     return [
-        _weigh(
+        _calibrate(
             kind,
             names,
             margins,
@@ -247,7 +250,7 @@ def _options(margins: dict[str, np.ndarray], y: np.ndarray, later: np.ndarray) -
     ]
 
 
-def _weigh(
+def _calibrate(
     kind: str,
     names: tuple[str, ...],
     margins: dict[str, np.ndarray],
@@ -259,22 +262,22 @@ def _weigh(
     """Calibrate: weigh the learners' log-odds on ``rows`` they have not learned from (Platt, with a prior)."""
     outcomes = y[rows].astype("float64")
     columns = np.column_stack([margins[name][rows] for name in names]) if names else np.empty((len(outcomes), 0))
-    spread = np.array([np.inf, *[SLOPE_DOUBT] * len(names)])
+    spread = np.array([np.inf, *[SLOPE_STANDARD_DEVIATION] * len(names)])
     weights = fit_logistic(columns, outcomes, prior=np.array([start.intercept, *start.slopes]), precision=spread**-2.0)
     fitted = Option(kind, names, tuple(float(w) for w in weights[1:]), float(weights[0]), 0.0)
     cost = float(losses(outcomes, expit(fitted.margin(margins, len(y))[rows])).mean()) + len(weights) / len(outcomes)
     return replace(fitted, cost=cost)
 
 
-def _levelled(
+def _shifted_to_newest_level(
     option: Option, margins: dict[str, np.ndarray], y: np.ndarray, times: pd.Series, rows: np.ndarray
 ) -> Option:
-    """Move the intercept to the level of the newest of ``rows`` (see ``ml.level``)."""
-    moved = level.shift(option.margin(margins, len(y))[rows], y[rows], times[rows])
+    """Move the intercept to the level of the newest of ``rows`` (see ``ml.level_shift``)."""
+    moved = level_shift.shift(option.margin(margins, len(y))[rows], y[rows], times[rows])
     return replace(option, intercept=option.intercept + moved)
 
 
-def _judge(rows: pd.DataFrame, scores: dict[str, np.ndarray], kind: str, unseen: np.ndarray) -> Trial:
+def _evaluate(rows: pd.DataFrame, scores: dict[str, np.ndarray], kind: str, unseen: np.ndarray) -> Trial:
     """Every option's figures on the newest period; the constant to beat knows what the models know.
 
     ``rows`` has the columns y, time and visitor; ``unseen`` marks visitors who do not occur in training.

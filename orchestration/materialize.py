@@ -17,7 +17,7 @@ import dagster as dg
 from orchestration.selection import check_selection
 from warehouse.kit.errors import UserError
 
-MAX_CAUSE = 500
+MAX_CAUSE_CHARACTERS = 500
 
 
 def _write_line(**values: object) -> None:
@@ -35,17 +35,17 @@ def materialize(selection: str) -> dict[str, Any]:
         UserError: The selection is invalid or matches no asset, or an asset failed.
     """
     wanted = check_selection(selection)
-    from orchestration.definitions import defs  # noqa: PLC0415 - takes seconds; a wrong selection is refused before
+    from orchestration.definitions import defs  # noqa: PLC0415 - takes seconds; check the selection first
 
     graph = defs.resolve_asset_graph()
     keys = [key for key in wanted.resolve(graph) if graph.get(key).is_executable]
     if not keys:
         raise UserError(
-            f"The selection {selection!r} names no asset that can be materialised.", "The Dagster page lists them."
+            f"The selection {selection!r} names no asset that can be materialized.", "The Dagster page lists them."
         )
 
     started = time.monotonic()
-    made: set[dg.AssetKey] = set()
+    materialized: set[dg.AssetKey] = set()
     checks: dict[str, bool] = {}
     failures: list[str] = []
 
@@ -54,8 +54,8 @@ def materialize(selection: str) -> dict[str, Any]:
         if event is None:
             return
         if event.is_step_materialization and event.asset_key is not None:
-            made.add(event.asset_key)
-            _write_line(done=len(made), total=len(keys))
+            materialized.add(event.asset_key)
+            _write_line(done=len(materialized), total=len(keys))
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
             evaluation = event.asset_check_evaluation_data
             checks[f"{evaluation.asset_key.to_user_string()}:{evaluation.check_name}"] = evaluation.passed
@@ -74,7 +74,7 @@ def materialize(selection: str) -> dict[str, Any]:
         raise UserError(f"Run {run_id} failed: {reason}.", "The Dagster UI shows its log.")
     return {
         "run_id": run_id,
-        "assets": len(made),
+        "assets": len(materialized),
         "checks_passed": sum(checks.values()),
         "checks_failed": sorted(name for name, passed in checks.items() if not passed),
         "seconds": round(time.monotonic() - started, 1),
@@ -82,13 +82,13 @@ def materialize(selection: str) -> dict[str, Any]:
 
 
 def _cause(error: Any) -> str:  # noqa: ANN401 - Dagster does not export its SerializableErrorInfo
-    """Return the innermost error message on one line, cut to `MAX_CAUSE` characters, without the dbt command line."""
+    """Return the innermost error message on one line without the dbt command line, cut to `MAX_CAUSE_CHARACTERS`."""
     while error is not None and error.cause is not None:
         error = error.cause
     if error is None:
         return "no message"
     text = " ".join(error.message.rpartition("Errors parsed from dbt logs:")[2].split()).rstrip(".")
-    return text if len(text) <= MAX_CAUSE else text[:MAX_CAUSE] + " …"
+    return text if len(text) <= MAX_CAUSE_CHARACTERS else text[:MAX_CAUSE_CHARACTERS] + " …"
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
-"""Refuses a selection of assets that cannot name any, within seconds.
+"""Check a selection of assets before the definitions are loaded.
 
-Loading the definitions takes several seconds, and on a clean clone dbt parses its project first. The names of all
-assets are known without either: dbt's from the names of its files, the others from the modules that define them.
+Loading the definitions takes several seconds, and on a clean clone dbt parses its project first. This module finds the
+names of all assets without loading them: dbt's from the names of the project's files, the others from their modules.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ from warehouse.kit.installation import shipped
 PROJECT_DIR = shipped("dbt_project")
 ATTRIBUTES = ("key", "group", "kind", "tag", "owner", "column", "table_name", "column_tag", "code_location")
 SOURCES = "default"
-"""The group that Dagster gives to dbt's sources. None of them can be materialised."""
-_EXAMPLES = """Write it in Dagster's syntax, for example 'group:marts' or 'key:"marts/sessions"+'."""
+"""The group that Dagster gives to dbt's sources, which cannot be materialized."""
+_SYNTAX_HINT = """Use Dagster's syntax, for example 'group:marts' or 'key:"marts/sessions"+'."""
 
 
 def check_selection(selection: str) -> dg.AssetSelection:
-    """Read a selection in Dagster's syntax and check the keys and groups that it names.
+    """Parse a selection in Dagster's syntax, and check the keys and groups in it.
 
     Raises:
-        UserError: The text is no selection, or there is no asset of a key or no group of a name; the remedy names the
-            closest one that exists.
+        UserError: The selection cannot be parsed, or contains an unknown key or group; the remedy names a similar one.
     """
     try:
         parsed = dg.AssetSelection.from_string(selection)
     except dg.DagsterError as error:
-        raise _unreadable(selection) from error
+        raise _invalid(selection) from error
     terms = list(_terms(parsed))
     if terms:
         groups = known_assets()
@@ -46,15 +45,15 @@ def check_selection(selection: str) -> dg.AssetSelection:
 
 
 def known_assets() -> dict[str, str]:
-    """The group of every asset by its key, such as `marts/sessions`."""
-    from orchestration.python_assets import PYTHON_ASSETS  # noqa: PLC0415 - takes a second, unneeded for a syntax error
+    """Return the group of every asset by its key, such as `marts/sessions`."""
+    from orchestration.python_assets import PYTHON_ASSETS  # noqa: PLC0415 - takes a second, which a syntax error saves
 
     own = {key.to_user_string(): group for asset in PYTHON_ASSETS for key, group in asset.group_names_by_key.items()}
     return dict(_dbt_assets(PROJECT_DIR)) | own
 
 
 def _dbt_assets(project_dir: Path) -> Iterator[tuple[str, str]]:
-    """Keys and groups of models, seeds and sources, as `orchestration.lib.dbt.Translator` gives them."""
+    """Yield keys and groups of models, seeds and sources, with the rules of `orchestration.lib.dbt.Translator`."""
     project = yaml.safe_load((project_dir / "dbt_project.yml").read_text())
     models: dict[str, Any] = project["models"][project["name"]]
     for path in (project_dir / "models").rglob("*.sql"):
@@ -69,8 +68,8 @@ def _dbt_assets(project_dir: Path) -> Iterator[tuple[str, str]]:
                 yield f"{source['schema']}/{table['name']}", SOURCES
 
 
-def _terms(selection: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - Dagster does not export the parts
-    """The keys and groups that a selection names, in whatever part of it."""
+def _terms(selection: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - Dagster does not export these types
+    """Yield the keys and groups in all parts of a selection, as pairs of kind (`key` or `group`) and name."""
     for key in getattr(selection, "selected_keys", ()):
         yield "key", key.to_user_string()
     for group in getattr(selection, "selected_groups", ()):
@@ -94,22 +93,22 @@ def _check_term(kind: str, name: str, groups: dict[str, str]) -> None:
         problem, listed = f"No asset is named {name!r}.", " The Dagster page lists the assets."
     if kind == "key" and name in groups.values():
         raise UserError(problem, f"Did you mean 'group:{name}'?")
-    by_word = {known.rpartition("/")[2]: known for known in names}
-    alike = difflib.get_close_matches(name, names, n=1) or [
-        by_word[word] for word in difflib.get_close_matches(name.rpartition("/")[2], by_word, n=1)
+    by_last_part = {known.rpartition("/")[2]: known for known in names}
+    similar = difflib.get_close_matches(name, names, n=1) or [
+        by_last_part[part] for part in difflib.get_close_matches(name.rpartition("/")[2], by_last_part, n=1)
     ]
     pattern = "group:{}" if kind == "group" else 'key:"{}"'
-    hint = f"Did you mean '{pattern.format(alike[0])}'?" if alike else ""
+    hint = f"Did you mean '{pattern.format(similar[0])}'?" if similar else ""
     raise UserError(problem, f"{hint}{listed}".strip())
 
 
-def _unreadable(selection: str) -> UserError:
+def _invalid(selection: str) -> UserError:
     for attribute in re.findall(r"\b([A-Za-z_]+):", selection):
         if attribute not in ATTRIBUTES:
-            alike = difflib.get_close_matches(attribute, ATTRIBUTES, n=1)
-            hint = f"Did you mean {selection.replace(f'{attribute}:', f'{alike[0]}:')!r}? " if alike else ""
+            similar = difflib.get_close_matches(attribute, ATTRIBUTES, n=1)
+            hint = f"Did you mean {selection.replace(f'{attribute}:', f'{similar[0]}:')!r}? " if similar else ""
             return UserError(
-                f"The selection {selection!r} cannot be read: assets have no attribute {attribute!r}.",
+                f"The selection {selection!r} is invalid: assets have no attribute {attribute!r}.",
                 f"{hint}The attributes are {', '.join(ATTRIBUTES)}.",
             )
-    return UserError(f"The selection {selection!r} cannot be read.", _EXAMPLES)
+    return UserError(f"The selection {selection!r} is invalid.", _SYNTAX_HINT)

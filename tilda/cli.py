@@ -8,8 +8,8 @@ import sys
 import click
 from rich.markup import escape
 
-from tilda.commands import analysts, archive, data, database, mindsdb, models, privacy, retention, sites, stack
-from tilda.console import as_typed, err, own_name
+from tilda.commands import analysts, archive, database, events, mindsdb, models, privacy, retention, sites, stack
+from tilda.console import as_typed, command_name, err
 from warehouse.kit.errors import explain
 
 
@@ -30,7 +30,7 @@ def cli() -> None:
     """
 
 
-for group in (stack, sites, analysts, data, archive, retention, privacy, database, models, mindsdb):
+for group in (stack, sites, analysts, events, archive, retention, privacy, database, models, mindsdb):
     for command in group.COMMANDS:
         cli.add_command(command)
 
@@ -38,7 +38,7 @@ for group in (stack, sites, analysts, data, archive, retention, privacy, databas
 def main() -> None:
     """Run the command line: exit code 0 for success, 1 for an error, 2 for wrong arguments."""
     try:
-        cli.main(standalone_mode=False, prog_name=own_name())
+        cli.main(standalone_mode=False, prog_name=command_name())
     except click.exceptions.Abort:
         err.print("Interrupted.")
         sys.exit(130)

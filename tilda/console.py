@@ -26,14 +26,16 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
+
+from warehouse.kit.progress import Progress
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -47,7 +49,7 @@ _CALL = re.compile(r"(?<![\w./~=-])tilda(?= [a-z])")
 
 
 @functools.cache
-def own_name() -> str:
+def command_name() -> str:
     """Return the command that calls this command line in the user's shell.
 
     The result is `tilda` if PATH leads to this installation, otherwise the path of the program, relative to the current
@@ -66,7 +68,7 @@ def own_name() -> str:
 
 def as_typed(text: str) -> str:
     """Replace each call of `tilda` in the text with the form that works in the user's shell."""
-    return _CALL.sub(lambda _: own_name(), text)
+    return _CALL.sub(lambda _: command_name(), text)
 
 
 def echo(text: str) -> None:
@@ -87,9 +89,6 @@ def _console(*, stderr: bool) -> Console:
 
 out = _console(stderr=False)
 err = _console(stderr=True)
-
-Advance = Callable[[float, float | None], None]
-"""Reports progress: the amount done, and the total amount in the same unit (None: unknown)."""
 
 
 def print_json(value: object) -> None:
@@ -131,9 +130,9 @@ def _text(value: object) -> str:
 
 
 @contextmanager
-def progress(title: str, *, quiet: bool = False) -> Generator[Advance]:
+def progress(title: str, *, quiet: bool = False) -> Generator[Progress]:
     """Show a progress bar on stderr while the block runs. Without a terminal, print one line at the end."""
-    bar = Progress(
+    bar = ProgressBar(
         SpinnerColumn(finished_text="✓"),
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-from datetime import UTC, datetime
 
-from demo.bring_in import SAMPLE_LOG, simulate_into
-from demo.page import serve
-from demo.simulation import Simulation
-from tilda import console, mindsdb, report, serving
+from demo import loading, page, report
+from ml.errors import MindsDBError
+from ml.mindsdb import highest_scores
+from ml.mindsdb_client import Server
+from tilda import console, mindsdb
 from tilda.materialize import materialize
-from warehouse.events.imports import import_file
-from warehouse.kit.database import direct_url
+from warehouse.kit.database import connect, direct_url
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import Settings
-from warehouse.sites import registry
+from warehouse.propensity import store
+from warehouse.propensity.mindsdb_server import mindsdb_login, view_name
+from warehouse.sites.registry import Site
 from warehouse.sites.snippet import snippet as make_snippet
-
-BLOG, SHOP = "blog", "shop"
-VISITORS, DAYS, SEED = 8_000, 100, 7
-"""Size of the simulated shop: enough conversions to train a model, and about three minutes of run time."""
-
 
 ALL_BUT_MINDSDB = f'not key:"{mindsdb.ASSET}"'
 """Assets that are materialized before the report. Publishing to MindsDB comes later, because it takes long."""
@@ -40,73 +35,71 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
     """
     url = direct_url(settings)
     hash_key = settings.secrets.visitor_hash_key
-    truth_file = settings.data_dir / "demo" / "truth.csv"
-    blog = _demo_site(url, BLOG, ["semicomplete.com"], "UTC")
-    shop = _demo_site(url, SHOP, ["shop.example", "127.0.0.1"], "Europe/Moscow")
-    with console.progress("Importing a real access log") as advance:
-        import_file(url, SAMPLE_LOG, site_id=blog.site_id, format="access-log", hash_key=hash_key, progress=advance)
-    with console.progress("Simulating a shop") as advance:
-        simulate_into(
-            url,
-            shop,
-            Simulation(VISITORS, DAYS, SEED, timezone=shop.timezone, domain=shop.domains[0], end=_end(settings)),
-            ingest_url=urls["ingest"],
-            service_key=settings.secrets.service_key,
-            hash_key=hash_key,
-            truth_file=truth_file,
-            progress=advance,
-        )
+    folder = settings.data_dir / "demo"
+    api = loading.Api(urls["ingest"], settings.secrets.service_key)
+    with console.progress("Importing a real access log") as progress:
+        loading.load_blog(url, hash_key, progress)
+    with console.progress("Simulating a shop") as progress:
+        shop = loading.load_shop(url, api, hash_key, folder, progress)
     with console.waiting("Visiting a page with a real browser"):
         try:
-            _visit_with_browser(shop, urls["ingest"])
+            _visit_with_browser(shop, api.url)
         except UserError as error:
             console.err.print(f"The visit with a browser was skipped: {error}", markup=False)
-    with console.progress("Materializing all assets") as advance:
-        materialize(settings, ALL_BUT_MINDSDB, advance)
-    report.print_report(settings, shop.site_id, truth_file)
+    with console.progress("Materializing all assets") as progress:
+        materialize(settings, ALL_BUT_MINDSDB, progress)
+    for table in report.tables(url, shop.site_id, folder / loading.TRUTH_FILE):
+        _print_table(table)
     console.out.print(f"\nThe snippet of {shop.site_id}:", style="bold")
-    console.out.print(make_snippet(shop, settings.public_url or urls["ingest"], settings), markup=False)
+    console.out.print(make_snippet(shop, settings.public_url or api.url, settings), markup=False)
     try:
-        serving.serve(settings, shop.site_id, installing)
+        _publish_to_mindsdb(settings, shop.site_id, installing)
     except UserError as error:
         console.err.print(f"Publishing to MindsDB was skipped: {error}", markup=False)
 
 
-def _demo_site(url: str, site_id: str, domains: list[str], timezone: str) -> registry.Site:
-    """Return a site of the demo, and add it if it is missing.
-
-    Raises:
-        UserError: A site with this ID has other domains. Simulated visitors must not mix with real visitors.
-    """
-    site = registry.ensure_site(url, site_id, domains, timezone)
-    if domains[0] not in site.domains:
-        raise UserError(
-            f"The site {site_id} does not belong to the demo: its domains are {', '.join(site.domains)}.",
-            "Run the demo with a separate database: set another DATA_DIR or DATABASE_URL.",
-        )
-    return site
-
-
-def _visit_with_browser(shop: registry.Site, ingest_url: str) -> None:
+def _visit_with_browser(shop: Site, ingest_url: str) -> None:
     try:
         from demo.browser import visit  # noqa: PLC0415 - Playwright is installed for the demo only
     except ImportError as error:
         raise UserError(
             "Playwright is not installed.", "Run `make demo`, which installs it, or: pip install playwright"
         ) from error
-    with serve(shop.public_key, ingest_url) as page:
-        visit(page)
+    with page.serve(shop.public_key, ingest_url) as address:
+        visit(address)
 
 
-def _end(settings: Settings) -> datetime:
-    """Return the end of the simulated time: the last full hour before the first run.
+def _print_table(table: report.Table) -> None:
+    if table.headings:
+        console.print_table(table.title, table.headings, table.rows)
+    else:
+        console.out.print(f"\n{table.title}", markup=False)
 
-    The time is stored, so that later runs add no events.
+
+def _publish_to_mindsdb(settings: Settings, site_id: str, installing: subprocess.Popen[bytes] | None) -> None:
+    """Publish the models to MindsDB and print its highest scores for `site_id`.
+
+    Does nothing without a MindsDB server or a model in use.
+
+    Raises:
+        UserError: MindsDB cannot be installed, does not start, or answers with an error.
     """
-    file = settings.data_dir / "demo" / "simulation.json"
-    if file.exists():
-        return datetime.fromisoformat(json.loads(file.read_text())["end"])
-    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"visitors": VISITORS, "days": DAYS, "seed": SEED, "end": end.isoformat()}))
-    return end
+    if installing is not None:
+        with console.waiting("Waiting for MindsDB"):
+            if installing.wait() != 0:
+                raise UserError("MindsDB cannot be installed.", f"See the log: {mindsdb.LOG}")
+            mindsdb.wait_until_serving(settings)
+    login = mindsdb_login(settings)
+    with connect(direct_url(settings)) as connection:
+        champion = store.champion(connection, site_id, report.TARGET)
+    if login is None or champion is None:
+        return
+    with console.progress("Publishing to MindsDB") as progress:
+        materialize(settings, f'key:"{mindsdb.ASSET}"', progress)
+    view = view_name(site_id, report.TARGET)
+    try:
+        scores = highest_scores(Server(login.url, login.username, login.password), view, limit=5)
+    except MindsDBError as error:
+        raise UserError(str(error)) from error
+    console.print_table(f"Highest scores in MindsDB's view {view}", list(scores.columns), scores.to_numpy().tolist())
+    mindsdb.print_connection_help(settings)

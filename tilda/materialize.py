@@ -7,10 +7,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from tilda.console import Advance
-from tilda.stack import owner_environment
+from tilda.services import owner_environment
 from warehouse.kit.errors import UserError
 from warehouse.kit.installation import working_dir
+from warehouse.kit.progress import Progress
 from warehouse.kit.settings import Settings
 
 
@@ -33,7 +33,7 @@ class Materialized:
     seconds: float
 
 
-def materialize(settings: Settings, selection: str, advance: Advance) -> Materialized:
+def materialize(settings: Settings, selection: str, progress: Progress) -> Materialized:
     """Materialize the assets in `selection`. The database must be running.
 
     Raises:
@@ -54,13 +54,13 @@ def materialize(settings: Settings, selection: str, advance: Advance) -> Materia
         ) as process,
     ):
         try:
-            return _follow(process, advance, str(log))
+            return _follow(process, progress, str(log))
         except BaseException:
             process.terminate()
             raise
 
 
-def _follow(process: subprocess.Popen[str], advance: Advance, log: str) -> Materialized:
+def _follow(process: subprocess.Popen[str], progress: Progress, log: str) -> Materialized:
     """Read the JSON lines that the run prints: progress, then the result or an error."""
     if process.stdout is None:
         raise ValueError("the process was started without a pipe")
@@ -71,7 +71,7 @@ def _follow(process: subprocess.Popen[str], advance: Advance, log: str) -> Mater
         if "error" in message:
             raise UserError(message["error"], message.get("remedy") or f"See the log: {log}")
         if "done" in message:
-            advance(message["done"], message["total"])
+            progress(message["done"], message["total"])
         else:
             return Materialized(**message)
     raise UserError(f"The run ended without a result (code {process.wait()}).", f"See the log: {log}")

@@ -24,7 +24,7 @@ import psutil
 
 from tilda import console, processes
 from tilda.ports import choose_ports
-from tilda.stack import Service, base_environment
+from tilda.services import Service, base_environment
 from tilda.state import running
 from warehouse.kit.errors import UserError
 from warehouse.kit.installation import BASE_DIR, shipped, working_dir
@@ -209,7 +209,7 @@ def memory_bytes(settings: Settings) -> int:
     return total
 
 
-def tell_how_to_connect(settings: Settings) -> None:
+def print_connection_help(settings: Settings) -> None:
     """Print how MySQL clients connect, and the memory that the server uses."""
     own = own_server(settings)
     if own is None:

@@ -73,7 +73,10 @@ def forget(data_dir: Path) -> None:
 
 @contextmanager
 def stack_lock(data_dir: Path) -> Generator[bool]:
-    """Hold the stack's lock while the block runs. Yield False if another process holds the lock."""
+    """Hold the stack's lock while the block runs. Yield False if another process holds the lock.
+
+    The kernel releases the lock when the process ends for any reason.
+    """
     path = data_dir / "run" / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(path) as is_held:

@@ -10,8 +10,9 @@ import httpx
 from psycopg import errors
 
 from tilda.state import State
+from warehouse.access.logins import address_as
 from warehouse.events.counts import count_events
-from warehouse.kit.database import READER_LOGIN, connect, direct_url, embedded, replace_in_url, url_with_passfile
+from warehouse.kit.database import connect, direct_url, embedded, url_with_passfile
 from warehouse.kit.errors import UserError, explain
 from warehouse.kit.settings import Settings
 from warehouse.sites.refused_origins import list_refused_origins
@@ -89,7 +90,7 @@ def _ask_ingest(status: Status, url: str) -> None:
 def _ask_database(status: Status, settings: Settings) -> None:
     try:
         owner = direct_url(settings)
-        reader = replace_in_url(owner, user=READER_LOGIN, password=settings.secrets.reader_password)
+        reader = address_as(owner, settings, "reader")
         status.database_url = url_with_passfile(reader, settings.data_dir / "pgpass")
         with connect(owner) as connection:
             connection.execute(f"set statement_timeout = '{STATEMENT_TIMEOUT}'")

@@ -25,7 +25,7 @@ import psutil
 from tilda import mindsdb, processes
 from tilda.ports import choose_ports
 from tilda.processes import Recorded
-from tilda.stack import Service, listening_on, services
+from tilda.services import Service, listening_on, services
 from tilda.state import State, forget, stack_lock
 from warehouse.access import logins
 from warehouse.kit import migrations
@@ -92,20 +92,20 @@ class Supervisor:
         del number, frame
         raise _StopRequestedError
 
-    def _tell(self, message: str) -> None:
+    def _report(self, message: str) -> None:
         self._state.message = message
         self._state.write(self._settings.data_dir)
 
     def _start(self) -> None:
         settings = self._settings
         withdraw(settings)
-        self._tell("Starting Postgres")
+        self._report("Starting Postgres")
         if settings.uses_embedded_postgres:
             server = embedded(settings)
             may_move = self._move_ports and not settings.was_set("postgres_port")
             server.start(settings.postgres_port, or_next_free=may_move)
             server.ensure_database(MAIN_DATABASE)
-        self._tell("Migrating the database")
+        self._report("Migrating the database")
         owner = direct_url(settings)
         logins.create_missing_logins(owner, settings.secrets)
         logins.require_logins(owner, settings)
@@ -116,12 +116,12 @@ class Supervisor:
             mindsdb.configure(settings, move_ports=self._move_ports)  # fails here if a port is in use
         ports = choose_ports(settings, listening_on(settings), move=self._move_ports)
         wanted = services(settings, ports)
-        self._tell("Starting the processes")
+        self._report("Starting the processes")
         for service in wanted:
             self._children.append(_Child(service, self._spawn(service)))
             self._record()
         for child in self._children:
-            self._tell(f"Waiting for {child.service.name}")
+            self._report(f"Waiting for {child.service.name}")
             self._wait_until_ready(child)
         self._state.urls = {
             child.service.name.removesuffix("-webserver"): child.service.url
@@ -129,7 +129,7 @@ class Supervisor:
             if child.service.url
         }
         self._state.phase = "ready"
-        self._tell("")
+        self._report("")
 
     def _spawn(self, service: Service) -> subprocess.Popen[bytes]:
         return processes.spawn(service.command, service.environment, self._log(service), cwd=working_dir())
@@ -148,7 +148,7 @@ class Supervisor:
     def _wait_until_ready(self, child: _Child) -> None:
         deadline = time.monotonic() + READY_SECONDS
         while True:
-            self._check_follower()
+            self._stop_if_followed_command_ended()
             if child.process.poll() is not None:
                 log = self._log(child.service)
                 last_line = log.read_text(errors="replace").strip().splitlines()[-1:]
@@ -171,11 +171,11 @@ class Supervisor:
 
     def _watch(self) -> None:
         while True:
-            self._check_follower()
+            self._stop_if_followed_command_ended()
             for child in self._children:
                 self._keep_running(child)
             self._restart_postgres()
-            self._join_mindsdb()
+            self._start_or_announce_mindsdb()
             time.sleep(TICK_SECONDS)
 
     def _keep_running(self, child: _Child) -> None:
@@ -202,7 +202,7 @@ class Supervisor:
             with contextlib.suppress(UserError):
                 server.start(server.last_port() or settings.postgres_port)
 
-    def _join_mindsdb(self) -> None:
+    def _start_or_announce_mindsdb(self) -> None:
         """Start MindsDB once it is installed, and publish its addresses once it answers.
 
         If the server does not answer in time (for example, because its port is in use by then), it is restarted.
@@ -218,7 +218,7 @@ class Supervisor:
             self._state.urls |= {"mindsdb": server.addresses.url, "mindsdb-mysql": server.addresses.mysql}
             self._state.write(self._settings.data_dir)
         elif time.monotonic() - child.started > mindsdb.START_SECONDS:
-            self._end(child)
+            self._stop_child(child)
             self._children.remove(child)
 
     def _start_mindsdb(self) -> None:
@@ -229,17 +229,17 @@ class Supervisor:
             self._mindsdb = mindsdb.configure(self._settings, move_ports=self._move_ports)
         except UserError as error:  # a port is in use; retry later
             self._mindsdb_retry_at = now + MINDSDB_RETRY_SECONDS
-            self._tell(str(error))
+            self._report(str(error))
             return
         self._children.append(_Child(self._mindsdb.service, self._spawn(self._mindsdb.service)))
         self._state.message = ""
         self._record()
 
-    def _check_follower(self) -> None:
+    def _stop_if_followed_command_ended(self) -> None:
         if self._follow and select.select([sys.stdin], [], [], 0)[0] and not os.read(sys.stdin.fileno(), 4096):
             raise _StopRequestedError
 
-    def _end(self, child: _Child) -> None:
+    def _stop_child(self, child: _Child) -> None:
         """Stop a child and its descendants."""
         if child.process.poll() is None:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -251,9 +251,9 @@ class Supervisor:
         data_dir = self._settings.data_dir
         if not failed:
             self._state.phase = "stopping"
-            self._tell("Stopping")
+            self._report("Stopping")
         for child in reversed(self._children):
-            self._end(child)
+            self._stop_child(child)
         withdraw(self._settings)
         if self._settings.uses_embedded_postgres:
             embedded(self._settings).stop()

@@ -16,13 +16,14 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject
 
 from warehouse.kit import conninfo
-from warehouse.kit.database import database_name, with_one_host
+from warehouse.kit.database import database_name, split_address, with_one_host
 from warehouse.kit.installation import shipped
 from warehouse.kit.settings import Settings, load_settings
 
 PROJECT_DIR = shipped("dbt_project")
 
 IN_THE_PROFILE = {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGSERVICE"}
+"""Environment variables of libpq whose parameters `profiles.yml` contains."""
 GROUPS = ("staging", "intermediate", "marts")
 
 
@@ -50,7 +51,7 @@ def load_project() -> DbtProject:
 
 
 def target_folder(settings: Settings) -> Path:
-    """Where dbt writes: in DATA_DIR, because an installed project is read-only."""
+    """Return the folder for dbt's output. It is in DATA_DIR, because an installed project is read-only."""
     return settings.data_dir / "dbt"
 
 
@@ -81,7 +82,7 @@ def dbt_executable() -> str:
 def is_stale(manifest: Path, project_dir: Path) -> bool:
     """Return True if the manifest is missing, or was made from other files or by another version of dbt.
 
-    Modification times are not used: pip and uv give files of a newer version the times at which they were packed.
+    Modification times are not used: in a newer version of this package, files have the times at which they were packed.
     """
     try:
         return not manifest.exists() or _hash_file(manifest).read_text() != sources_hash(project_dir)
@@ -90,7 +91,7 @@ def is_stale(manifest: Path, project_dir: Path) -> bool:
 
 
 def sources_hash(project_dir: Path) -> str:
-    """A hash of the version of dbt and of every file that the manifest is made from."""
+    """Return a hash of dbt's version and of all files from which dbt makes the manifest."""
     folders = ("models", "macros", "seeds", "tests")
     sources = [path for folder in folders for path in (project_dir / folder).rglob("*") if path.is_file()]
     sources += [path for name in ("dbt_project.yml", "profiles.yml") if (path := project_dir / name).exists()]
@@ -111,15 +112,15 @@ def dbt_environment(url: str) -> dict[str, str]:
         UserError: The address names several hosts, and none accepts a connection.
     """
     address = with_one_host(url)
-    given = conninfo.parameters(address)
+    parts = split_address(address)
     others = {name: value for name, value in conninfo.as_environment(address).items() if name not in IN_THE_PROFILE}
     return others | {
-        "DBT_HOST": given.get("host", ""),
-        "DBT_PORT": given.get("port", "5432"),
-        "DBT_USER": given["user"],
-        "DBT_PASSWORD": given.get("password", ""),
-        "DBT_DATABASE": given["dbname"],
-        "DBT_SSLMODE": given.get("sslmode", "prefer"),
+        "DBT_HOST": parts.host,
+        "DBT_PORT": str(parts.port),
+        "DBT_USER": parts.user,
+        "DBT_PASSWORD": parts.password,
+        "DBT_DATABASE": parts.database,
+        "DBT_SSLMODE": parts.sslmode,
         "DBT_MACROS_HASH": macros_hash(PROJECT_DIR),
     }
 

@@ -1,8 +1,5 @@
 """The warehouse as a Dagster resource."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
-
 import dagster as dg
 import psycopg
 
@@ -32,10 +29,3 @@ class Warehouse(dg.ConfigurableResource["Warehouse"]):
     def connect(self) -> psycopg.Connection:
         """Open a new connection in autocommit mode."""
         return connect(self.url(), application="tilda-dagster")
-
-    @contextmanager
-    def only_one(self, work: str) -> Generator[None]:
-        """Hold a Postgres advisory lock named after `work` while the block runs. Wait if another run holds the lock."""
-        with self.connect() as connection:
-            connection.execute("select pg_advisory_lock(hashtextextended(%s, 0))", [f"tilda.{work}"])
-            yield

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 
 from tests.https_proxy import HttpsProxy, https_proxy
 from tests.ingest_server import IngestServer
-from tilda import check
 from tilda.cli import cli
 from warehouse.kit.embedded_postgres import free_port
+from warehouse.sites import check
 
 Steps = dict[str, dict[str, Any]]
 
@@ -213,7 +213,7 @@ def test_key_unknown_to_the_api_fails_the_check(
     monkeypatch.setenv("PUBLIC_URL", guarded_ingest.url)
     monkeypatch.setenv("COLLECTOR_PATH", "/assets/c.js")
     monkeypatch.setattr(check, "COLLECTOR_EVENTS_PATH", "/e")
-    monkeypatch.setattr(check, "NOTICED_WITHIN_SECONDS", 0.0)
+    monkeypatch.setattr(check, "SITE_CACHE_SECONDS", 0.0)
     detail, remedy = run(site).failure()
     assert "answers 401" in detail
     assert "Another installation" in remedy
@@ -246,7 +246,7 @@ def test_refused_origin_fails_the_check_with_a_remedy(
     shared_ingest: IngestServer, site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The API refuses a new domain until it has reloaded the list of sites."""
-    monkeypatch.setattr(check, "NOTICED_WITHIN_SECONDS", 0.0)
+    monkeypatch.setattr(check, "SITE_CACHE_SECONDS", 0.0)
     monkeypatch.setattr(check, "_origin", lambda *_: "https://other.example")
     detail, remedy = run(site).failure()
     assert "answers 403" in detail

@@ -30,7 +30,7 @@ from orchestration.defs.mindsdb import steps
 from tests.e2e.mindsdb_server import MindsDB
 from tests.e2e.stack import Stack
 from tests.e2e.test_stack import processes_left
-from tests.unit.ml_world import COLUMNS, WEEK, visitors
+from tests.feature_tables import COLUMNS, WEEK, visitors
 from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.settings import Settings
@@ -63,7 +63,7 @@ class World:
             reason="test", algorithm=model.kind, artifact=artifact.content, artifact_sha256=artifact.sha256,
         )  # fmt: skip
 
-    def publish(self) -> steps.Report:
+    def publish(self) -> steps.PublishedChampion:
         report = steps.publish(self.connection, self.mindsdb.login(), self.database, "shop", TARGET)
         assert report is not None
         return report
@@ -127,7 +127,7 @@ def world(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFa
             )
             assert first.version != second.version
             server.wait()
-            database = replace(steps.login(replace_in_url(url, user=READER, password="one")), name="tilda")
+            database = replace(steps.mindsdb_database(replace_in_url(url, user=READER, password="one")), name="tilda")
             yield World(server, connection, database, first, second)
     finally:
         server.stop()

@@ -340,7 +340,7 @@ def test_readers_see_every_event_exactly_once_while_months_move(database_url: st
 
 def test_a_second_concurrent_run_is_rejected(database_url: str, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "PATIENCE_SECONDS", 0)
-    with connect(database_url) as connection, runs.months_locked(connection):
+    with connect(database_url) as connection, runs.archive_lock(connection):
         with pytest.raises(UserError, match="Another archive run"):
             run(database_url, folder, COLD)
         assert runs.dry_run(database_url, AGES, COLD) == []

@@ -19,7 +19,7 @@ from warehouse.kit.database import INGEST_LOGIN, connect, replace_in_url
 from warehouse.kit.errors import UserError
 from warehouse.kit.secret_store import Secrets
 from warehouse.kit.settings import Settings
-from warehouse.privacy.erase import erase, resume
+from warehouse.privacy.erase import erase
 from warehouse.sites.registry import add_site
 
 
@@ -86,9 +86,9 @@ def test_an_erased_visitor_is_erased_again_after_a_restore(
         done.name
     ]  # the erasure lists the backups that still contain the visitor
     source.close()
-    restores.restore(database_url, settings, done.name, silent, replace=True)
-    (again,) = resume(database_url, settings)
-    assert again.removed["public.events"] == erasure.removed["public.events"] > 0
+    restored = restores.restore_and_erase(database_url, settings, done.name, silent, replace=True)
+    assert restored.erased_again == 1
+    assert erasure.removed["public.events"] > 0
     with connect(database_url) as connection:
         assert count(connection, "events where user_id = 'visitor-3'") == 0
         assert not land(connection, [event(user_id="visitor-3")])

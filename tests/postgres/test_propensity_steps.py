@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target, load_targets
-from orchestration.defs.propensity import steps, watching
+from orchestration.defs.propensity import monitoring, steps
 from orchestration.defs.propensity.checks import visitors_behave_as_the_model_learned
 from orchestration.lib.warehouse import Warehouse
-from tests.unit.ml_world import trained, visitors
+from tests.feature_tables import trained, visitors
 from tilda.cli import cli
 from warehouse.kit.database import connect
 from warehouse.propensity import store as propensity
@@ -51,7 +51,7 @@ def connection(database_url: str) -> psycopg.Connection:
     return connect(database_url)
 
 
-def train(connection: psycopg.Connection, target: Target, folder: Path, least: int = 100) -> steps.Trained:
+def train(connection: psycopg.Connection, target: Target, folder: Path, least: int = 100) -> steps.TrainingRun:
     return steps.train(connection, "shop", target, min_positives=least, pages=folder)
 
 
@@ -60,8 +60,8 @@ def test_a_model_is_trained_reported_and_scores_today(connection: psycopg.Connec
     counts = steps.count_examples(connection, CONVERSION)
     assert len(counts) == 12
     trained = train(connection, CONVERSION, tmp_path)
-    assert trained.decided.decision == "promoted"
-    assert trained.decided.unseen_visitors
+    assert trained.summary.decision == "promoted"
+    assert trained.summary.unseen_visitors
     assert "Visitors unseen in training" in trained.markdown
     assert "| decile |" in trained.markdown
     page = (tmp_path / "shop-conversion_7d.html").read_text()
@@ -72,10 +72,10 @@ def test_a_model_is_trained_reported_and_scores_today(connection: psycopg.Connec
     assert scored.as_of == TODAY.to_pydatetime()
     assert scored.visitors == connection.execute("select count(*) from ml.propensity_scores").fetchone()[0]  # type: ignore[index]
 
-    unchanged = train(connection, CONVERSION, tmp_path).decided
+    unchanged = train(connection, CONVERSION, tmp_path).summary
     assert (unchanged.decision, unchanged.drifted) == ("kept", False)
     store(connection, features(page_views_28d=4.0))
-    changed = train(connection, CONVERSION, tmp_path).decided
+    changed = train(connection, CONVERSION, tmp_path).summary
     assert changed.drifted
     drift = connection.execute("select metrics -> 'drift' from ml.model_versions order by created_at desc").fetchone()
     assert drift is not None
@@ -91,15 +91,15 @@ def test_a_rolled_back_model_is_not_promoted_again(
     frame = features()
     newest = frame.loc[frame["as_of"] < TODAY, "as_of"].max()
     store(connection, frame[frame["as_of"] < newest - timedelta(days=14)])
-    first = train(connection, CONVERSION, tmp_path, least=200).decided
+    first = train(connection, CONVERSION, tmp_path, least=200).summary
     store(connection, frame)
-    second = train(connection, CONVERSION, tmp_path, least=200).decided
+    second = train(connection, CONVERSION, tmp_path, least=200).summary
     assert (first.decision, second.decision) == ("promoted", "promoted")
     assert first.version
     command = ["models", "rollback", "--site", "shop", "--reason", "complaints", "--json"]
     done = json.loads(CliRunner().invoke(cli, command, standalone_mode=False).stdout)
     assert (done["version"], done["former"]) == (first.version, second.version)
-    again = train(connection, CONVERSION, tmp_path, least=200).decided
+    again = train(connection, CONVERSION, tmp_path, least=200).summary
     assert (again.version, again.decision) == (second.version, "kept")
     assert "was rolled back" in again.reason
     scored = steps.score(connection, "shop", CONVERSION)
@@ -115,7 +115,7 @@ def test_wrong_scores_are_detected_before_their_outcomes_are_final(
 ) -> None:
     frame = features()
     store(connection, frame)
-    version = train(connection, CONVERSION, tmp_path, least=200).decided.version
+    version = train(connection, CONVERSION, tmp_path, least=200).summary.version
     today = frame[frame["as_of"] == TODAY]
     champion = replace(trained(), data_until=TODAY - timedelta(days=14))
     came = int((today["days_since_last_conversion"] < 7).sum())
@@ -126,7 +126,7 @@ def test_wrong_scores_are_detected_before_their_outcomes_are_final(
             decile=5, band="warm", reasons=[[]] * len(today), model_version=version,
         )  # fmt: skip
         propensity.write_scores(connection, a_week_ago)
-        found = watching.watch(connection, "shop", CONVERSION, champion, frame[frame["as_of"] < TODAY])
+        found = monitoring.monitor(connection, "shop", CONVERSION, champion, frame[frame["as_of"] < TODAY])
         (early,) = found.early
         assert (early.visitors, early.converted) == (len(today), came)
         assert early.kept != alarm
@@ -142,7 +142,7 @@ def test_wrong_scores_are_detected_before_their_outcomes_are_final(
 
 def test_too_few_examples_are_reported_and_give_no_scores(connection: psycopg.Connection, tmp_path: Path) -> None:
     store(connection, features())
-    decided = train(connection, CONVERSION, tmp_path, least=100_000).decided
+    decided = train(connection, CONVERSION, tmp_path, least=100_000).summary
     assert decided.decision == "refused"
     assert "100,000 are needed" in decided.reason
     assert steps.score(connection, "shop", CONVERSION) is None
@@ -174,4 +174,4 @@ def test_a_custom_goal_is_learned_from_conversions_within_its_horizon(
         soon = frame[frame["converted_7d"].eq(True) & (frame["as_of"] <= pd.Timestamp(as_of))]
         soon = soon[soon["as_of"] + timedelta(days=13) > pd.Timestamp(as_of)]
         assert positives == at["user_id"].isin(soon["user_id"]).sum()
-    assert train(connection, target, tmp_path).decided.decision == "promoted"
+    assert train(connection, target, tmp_path).summary.decision == "promoted"

@@ -275,7 +275,7 @@ def test_the_command_and_the_scheduled_asset_delete_expired_rows(
     monkeypatch.setenv("USERS_KEEP_MONTHS", "25")
     result = dg.materialize([expired_rows], resources={"warehouse": Warehouse(database_url=database_url)})
     (done,) = result.asset_materializations_for_node("ops__expired_rows")
-    assert done.metadata["rows"].value == 1
+    assert done.metadata["deleted_rows"].value == 1
     monkeypatch.setenv("CLAIMS_KEEP_DAYS", "69")
     with pytest.raises(UserError, match="CLAIMS_KEEP_DAYS"):
         load_settings()

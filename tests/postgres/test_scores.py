@@ -10,11 +10,10 @@ import psycopg
 import pytest
 
 from tests.postgres.landed import event
-from tilda import score_files
 from warehouse.events.landing import land
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
-from warehouse.propensity import scores, store
+from warehouse.propensity import score_files, scores, store
 from warehouse.propensity.scores import Wanted
 from warehouse.sites.registry import add_site
 

@@ -20,7 +20,7 @@ from warehouse.kit.errors import UserError
         ("not key:mindsdb/propensit", "'mindsdb/propensit'", """'key:"mindsdb/propensity"'"""),
         ("marts", "No asset is named 'marts'", "'group:marts'"),
         ("group:zzz", "No group", "events, intermediate, marts, ml, staging"),
-        ("group:", "cannot be read", "'group:marts'"),
+        ("group:", "is invalid", "'group:marts'"),
     ],
 )
 def test_a_typo_is_rejected_before_the_definitions_are_loaded(

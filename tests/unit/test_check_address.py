@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tilda.check import USER_AGENT, judge_address
 from warehouse.events.enrichment import parse_user_agent
+from warehouse.sites.check import USER_AGENT, judge_address
 
 # `ipaddress` treats the addresses reserved for documentation as private, so these are real public addresses.
 PROXY_ON_THE_SAME_MACHINE = ("127.0.0.0/24", "93.184.216.5", "93.184.216.5")

@@ -20,9 +20,9 @@ COMMANDS = Path(console.__file__).parent / "commands"
 
 @pytest.fixture(autouse=True)
 def clear_name_cache() -> Iterator[None]:
-    console.own_name.cache_clear()
+    console.command_name.cache_clear()
     yield
-    console.own_name.cache_clear()
+    console.command_name.cache_clear()
 
 
 def test_commands_use_the_bare_name_when_path_finds_this_installation(
@@ -32,8 +32,8 @@ def test_commands_use_the_bare_name_when_path_finds_this_installation(
     assert console.as_typed("Start it with `tilda up`.") == "Start it with `tilda up`."
     (tmp_path / "tilda").symlink_to(TILDA)  # pipx installs such a symlink
     monkeypatch.setenv("PATH", str(tmp_path))
-    console.own_name.cache_clear()
-    assert console.own_name() == "tilda"
+    console.command_name.cache_clear()
+    assert console.command_name() == "tilda"
 
 
 def test_commands_use_the_path_when_the_bare_name_finds_nothing_or_another_program(
@@ -47,11 +47,11 @@ def test_commands_use_the_path_when_the_bare_name_finds_nothing_or_another_progr
     other = tmp_path / "tilda"
     other.write_text("#!/bin/sh\n")
     other.chmod(0o755)
-    console.own_name.cache_clear()
-    assert console.own_name() == relative
+    console.command_name.cache_clear()
+    assert console.command_name() == relative
     monkeypatch.chdir(tmp_path)
-    console.own_name.cache_clear()
-    assert console.own_name() == str(TILDA)
+    console.command_name.cache_clear()
+    assert console.command_name() == str(TILDA)
 
 
 def test_commands_use_the_absolute_path_under_make_from_another_folder(
@@ -60,7 +60,7 @@ def test_commands_use_the_absolute_path_under_make_from_another_folder(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("MAKEFLAGS", "w -- DETACH=1")
     monkeypatch.chdir(TILDA.parents[2])
-    assert console.own_name() == str(TILDA)
+    assert console.command_name() == str(TILDA)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import log_loss, roc_auc_score
 
-from demo.simulation import Simulation
+from demo.simulation.simulation import Simulation
 from warehouse.events.user_agents import parse_user_agent
 
 ZONE = "Europe/Berlin"

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from demo.behaviour import CHANGED
-from demo.delivery import RESENT_SHARE
-from demo.simulation import Simulation
+from demo.simulation.behaviour import CHANGED
+from demo.simulation.delivery import RESENT_SHARE
+from demo.simulation.simulation import Simulation
 from warehouse.events.schema import Limits
 from warehouse.events.user_agents import parse_user_agent
 from warehouse.events.validation import parse_event

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from demo.behaviour import CHANGED, FORM_SENT, PURCHASE, USUAL, Behaviour, new_profile, without_signal
-from demo.hours import HourGrid
-from demo.population import Population, State
-from demo.simulation import Simulation
-from demo.truth import chances
+from demo.simulation.behaviour import CHANGED, FORM_SENT, PURCHASE, USUAL, Behaviour, new_profile, without_signal
+from demo.simulation.hours import HourGrid
+from demo.simulation.population import Population, State
+from demo.simulation.simulation import Simulation
+from demo.simulation.truth import chances
 
 USUALLY, AFTERWARDS = Behaviour.of(USUAL), Behaviour.of(CHANGED)
 

@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tilda.environments import STORAGE, SYSTEM, chosen_settings, inherited
-from tilda.stack import services
+from tilda.services import services
 from warehouse.kit.settings import RESOLVED, Settings
 
 SECRET = "postgresql://s3cret:s3cret@db.example/main"

@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from ml import artifacts, scoring, serving
 from ml.errors import ArtifactError
-from tests.unit.ml_world import table, trained
+from tests.feature_tables import table, trained
 
 
 def test_a_loaded_model_predicts_as_before() -> None:

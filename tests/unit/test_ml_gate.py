@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from ml import gate
 from ml.model import Propensity
-from tests.unit.ml_world import WEEK, table, trained
+from tests.feature_tables import WEEK, table, trained
 
 MONDAY = pd.Timestamp("2026-08-03", tz="UTC")
 

@@ -11,7 +11,7 @@ import pytest
 
 from ml import monitoring, report, scoring, training
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES
-from tests.unit.ml_world import COLUMNS, WEEK, table, trained, visitors
+from tests.feature_tables import COLUMNS, WEEK, table, trained, visitors
 
 
 def drift(before: pd.DataFrame, now: pd.DataFrame) -> list[monitoring.Drift]:
@@ -75,10 +75,10 @@ def test_a_shift_of_the_conversion_rate_is_detected() -> None:
     stable = monitoring.realised(*past_scores(0.0), label="converted_7d")
     assert len(stable) == 6
     assert sum(week.kept for week in stable) >= 5
-    assert not monitoring.promise_broken(stable)
+    assert not monitoring.outcomes_contradict_scores(stable)
     shifted = monitoring.realised(*past_scores(0.8), label="converted_7d")
-    assert monitoring.promise_broken(shifted)
-    assert monitoring.promise_broken(shifted[:4])
+    assert monitoring.outcomes_contradict_scores(shifted)
+    assert monitoring.outcomes_contradict_scores(shifted[:4])
     assert shifted[-1].converted > shifted[-1].high
 
 
@@ -104,7 +104,7 @@ def test_a_change_of_behaviour_is_detected_in_one_cut_off_and_fixed_by_training(
         return monitoring.realised(scoring.score(model, rows), rows, label="converted_7d")[0]
 
     old = training.fit(window(0, 12), **COLUMNS, visitor="user_id", horizon=WEEK)
-    assert monitoring.promise_broken([realised_at(old, 12)])
+    assert monitoring.outcomes_contradict_scores([realised_at(old, 12)])
     retrained = training.fit(window(4, 16), **COLUMNS, visitor="user_id", horizon=WEEK)
     assert sum(realised_at(retrained, week).kept for week in range(16, 20)) >= 3
 

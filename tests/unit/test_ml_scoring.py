@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ml import scoring, serving, shapley, training, words
+from ml import scoring, serving, shapley, training
 from ml.model import Propensity
-from tests.unit.ml_world import table, trained
+from ml.phrases import phrases
+from tests.feature_tables import table, trained
 
 
 def today() -> pd.DataFrame:
@@ -159,11 +160,11 @@ def test_no_rows_give_no_scores_and_invalid_tables_are_rejected() -> None:
     ],
 )
 def test_numbers_are_put_into_words(column: str, value: float, expected: str) -> None:
-    assert words.phrases(column, np.array([value]))[0] == expected
+    assert phrases(column, np.array([value]))[0] == expected
 
 
 def test_text_values_are_put_into_words() -> None:
     values = np.array(["email", serving.ABSENT], dtype=object)
-    assert words.phrases("last_channel", values).tolist() == ["last came through email", "last channel unknown"]
-    hostile = words.phrases("last_utm_campaign", np.array(["{s}<script>{}"], dtype=object))[0]
+    assert phrases("last_channel", values).tolist() == ["last came through email", "last channel unknown"]
+    hostile = phrases("last_utm_campaign", np.array(["{s}<script>{}"], dtype=object))[0]
     assert hostile == "last campaign {s}<script>{}"

@@ -7,7 +7,7 @@ import pytest
 from ml.errors import TargetsError
 from ml.features import load_targets
 from ml.mindsdb import NAME
-from orchestration.defs.mindsdb.steps import view_name
+from warehouse.propensity.mindsdb_server import view_name
 
 
 def test_the_default_targets_are_loaded() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ml import artifacts, evaluation, gate, training
 from ml.errors import TrainingError
-from tests.unit.ml_world import COLUMNS, WEEK, table, trained, visitors
+from tests.feature_tables import COLUMNS, WEEK, table, trained, visitors
 
 
 def evaluate_on_fresh_rows(rows: int, seed: int, **world: float) -> tuple[float, tuple[float, float]]:

@@ -14,9 +14,10 @@ from tilda.state import running
 from warehouse.access import logins
 from warehouse.backup import backups
 from warehouse.kit import migration_script, migrations
-from warehouse.kit.database import READER_LOGIN, client_arguments, embedded, replace_in_url, running_database
+from warehouse.kit.database import client_arguments, running_database
 from warehouse.kit.embedded_postgres import programs
 from warehouse.kit.errors import UserError
+from warehouse.kit.progress import silent
 from warehouse.kit.settings import Settings, load_settings
 
 
@@ -64,9 +65,8 @@ def db_logins(*, rotate: bool, as_json: bool) -> None:
     --rotate replaces the passwords in secrets.json, and sets all passwords in the database.
     """
     settings = load_settings()
-    if rotate and settings.uses_embedded_postgres and running(settings.data_dir) is None:
-        # the superuser's password may have been lost with secrets.json
-        embedded(settings).reset_password()
+    if rotate and running(settings.data_dir) is None:
+        logins.reset_owner_password(settings)
     with running_database(settings) as url:
         if rotate:
             logins.create_missing_logins(url, settings.secrets)
@@ -96,21 +96,13 @@ def psql(login: str, arguments: tuple[str, ...]) -> None:
     """
     settings = load_settings()
     with running_database(settings) as owner:
-        command, environment = client_arguments(_address_as(settings, owner, login))
+        command, environment = client_arguments(logins.address_as(owner, settings, login))
         previous = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for psql
         try:
             code = subprocess.run([_psql(settings), command, *arguments], env=environment, check=False).returncode
         finally:
             signal.signal(signal.SIGINT, previous)
     sys.exit(code)
-
-
-def _address_as(settings: Settings, owner: str, login: str) -> str:
-    if login == "owner":
-        return owner
-    if login == "reader":
-        return replace_in_url(owner, user=READER_LOGIN, password=settings.secrets.reader_password)
-    return replace_in_url(owner, user=login)
 
 
 def _psql(settings: Settings) -> str:
@@ -150,26 +142,18 @@ def restore_backup(name: str, *, replace: bool, as_json: bool) -> None:
     a step fails, the present database stays in use, the verified copy is kept, and the same command continues with it.
     Persons who were erased after the backup was made are erased again.
     """
-    from warehouse.backup import restores  # noqa: PLC0415 - Arrow takes a while to load
-    from warehouse.privacy.erase import resume  # noqa: PLC0415
+    from warehouse.backup import restores  # noqa: PLC0415 - pyarrow takes a second to load
 
     settings = load_settings()
-    with running_database(settings) as url:
-        with console.progress("Restoring", quiet=as_json) as advance:
-            say = _silent if as_json else console.err.print
-            manifest = restores.restore(url, settings, name, advance, replace=replace, say=say)
-        erased_again = len(resume(url, settings))
-    rows = sum(table.rows for table in manifest.tables.values())
+    with running_database(settings) as url, console.progress("Restoring", quiet=as_json) as advance:
+        say = silent if as_json else console.err.print
+        done = restores.restore_and_erase(url, settings, name, advance, replace=replace, say=say)
     if as_json:
-        result = {"taken_at": manifest.taken_at, "tables": len(manifest.tables), "rows": rows}
-        console.print_json(result | {"erased_again": erased_again})
+        console.print_json(done)
     else:
-        click.echo(f"Restored {rows:,} rows of {len(manifest.tables)} tables. Every table matches the backup.")
-        if erased_again:
-            click.echo(f"Erased again {erased_again} person(s) who had been erased after the backup.")
-
-
-def _silent(_text: str) -> None: ...
+        click.echo(f"Restored {done.rows:,} rows of {done.tables} tables. Every table matches the backup.")
+        if done.erased_again:
+            click.echo(f"Erased again {done.erased_again} person(s) who had been erased after the backup.")
 
 
 COMMANDS = (migrate, db, psql, backup, restore_backup)

@@ -25,7 +25,7 @@ def mindsdb_(context: click.Context, *, only_install: bool) -> None:
     context.invoke(up, with_demo=False, detach=True)
     with console.waiting("Waiting for MindsDB"):
         mindsdb.wait_until_serving(settings)
-    mindsdb.tell_how_to_connect(settings)
+    mindsdb.print_connection_help(settings)
     console.echo(f"The daily run publishes the models. Publish them now: tilda materialize 'key:\"{mindsdb.ASSET}\"'")
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import click
 
-from tilda import console, score_files
+from tilda import console
 from tilda.materialize import materialize as run_materialize
 from warehouse.kit.database import connect, running_database
-from warehouse.kit.errors import UserError
 from warehouse.kit.settings import load_settings
-from warehouse.propensity import scores, versions
+from warehouse.propensity import score_files, scores, versions
 from warehouse.sites import registry
 
 
@@ -67,24 +67,25 @@ def export(
     csv has one line per visitor, the highest score first. audience is a list for an advertising network: SHA-256 hashes
     of e-mail addresses and telephone numbers of people whose last answer to NAME was yes.
     """
-    if file_format == "audience" and (network is None or consent is None):
+    if file_format == "audience" and not (network and consent):
         raise click.UsageError("An audience needs --network and --consent.")
+    if file_format == "csv":
+        network = consent = None
     wanted = scores.Wanted(site_id, target, min_score, band)
     with running_database(load_settings()) as url, connect(url) as connection:
         registry.find_site(connection, site_id)
-        # query first: if there are no scores, no file is created
-        people = scores.audience(connection, wanted, consent=consent) if consent else []
-        rows = scores.newest_scores(connection, wanted)
+        # Query before the file is opened: without scores, no file is created.
+        if network and consent:
+            people = scores.audience(connection, wanted, consent=consent)
+            write = partial(score_files.write_audience, people=people, network=score_files.NETWORKS[network])
+        else:
+            write = partial(score_files.write_scores, scores=scores.newest_scores(connection, wanted))
         with output.open("w", newline="") if output else nullcontext(sys.stdout) as file:
-            if file_format == "csv":
-                count = score_files.write_scores(file, rows)
-            else:
-                count = score_files.write_audience(file, people, score_files.NETWORKS[network or ""])
-    if file_format == "audience" and network and count < score_files.NETWORKS[network].least:
-        least = score_files.NETWORKS[network].least
-        console.err.print(f"The list has {count:,} people; {network} requires at least {least:,}.")
-    elif output:
+            count = write(file)
+    if output:
         console.err.print(f"Wrote {count:,} rows to {output}.", markup=False)
+    if network and (warning := score_files.size_warning(network, count)):
+        console.err.print(warning)
 
 
 @click.group("models")
@@ -124,19 +125,11 @@ def list_(site_id: str, *, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def rollback(site_id: str, target: str, version: str | None, reason: str, *, as_json: bool) -> None:
     """Use an earlier model again. The present one is not used until a model was trained on newer weeks."""
-    from ml import artifacts  # noqa: PLC0415 - pandas and scikit-learn take seconds to load
-    from warehouse.propensity import store  # noqa: PLC0415
+    from orchestration.lib.stored_models import roll_back  # noqa: PLC0415 - scikit-learn takes seconds to load
 
     with running_database(load_settings()) as url, connect(url) as connection:
         registry.find_site(connection, site_id)
-        former = versions.version_to_go_back_to(connection, site_id, target, version)
-        try:
-            artifacts.loads(store.artifact(connection, site_id, target, former))
-        except artifacts.ArtifactError as error:
-            raise UserError(
-                f"The model {former} cannot be used any more: {error}", "Choose another model with --to."
-            ) from error
-        done = versions.roll_back(connection, site_id, target, former, reason)
+        done = roll_back(connection, site_id, target, version, reason)
     if as_json:
         console.print_json(done)
         return

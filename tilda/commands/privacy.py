@@ -27,7 +27,7 @@ def user() -> None:
     """Find, export or erase the data of a person."""
 
 
-def _of_one_person(command: Command) -> Command:
+def _person_options(command: Command) -> Command:
     """Add the options for the site and the identifier of a person."""
     for option in (
         click.option("--visitor", metavar="ID", help="Visitor ID: the cookie analytics_user_id."),
@@ -48,7 +48,7 @@ def _identifier(user_id: str | None, **options: str | None) -> Identifier:
     Raises:
         UsageError: There is no identifier, or more than one.
     """
-    from warehouse.privacy.identifier import KINDS, Identifier  # noqa: PLC0415 - as with the rest of warehouse.privacy
+    from warehouse.privacy.identifier import KINDS, Identifier  # noqa: PLC0415 - pyarrow takes a second to load
 
     if user_id is not None:
         console.err.print(
@@ -62,7 +62,7 @@ def _identifier(user_id: str | None, **options: str | None) -> Identifier:
 
 
 @user.command("find")
-@_of_one_person
+@_person_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def find(user_id: str | None, *, site_id: str, as_json: bool, **options: str | None) -> None:
     """Find a person by an identifier, and count the stored rows by place.
@@ -82,10 +82,10 @@ def find(user_id: str | None, *, site_id: str, as_json: bool, **options: str | N
 
 
 @user.command("export")
-@_of_one_person
+@_person_options
 def export(user_id: str | None, *, site_id: str, **options: str | None) -> None:
     """Print all data of a person as JSON."""
-    from warehouse.privacy.export import export_person  # noqa: PLC0415 - Arrow takes a while to load
+    from warehouse.privacy.export import export_person  # noqa: PLC0415 - pyarrow takes a second to load
 
     identifier = _identifier(user_id, **options)
     settings = load_settings()
@@ -96,7 +96,7 @@ def export(user_id: str | None, *, site_id: str, **options: str | None) -> None:
 
 
 @user.command("erase")
-@_of_one_person
+@_person_options
 @click.option("--all", "all_persons", is_flag=True, help="Erase all persons that match the identifier.")
 @click.option("--dry-run", is_flag=True, help="Count the rows to remove; remove nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -116,7 +116,7 @@ def erase(
     All visitor IDs of the person are erased, and their late events are dropped. Repeat an interrupted command to
     continue it. The command asks for confirmation; without a terminal it needs --yes.
     """
-    from warehouse.privacy.erase import Erasure, erase_person  # noqa: PLC0415 - Arrow takes a while to load
+    from warehouse.privacy.erase import erase_person  # noqa: PLC0415 - pyarrow takes a second to load
 
     identifier = _identifier(user_id, **options)
     if not (yes or dry_run or sys.stdin.isatty()):
@@ -137,9 +137,7 @@ def erase(
             _print_places(found.held, "would be removed" if dry_run else "will be removed")
         if dry_run:
             if as_json:
-                ids = sorted(found.everybody.visitor_ids)
-                seconds = round(time.monotonic() - started, 3)
-                console.print_json(Erasure(None, site_id, ids, True, found.held, 0, seconds))
+                console.print_json(found.planned_erasure(time.monotonic() - started))
             return
         if not (yes or _confirmed(found)):
             console.err.print("Nothing was erased.")
@@ -153,7 +151,7 @@ def erase(
 
 
 def _search(url: str, settings: Settings, site_id: str, identifier: Identifier, *, quiet: bool) -> Search:
-    from warehouse.privacy.search import search  # noqa: PLC0415 - Arrow takes a while to load
+    from warehouse.privacy.search import search  # noqa: PLC0415 - pyarrow takes a second to load
 
     with console.waiting("Connecting", quiet=quiet) as say:
         return search(url, settings, site_id, identifier, say=say)
@@ -161,8 +159,8 @@ def _search(url: str, settings: Settings, site_id: str, identifier: Identifier, 
 
 def _confirmed(found: Search) -> bool:
     rows = sum(found.held.values())
-    whom = "this person" if len(found.persons) == 1 else f"these {len(found.persons)} persons"
-    return click.confirm(f"Remove these {rows:,} rows of {whom} from {found.site_id} for good?", err=True)
+    persons = "this person" if len(found.persons) == 1 else f"these {len(found.persons)} persons"
+    return click.confirm(f"Remove these {rows:,} rows of {persons} from {found.site_id} for good?", err=True)
 
 
 def _first_ids(found: Search) -> str:

@@ -8,14 +8,13 @@ from collections.abc import Callable
 import click
 
 from tilda import console
-from tilda.check import Step
-from tilda.check import check as check_way
 from tilda.state import running
 from warehouse.kit.addresses import is_local_address, public_address
 from warehouse.kit.database import connect, running_database
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import Settings, load_settings
 from warehouse.sites import registry
+from warehouse.sites.check import Step, check_site
 from warehouse.sites.snippet import snippet as make_snippet
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -183,7 +182,7 @@ def check(site_id: str, *, as_json: bool) -> None:
     steps: list[Step] = []
     with running_database(settings) as url, connect(url) as connection:
         found = registry.get_site(url, site_id)
-        for step in check_way(connection, found, settings, local):
+        for step in check_site(connection, found, settings, local):
             steps.append(step)
             if not as_json:
                 _print_step(step)

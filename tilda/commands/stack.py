@@ -18,11 +18,13 @@ from tilda import console, mindsdb, processes
 from tilda.state import State, running, stack_lock
 from tilda.status import Status, read_status
 from tilda.supervisor import stop_leftovers
+from warehouse.events.counts import has_events
 from warehouse.kit.database import connect, direct_url, embedded
 from warehouse.kit.errors import UserError
 from warehouse.kit.installation import working_dir
 from warehouse.kit.secret_store import Secrets
 from warehouse.kit.settings import Settings, load_settings
+from warehouse.sites.registry import list_sites
 
 START_SECONDS = 600
 STOP_SECONDS = 120
@@ -58,10 +60,10 @@ def up(*, with_demo: bool, detach: bool) -> None:
         console.print_table("", ["service", "address"], sorted(state.urls.items()))
         if started is None or detach:
             console.echo("The stack keeps running. Stop it with: tilda down")
-            _tell_next_steps(settings, elsewhere=False)
+            _print_next_steps(settings, in_other_terminal=False)
             return
         click.echo("Serving. Press Ctrl-C to stop.")
-        _tell_next_steps(settings, elsewhere=True)
+        _print_next_steps(settings, in_other_terminal=True)
         _follow(settings, started)
     except BaseException:
         if started is not None:
@@ -74,24 +76,29 @@ def allow_headless_visits(settings: Settings) -> None:
     os.environ["BOT_EXCEPTIONS"] = ",".join([*settings.bot_exceptions, "HeadlessChrome"])
 
 
-def _tell_next_steps(settings: Settings, *, elsewhere: bool) -> None:
-    """Print the commands that lead to the first event, unless an event has already arrived."""
+def _print_next_steps(settings: Settings, *, in_other_terminal: bool) -> None:
+    """Print the commands that lead to the first event, unless an event has already arrived.
+
+    Args:
+        settings: Settings of the running stack.
+        in_other_terminal: Whether this terminal is occupied by `tilda up`.
+    """
     try:
-        with connect(direct_url(settings)) as connection:
-            site = connection.execute("select site_id from public.sites order by site_id limit 1").fetchone()
-            has_events = connection.execute("select from public.events limit 1").fetchone() is not None
+        url = direct_url(settings)
+        with connect(url) as connection:
+            if has_events(connection):
+                return
+        sites = list_sites(url)
     except (UserError, errors.Error):  # the stack is running; these steps are only a hint
         return
-    if has_events:
-        return
-    name = site[0] if site else "mysite"
+    name = sites[0].site_id if sites else "mysite"
     steps = {
         "Add your website": f"tilda site add {name} --domain example.com",
         "Print the script for its HEAD": f"tilda snippet {name}",
         "Check that events arrive": f"tilda check {name}",
     }
-    click.echo("Next, in another terminal:" if elsewhere else "Next:")
-    for purpose, command in list(steps.items())[1 if site else 0 :]:
+    click.echo("Next, in another terminal:" if in_other_terminal else "Next:")
+    for purpose, command in list(steps.items())[1 if sites else 0 :]:
         console.echo(f"  {purpose + ':':<{max(map(len, steps)) + 1}} {command}")
 
 

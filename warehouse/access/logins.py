@@ -18,6 +18,7 @@ from warehouse.kit.database import (
     READER_LOGIN,
     ConnectionFailedError,
     connect,
+    embedded,
     replace_in_url,
 )
 from warehouse.kit.errors import UserError
@@ -128,6 +129,27 @@ def rotate_passwords(url: str, settings: Settings) -> None:
         _set_passwords(connection, list(PASSWORDS), replace(settings.secrets, **made))
         # Save before the commit: if Postgres refuses a statement above, the file is unchanged.
         Secrets.keep(settings.data_dir, made)
+
+
+def reset_owner_password(settings: Settings) -> None:
+    """Set the superuser's password of the stopped embedded server to the one in `secrets.json`.
+
+    The server's password is unknown if `secrets.json` was lost and created again. Does nothing for an external server.
+    """
+    if settings.uses_embedded_postgres:
+        embedded(settings).reset_password()
+
+
+def address_as(owner: str, settings: Settings, login: str) -> str:
+    """Return the owner's address with another login: `owner`, `reader`, or the name of an analyst.
+
+    The address of an analyst contains no password.
+    """
+    if login == "owner":
+        return owner
+    if login == "reader":
+        return replace_in_url(owner, user=READER_LOGIN, password=settings.secrets.reader_password)
+    return replace_in_url(owner, user=login)
 
 
 def _known(connection: psycopg.Connection) -> set[str]:

@@ -21,7 +21,7 @@ from warehouse.archive import parquet, storage
 from warehouse.archive.checksum import Checksum
 from warehouse.archive.months import table_name
 from warehouse.archive.moves import build_missing_indexes, note_restored
-from warehouse.archive.parquet import Progress
+from warehouse.archive.parquet import OnRows
 from warehouse.kit.errors import UserError
 from warehouse.kit.queries import read_query
 
@@ -31,7 +31,7 @@ Keep = Callable[[pa.RecordBatch], pa.BooleanArray]
 """Returns for each row whether to keep it."""
 
 
-def _no_progress(_: int) -> None: ...
+def _ignore_rows(_: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def freeze(
     folder: str,
     *,
     still_wanted: Callable[[], bool] = lambda: True,
-    progress: Progress = _no_progress,
+    on_rows: OnRows = _ignore_rows,
 ) -> ColdFile | None:
     """Write an archived month to a file and drop its table. This blocks writers of the month, but not readers.
 
@@ -76,7 +76,7 @@ def freeze(
         month: First day of a month under `archive.events`.
         folder: fsspec URL of the folder.
         still_wanted: Called after writers were blocked; False cancels the move.
-        progress: Called for rows that were written, and again for rows that were read back.
+        on_rows: Called for rows that were written, and again for rows that were read back.
 
     Returns:
         The file; None if the move was canceled.
@@ -92,15 +92,15 @@ def freeze(
         if not still_wanted():
             return None
         schema = parquet.table_schema(connection, f"archive.{name}")
-        _write(url, schema, parquet.copy_out(connection, table, schema), progress)
-        file, oldest, newest = _compared(connection, month, url, schema.names, progress)
+        _write(url, schema, parquet.copy_out(connection, table, schema), on_rows)
+        file, oldest, newest = _compared(connection, month, url, schema.names, on_rows)
         _record(connection, file, oldest, newest)
         connection.execute("select ops.lock_briefly('archive.events', %s::regclass)", [f"archive.{name}"])
         connection.execute(sql.SQL("drop table {}").format(table))
     return file
 
 
-def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress = _no_progress) -> None:
+def thaw(connection: psycopg.Connection, file: ColdFile, *, on_rows: OnRows = _ignore_rows) -> None:
     """Move a cold month back to `public.events` in one transaction, and list its file for deletion.
 
     Rows of visitors and sessions that retention has deleted are created again, because erasure finds the live events of
@@ -109,7 +109,7 @@ def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress =
     Args:
         connection: The owner's connection, in autocommit mode.
         file: The month's file.
-        progress: Called for loaded rows.
+        on_rows: Called for loaded rows.
 
     Raises:
         UserError: The file cannot be read, or does not match its checksum. The month stays cold.
@@ -127,7 +127,7 @@ def thaw(connection: psycopg.Connection, file: ColdFile, *, progress: Progress =
         connection.execute("select ops.close_partition(%s::regclass)", [f"archive.{loaded}"])
         with storage.reading(file.url) as stream:
             schema, batches = parquet.read(stream)
-            parquet.copy_in(connection, table, schema.names, _counted(batches, progress))
+            parquet.copy_in(connection, table, schema.names, _counted(batches, on_rows))
         rows, checksum, _, _ = _table_checksum(connection, f"archive.{loaded}", schema.names)
         if (rows, checksum) != (file.row_count, file.checksum):
             raise _mismatch(file, rows)
@@ -150,7 +150,7 @@ def rewrite(connection: psycopg.Connection, file: ColdFile, folder: str, keep: K
     """Replace a month's file with a verified file without some of the rows. `sweep` deletes the old file.
 
     Args:
-        connection: The owner's connection, in autocommit mode, under `runs.months_locked`.
+        connection: The owner's connection, in autocommit mode, under `runs.archive_lock`.
         file: The month's file.
         folder: fsspec URL of the folder for the new file.
         keep: Returns which rows to keep. It is called twice for each batch and must return the same result.
@@ -179,8 +179,8 @@ def rewrite(connection: psycopg.Connection, file: ColdFile, folder: str, keep: K
     url = _note_new_file(connection, file.month, folder)
     with storage.reading(file.url) as stream:
         schema, batches = parquet.read(stream)
-        _write(url, schema, kept(batches), _no_progress)
-    found, size, oldest, newest = _read_back(url, _no_progress)
+        _write(url, schema, kept(batches), _ignore_rows)
+    found, size, oldest, newest = _read_back(url, _ignore_rows)
     if (found.rows, found.text()) != (after.rows, after.text()):
         raise UserError(
             f"{url} differs from what was written.", "Check the storage and run it again; nothing was replaced."
@@ -230,15 +230,15 @@ def _note_new_file(connection: psycopg.Connection, month: date, folder: str) -> 
     return url
 
 
-def _write(url: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], progress: Progress) -> None:
+def _write(url: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], on_rows: OnRows) -> None:
     with storage.writing(url) as stream:
-        parquet.write(stream, schema, batches, progress)
+        parquet.write(stream, schema, batches, on_rows)
 
 
-def _read_back(url: str, progress: Progress) -> tuple[Checksum, int, datetime | None, datetime | None]:
+def _read_back(url: str, on_rows: OnRows) -> tuple[Checksum, int, datetime | None, datetime | None]:
     found, ends = Checksum(), list[datetime]()
     with storage.reading(url) as stream:
-        for batch in _counted(parquet.read(stream)[1], progress):
+        for batch in _counted(parquet.read(stream)[1], on_rows):
             found.add(batch)
             if batch.num_rows:
                 times = batch.column("created_at")
@@ -247,14 +247,14 @@ def _read_back(url: str, progress: Progress) -> tuple[Checksum, int, datetime | 
 
 
 def _compared(
-    connection: psycopg.Connection, month: date, url: str, columns: list[str], progress: Progress
+    connection: psycopg.Connection, month: date, url: str, columns: list[str], on_rows: OnRows
 ) -> tuple[ColdFile, datetime | None, datetime | None]:
     """Read the file back, compare it with the table, and return its record, oldest and newest time.
 
     Raises:
         UserError: The file differs from the table.
     """
-    found, size, *_ = _read_back(url, progress)
+    found, size, *_ = _read_back(url, on_rows)
     rows, checksum, oldest, newest = _table_checksum(connection, f"archive.{table_name(month)}", columns)
     if (found.rows, found.text()) != (rows, checksum):
         raise UserError(
@@ -284,10 +284,10 @@ def _record(connection: psycopg.Connection, file: ColdFile, oldest: datetime | N
     connection.execute("delete from archive.files_to_delete where url = %s", [file.url])
 
 
-def _counted(batches: Iterable[pa.RecordBatch], progress: Progress) -> Iterator[pa.RecordBatch]:
+def _counted(batches: Iterable[pa.RecordBatch], on_rows: OnRows) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         yield batch
-        progress(batch.num_rows)
+        on_rows(batch.num_rows)
 
 
 def _mismatch(file: ColdFile, rows: int) -> UserError:

@@ -39,7 +39,7 @@ _TYPES = {
 _REPEATED = {"session_id", "visit_id", "tab_id"}
 """UUIDs that many rows share; a dictionary stores each of them once."""
 
-Progress = Callable[[int], None]
+OnRows = Callable[[int], None]
 """Called with the number of additional processed rows."""
 
 
@@ -99,7 +99,7 @@ def copy_in(
             copy.write(text.getbuffer())
 
 
-def write(file: IO[bytes], schema: pa.Schema, batches: Iterable[pa.RecordBatch], progress: Progress) -> None:
+def write(file: IO[bytes], schema: pa.Schema, batches: Iterable[pa.RecordBatch], on_rows: OnRows) -> None:
     """Write a Parquet file in row groups of `ROWS`."""
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     numbers = [field.name for field in schema if pa.types.is_timestamp(field.type) or pa.types.is_int64(field.type)]
@@ -120,12 +120,12 @@ def write(file: IO[bytes], schema: pa.Schema, batches: Iterable[pa.RecordBatch],
                 table = pa.Table.from_batches(waiting)
                 whole = table.num_rows - table.num_rows % ROWS
                 writer.write_table(table.slice(0, whole), row_group_size=ROWS)
-                progress(whole)
+                on_rows(whole)
                 waiting = table.slice(whole).to_batches()
         rest = pa.Table.from_batches(waiting, schema)
         if rest.num_rows:
             writer.write_table(rest)
-            progress(rest.num_rows)
+            on_rows(rest.num_rows)
 
 
 def read(file: IO[bytes], columns: list[str] | None = None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:

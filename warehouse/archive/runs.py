@@ -5,8 +5,8 @@ Finished steps are committed. If a run is killed, the next run continues with th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import LiteralString
@@ -15,18 +15,14 @@ import psycopg
 
 from warehouse.archive import cold, moves
 from warehouse.archive.months import Ages, Step, count_rows, is_due, plan, table_name
-from warehouse.kit import locks
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
+from warehouse.kit.locks import held
+from warehouse.kit.progress import Progress, no_progress
 from warehouse.kit.settings import Settings
 from warehouse.partitions.months import busy_explained
 
 PATIENCE_SECONDS = 60
-
-Progress = Callable[[float, float | None], None]
-
-
-def _no_progress(_done: float, _total: float | None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ def ages_of(settings: Settings) -> Ages:
     return Ages(settings.archive_after_months, settings.cold_after_months)
 
 
-def run(url: str, ages: Ages, folder: str, as_of: datetime, progress: Progress = _no_progress) -> list[Step]:
+def run(url: str, ages: Ages, folder: str, as_of: datetime, progress: Progress = no_progress) -> list[Step]:
     """Run all due steps, and finish steps that an earlier run did not complete.
 
     Args:
@@ -84,7 +80,7 @@ def run(url: str, ages: Ages, folder: str, as_of: datetime, progress: Progress =
                 finished = moves.move(connection, step.month, "archive", still_wanted=still_due)
                 count.add(step.rows)
             elif table_exists(connection, f"archive.{table_name(step.month)}"):
-                finished = cold.freeze(connection, step.month, folder, still_wanted=still_due, progress=count.add)
+                finished = cold.freeze(connection, step.month, folder, still_wanted=still_due, on_rows=count.add)
             else:
                 finished = False
             if finished:
@@ -99,7 +95,7 @@ def dry_run(url: str, ages: Ages, as_of: datetime) -> list[Step]:
         return plan(connection, ages, as_of)
 
 
-def restore(url: str, month: date, progress: Progress = _no_progress) -> Restored:
+def restore(url: str, month: date, progress: Progress = no_progress) -> Restored:
     """Move a month back to `public.events`, from `archive.events` or from its file, and verify it.
 
     The age of the month then counts from now, so that it is not archived again at once.
@@ -112,7 +108,7 @@ def restore(url: str, month: date, progress: Progress = _no_progress) -> Restore
         file = cold.find(connection, month)
         if file is not None:
             thawed = _Counter(file.row_count, progress)
-            cold.thaw(connection, file, progress=thawed.add)
+            cold.thaw(connection, file, on_rows=thawed.add)
             cold.sweep(connection)
             return Restored(month, "cold", file.row_count)
         if table_exists(connection, f"archive.{table_name(month)}"):
@@ -125,16 +121,14 @@ def restore(url: str, month: date, progress: Progress = _no_progress) -> Restore
     raise UserError(f"There is no month {name}.", "List the months with `tilda partitions list`.")
 
 
-@contextmanager
-def months_locked(connection: psycopg.Connection) -> Generator[None]:
+def archive_lock(connection: psycopg.Connection) -> AbstractContextManager[None]:
     """Hold the archive lock while the block runs, so that no other process moves, restores or rewrites months.
 
     Raises:
         UserError: Another process still holds the lock after `PATIENCE_SECONDS`.
     """
     busy = UserError("Another archive run is active.", "Wait until it has ended, then try again.")
-    with locks.held(connection, "tilda.archive", patience=PATIENCE_SECONDS, busy=busy):
-        yield
+    return held(connection, "tilda.archive", busy=busy, patience=PATIENCE_SECONDS)
 
 
 def table_exists(connection: psycopg.Connection, table: str) -> bool:
@@ -160,7 +154,7 @@ def _session(url: str) -> Generator[psycopg.Connection]:
         connection.execute("set datestyle = 'ISO, MDY'")
         # if this process is killed, the server cancels its statement within a second, before the next run
         connection.execute("set client_connection_check_interval = '1s'")
-        with months_locked(connection):
+        with archive_lock(connection):
             yield connection
 
 

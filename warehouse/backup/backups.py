@@ -20,7 +20,6 @@ import psycopg
 from warehouse.backup.manifest import (
     FILE_NAME,
     Manifest,
-    Progress,
     Steps,
     contents,
     foreign_schemas,
@@ -30,6 +29,7 @@ from warehouse.backup.manifest import (
 from warehouse.kit.database import client_arguments, connect
 from warehouse.kit.embedded_postgres import programs
 from warehouse.kit.errors import UserError
+from warehouse.kit.progress import Progress
 from warehouse.kit.settings import Settings
 
 DUMP = "dump"

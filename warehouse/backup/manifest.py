@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +14,9 @@ import psycopg
 from psycopg import sql
 
 from warehouse.kit.errors import UserError
+from warehouse.kit.progress import Progress
 
 FILE_NAME = "manifest.json"
-
-Progress = Callable[[float, float | None], None]
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -19,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
 from warehouse.access import logins
-from warehouse.archive.runs import months_locked
+from warehouse.archive.runs import archive_lock
 from warehouse.backup import backups
 from warehouse.backup.database_swap import (
     MAINTENANCE_DATABASE,
@@ -30,22 +31,18 @@ from warehouse.backup.database_swap import (
     has_database,
     put_in_place,
 )
-from warehouse.backup.manifest import FILE_NAME, Manifest, Progress, Steps, compare, sizes
+from warehouse.backup.manifest import FILE_NAME, Manifest, Steps, compare, sizes
 from warehouse.kit import migrations
 from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.errors import UserError
 from warehouse.kit.locks import held
+from warehouse.kit.progress import Progress, Say, silent
 from warehouse.kit.settings import Settings
 from warehouse.privacy import erased_visitors
-from warehouse.privacy.erase import ERASE_LOCK
+from warehouse.privacy.erase import ERASE_LOCK, resume
 
 PATIENCE_SECONDS = 10
 """Time to wait until the sessions of a killed restore end."""
-
-Say = Callable[[str], None]
-
-
-def _silent(_text: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -60,14 +57,44 @@ class _Restore:
     mark: str
 
 
+@dataclass(frozen=True)
+class Restored:
+    """A restored database.
+
+    Attributes:
+        taken_at: Time of the backup's snapshot.
+        tables: Number of restored tables; each partition is a table.
+        rows: Number of restored rows.
+        erased_again: Number of persons who were erased after the backup was made, and again from the restored data.
+    """
+
+    taken_at: datetime
+    tables: int
+    rows: int
+    erased_again: int
+
+
+def restore_and_erase(
+    url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = silent
+) -> Restored:
+    """Replace the database by a backup, then erase again all persons who were erased after the backup was made.
+
+    Arguments and errors are those of `restore`.
+    """
+    manifest = restore(url, settings, name, progress, replace=replace, say=say)
+    erasures = resume(url, settings)
+    rows = sum(content.rows for content in manifest.tables.values())
+    return Restored(manifest.taken_at, len(manifest.tables), rows, len(erasures))
+
+
 def restore(
-    url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = _silent
+    url: str, settings: Settings, name: str, progress: Progress, *, replace: bool = False, say: Say = silent
 ) -> Manifest:
     """Replace the database by a backup.
 
     Newer records are copied from the present database: erased visitors with their erasures, and the locations of cold
-    months' files. Erased visitors that are in the backup are recorded in `ops.erasures`;
-    `warehouse.privacy.erase.resume` erases them again.
+    months' files. Erased visitors that are in the backup are recorded in `ops.erasures` as unfinished erasures;
+    `restore_and_erase` finishes them.
 
     Args:
         url: The owner's address, not through a pooler.
@@ -196,7 +223,7 @@ def _exchange(admin: psycopg.Connection, job: _Restore, say: Say) -> None:
             put_in_place(admin, mover, job.names)
             return
         say("Carrying over erasures")  # waits until no erasure is running
-        with connect(job.url, application="tilda-backup") as present, held(present, ERASE_LOCK), months_locked(present):
+        with connect(job.url, application="tilda-backup") as present, held(present, ERASE_LOCK), archive_lock(present):
             with connect(job.copy_url) as copy, copy.transaction():
                 _carry_over(present, copy)
             say("Exchanging the databases")

@@ -1,4 +1,4 @@
-"""The number of events and the time of the last arrival, at a cost that does not grow with the number of events."""
+"""Counts of stored events, at a cost that does not grow with the number of events."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ class EventCount:
     events: int
     is_estimate: bool
     last_event_at: datetime | None
+
+
+def has_events(connection: psycopg.Connection) -> bool:
+    """Return whether Postgres holds a live event."""
+    return connection.execute("select from public.events limit 1").fetchone() is not None
 
 
 def count_events(connection: psycopg.Connection, exact_bytes: int = EXACT_BYTES) -> EventCount:

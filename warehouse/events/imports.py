@@ -12,7 +12,7 @@ import itertools
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ from warehouse.events.landing import IMPORT, land, take_if_new
 from warehouse.events.schema import Limits, Row
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
+from warehouse.kit.progress import Progress, no_progress
 from warehouse.partitions.months import ensure_months, unavailable_months
 from warehouse.sites.registry import get_site
 
@@ -36,7 +37,6 @@ MAX_LINE = 1_048_576
 """Bytes. A longer line is truncated, so that a file without line ends cannot fill the memory."""
 
 Format = Literal["access-log", "events"]
-Progress = Callable[[int, int], None]
 
 
 @dataclass
@@ -88,7 +88,7 @@ def import_file(
     site_id: str,
     format: Format,  # noqa: A002 - the name of the option
     hash_key: str,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
     limits: Limits | None = None,
 ) -> ImportResult:
     """Import a file, plain or compressed with gzip.
@@ -114,8 +114,7 @@ def import_file(
             if number == 0:
                 _check_format(batch, path, format)
             landing.put(batch, batches)
-            if progress is not None:
-                progress(file.position(), file.size)
+            progress(file.position(), file.size)
         result = landing.result()
         if file.damage is not None:
             raise UserError(

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -110,6 +111,36 @@ def with_one_host(url: str) -> str:
     with connect(url) as connection:
         info = connection.info
         return conninfo.replace(url, {"host": info.host, "hostaddr": None, "port": str(info.port)})
+
+
+@dataclass(frozen=True)
+class AddressParts:
+    """An address of one server, for programs that do not accept a connection string.
+
+    Attributes:
+        host: Host name, address or socket folder; empty for libpq's default.
+        password: Empty if the address contains none.
+    """
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: str = field(repr=False)
+    sslmode: str
+
+
+def split_address(url: str) -> AddressParts:
+    """Split an address with one host (see `with_one_host`) into its parts, with libpq's defaults for missing parts."""
+    given = conninfo.parameters(url)
+    return AddressParts(
+        host=given.get("host", ""),
+        port=int(given.get("port", "5432")),
+        database=given["dbname"],
+        user=given["user"],
+        password=given.get("password", ""),
+        sslmode=given.get("sslmode", "prefer"),
+    )
 
 
 def client_arguments(url: str) -> tuple[str, dict[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import math
 import os
 import random
 import time
@@ -21,6 +20,9 @@ TIMEOUT = "40ms"
 LONGEST_TIMEOUT_MS = 1000
 """Maximum `lock_timeout`, after repeated attempts that met transactions longer than `TIMEOUT`."""
 PATIENCE_SECONDS = 120
+BUILD_LOCK = "tilda.dbt"
+"""Advisory lock of a build of the models: concurrent builds would rename each other's tables, and an erasure waits for
+a build that began before it, which would insert the person's rows again."""
 
 
 def retried(work: Callable[[str], None], patience: float = PATIENCE_SECONDS) -> None:
@@ -53,9 +55,9 @@ def retried(work: Callable[[str], None], patience: float = PATIENCE_SECONDS) -> 
 
 @contextmanager
 def held(
-    connection: psycopg.Connection, name: str, *, patience: float = math.inf, busy: UserError | None = None
+    connection: psycopg.Connection, name: str, *, busy: UserError | None = None, patience: float = PATIENCE_SECONDS
 ) -> Generator[None]:
-    """Hold a session-level advisory lock.
+    """Hold a session-level advisory lock while the block runs.
 
     The lock is polled, because a statement that waits for it would hold a snapshot, and CREATE INDEX CONCURRENTLY waits
     for all snapshots.
@@ -63,19 +65,14 @@ def held(
     Args:
         connection: In autocommit mode, not through a pooler.
         name: Name of the lock; its hash is the lock's key.
-        patience: Seconds after which to give up.
-        busy: Raised after `patience` seconds.
-
-    Raises:
-        UserError: Another session still holds the lock after `patience` seconds.
+        busy: Raised if another session still holds the lock after `patience` seconds; None: wait without limit.
+        patience: Seconds to wait; ignored without `busy`.
     """
     key = [name]
     give_up = time.monotonic() + patience
     while connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", key).fetchone() != (True,):
-        if time.monotonic() > give_up:
-            raise busy or UserError(
-                f"Another process holds the lock {name}.", "Try again when it has ended; pg_locks shows it."
-            )
+        if busy is not None and time.monotonic() > give_up:
+            raise busy
         time.sleep(0.2)
     try:
         yield

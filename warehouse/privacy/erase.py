@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -17,12 +17,13 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from warehouse.archive.runs import months_locked
+from warehouse.archive.runs import archive_lock
 from warehouse.backup import backups
 from warehouse.backup.backups import Backup
 from warehouse.kit import locks
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
+from warehouse.kit.progress import Say, silent
 from warehouse.kit.settings import Settings
 from warehouse.privacy import erased_visitors
 from warehouse.privacy.files import ColdFiles, SpoolFile
@@ -33,18 +34,10 @@ ROUNDS = 3
 """Maximum number of rounds. Rows that were inserted by hand during a round are erased in the next round."""
 ERASE_LOCK = "tilda.erase"
 """Lock that prevents concurrent erasures, which could do the same work twice."""
-BUILD_LOCK = "tilda.dbt"
-"""Lock of a build of the models. A build that began before the erasure would insert the person's rows again."""
-
-Say = Callable[[str], None]
 
 
 class UnknownSiteError(UserError):
     """There is no site with this ID."""
-
-
-def silent(_text: str) -> None:
-    """Ignore the message."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +99,7 @@ def erase_person(url: str, settings: Settings, known: Person, *, dry_run: bool =
         say("Waiting for open transactions")
         erased_visitors.wait_for_writers(connection)
         left = 1
-        with months_locked(connection):  # prevents moves of months
+        with archive_lock(connection):  # prevents moves of months
             for _ in range(ROUNDS):
                 person = _find_more(connection, erasure_id, person)
                 _remove(connection, settings, erasure_id, person, say)
@@ -210,7 +203,7 @@ def _remove(connection: psycopg.Connection, settings: Settings, erasure_id: UUID
         say(f"Removing from {place.name}")
         _note(connection, erasure_id, place.erase(connection, person))
     say("Waiting for a build of the models to end")
-    with locks.held(connection, BUILD_LOCK):
+    with locks.held(connection, locks.BUILD_LOCK):
         with connection.transaction():
             note_joined(connection, person)
         for place in model_places(connection):

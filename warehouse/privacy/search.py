@@ -15,10 +15,11 @@ from psycopg.rows import scalar_row
 from psycopg.types.json import Jsonb
 
 from warehouse.kit.errors import UserError
+from warehouse.kit.progress import Say, silent
 from warehouse.kit.queries import read_query
 from warehouse.kit.settings import Settings
 from warehouse.privacy.catalogue import columns_of
-from warehouse.privacy.erase import Say, all_places, count_rows, require_site, session, silent, unfinished
+from warehouse.privacy.erase import Erasure, all_places, count_rows, require_site, session, unfinished
 from warehouse.privacy.files import ColdFiles, SpoolFile
 from warehouse.privacy.identifier import Identifier
 from warehouse.privacy.person import ANONYMOUS, MANY_VISITORS, SQL_DIR, Person, event_keys, find_person
@@ -79,6 +80,15 @@ class Search:
     persons: list[FoundPerson]
     held: dict[str, int]
     everybody: Person = field(repr=False)
+
+    def planned_erasure(self, seconds: float) -> Erasure:
+        """Return the expected result of erasing all persons of this search, as a dry run reports it.
+
+        Args:
+            seconds: Duration of the search.
+        """
+        ids = sorted(self.everybody.visitor_ids)
+        return Erasure(None, self.site_id, ids, True, self.held, 0, round(seconds, 3))
 
     def require_one(self, remedy: str) -> None:
         """Check that only one person was found.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +11,9 @@ from warehouse.kit.settings import Settings
 
 USERNAME = "tilda"
 """The only login of the stack's own server."""
+
+LONGEST_NAME = 55
+"""Maximum length of a view's name: `ml.mindsdb` accepts 61 characters and appends `_model` for the model's name."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,17 @@ def own_server(settings: Settings) -> Addresses | None:
         return Addresses(**json.loads(_file(settings).read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def view_name(site_id: str, target: str) -> str:
+    """Return the name of the MindsDB view of a site and target; names of different sites differ.
+
+    `propensity_shop` for the target `conversion_7d` of the site `shop`, `purchase_7d_shop` for `purchase_7d`.
+    """
+    name = f"{'propensity' if target == 'conversion_7d' else target}_{site_id}".replace("-", "_")
+    if "_" in site_id or len(name) > LONGEST_NAME:
+        return f"{name[: LONGEST_NAME - 7]}_{hashlib.sha256(site_id.encode()).hexdigest()[:6]}"
+    return name
 
 
 def announce(settings: Settings, addresses: Addresses) -> None:

@@ -1,4 +1,4 @@
-"""Reads scores: pages for the API and reports, complete exports, advertising audiences, and figures for checks."""
+"""Reads scores: pages for the API and reports, complete exports and advertising audiences."""
 
 from __future__ import annotations
 
@@ -154,17 +154,6 @@ def audience(connection: psycopg.Connection, wanted: Wanted, *, consent: str) ->
     if not people:
         _require_consent(connection, wanted, as_of, consent)
     return people
-
-
-def unmatched_scores(connection: psycopg.Connection) -> tuple[int, int]:
-    """Count the visitors of the newest cut-offs that a champion has not scored, and the scores of no such visitor."""
-    row = connection.execute(read_query(SQL, "scores_against_visitors")).fetchone()
-    return row or (0, 0)
-
-
-def mean_scores(connection: psycopg.Connection) -> list[tuple[str, str, float, float | None]]:
-    """Return site, target, mean score and the model's base rate for each scoring."""
-    return connection.execute(read_query(SQL, "mean_scores")).fetchall()
 
 
 def _require_consent(connection: psycopg.Connection, wanted: Wanted, as_of: sql.Literal, consent: str) -> None:

@@ -53,7 +53,7 @@ def sites_with_features(connection: psycopg.Connection) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Reached:
+class GoalLabel:
     """A label computed from goals: whether one of `goals` was reached within `horizon` after the cut-off.
 
     The label is known `settle` after the cut-off.
@@ -65,13 +65,13 @@ class Reached:
 
 
 def training_frame(
-    connection: psycopg.Connection, site_id: str, label: str, weeks: int, *, reached: Reached | None = None
+    connection: psycopg.Connection, site_id: str, label: str, weeks: int, *, goal_label: GoalLabel | None = None
 ) -> pd.DataFrame:
     """Return a site's feature rows with a known `label`, from the newest `weeks` cut-offs that have such rows.
 
     There is one row per visitor and cut-off, ordered by `as_of` and `user_id`, so that the result is reproducible.
     """
-    rows = labelled_rows(label, reached)
+    rows = labelled_rows(label, goal_label)
     return _frame(
         connection,
         sql.SQL(
@@ -82,27 +82,17 @@ def training_frame(
     )
 
 
-def labelled_rows(label: str, reached: Reached | None = None) -> sql.Composed:
+def labelled_rows(label: str, goal_label: GoalLabel | None = None) -> sql.Composed:
     """Return a query for feature rows with a known `label`, including the label."""
     name = sql.Identifier(label)
-    if reached is None:
+    if goal_label is None:
         return sql.SQL("select * from marts.visitor_features where {} is not null").format(name)
     return sql.SQL(read_query(SQL, "labelled_by_goals")).format(
         label=name,
-        goals=sql.Literal(list(reached.goals)),
-        horizon=sql.Literal(reached.horizon),
-        settle=sql.Literal(reached.settle),
+        goals=sql.Literal(list(goal_label.goals)),
+        horizon=sql.Literal(goal_label.horizon),
+        settle=sql.Literal(goal_label.settle),
     )
-
-
-def count_examples(
-    connection: psycopg.Connection, label: str, reached: Reached | None = None
-) -> list[tuple[str, datetime, int, int]]:
-    """Return site, cut-off, number of feature rows with a known `label`, and number of positives, oldest first."""
-    query = sql.SQL(read_query(SQL, "count_examples")).format(
-        label=sql.Identifier(label), rows=labelled_rows(label, reached)
-    )
-    return connection.execute(query).fetchall()
 
 
 def scoring_frame(connection: psycopg.Connection, site_id: str) -> pd.DataFrame:
@@ -173,8 +163,22 @@ _DTYPES = {16: "boolean", 1114: "time", 1184: "time"} | dict.fromkeys(_NUMBERS, 
 
 
 def champion(connection: psycopg.Connection, site_id: str, target: str) -> ModelVersion | None:
-    """The version that scores now."""
+    """Return the version in use, or None if there is none."""
     return _version(connection, site_id, target, sql.SQL("and is_champion"))
+
+
+def find_version(connection: psycopg.Connection, site_id: str, target: str, version: str) -> ModelVersion:
+    """Return a version.
+
+    Raises:
+        UserError: The version does not exist.
+    """
+    found = _version(connection, site_id, target, sql.SQL("and version = {}").format(sql.Literal(version)))
+    if found is None:
+        raise UserError(
+            f"{site_id} has no model of {target} called {version}.", f"See: tilda models list --site {site_id}"
+        )
+    return found
 
 
 def newest_version(connection: psycopg.Connection, site_id: str, target: str) -> ModelVersion | None:
@@ -182,7 +186,7 @@ def newest_version(connection: psycopg.Connection, site_id: str, target: str) ->
     return _version(connection, site_id, target, sql.SQL("order by created_at desc limit 1"))
 
 
-def _version(connection: psycopg.Connection, site_id: str, target: str, which: sql.SQL) -> ModelVersion | None:
+def _version(connection: psycopg.Connection, site_id: str, target: str, which: sql.Composable) -> ModelVersion | None:
     with connection.cursor(row_factory=class_row(ModelVersion)) as cursor:
         query = sql.SQL("select {} from ml.model_versions where site_id = %s and target = %s {}").format(
             _VERSION_COLUMNS, which

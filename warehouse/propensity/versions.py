@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from psycopg.rows import class_row
 
 from warehouse.kit.errors import UserError
-from warehouse.kit.queries import read_query
 
 SQL = Path(__file__).parent / "sql"
 ROLLED_BACK = "rolled_back"
 
 
 @dataclass(frozen=True)
-class Decided:
+class VersionDecision:
     """A decision about a model version; `artifact_sha256` is the hash of the stored model, None without one."""
 
     site_id: str
@@ -33,23 +31,6 @@ class Decided:
 
 
 @dataclass(frozen=True)
-class Drifted:
-    """A decision that recorded drift.
-
-    Attributes:
-        site_id: The site.
-        target: What is predicted.
-        drift: For each feature and for the score, the label, the population stability index and whether it moved.
-        outcomes: Expected and observed positives of the newest scorings.
-    """
-
-    site_id: str
-    target: str
-    drift: list[dict[str, Any]]
-    outcomes: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
 class RolledBack:
     """The result of a rollback: `version` is in use instead of `former`."""
 
@@ -59,9 +40,9 @@ class RolledBack:
     former: str
 
 
-def decisions(connection: psycopg.Connection, site_id: str) -> list[Decided]:
+def decisions(connection: psycopg.Connection, site_id: str) -> list[VersionDecision]:
     """Return all decisions about a site's models, newest first."""
-    with connection.cursor(row_factory=class_row(Decided)) as cursor:
+    with connection.cursor(row_factory=class_row(VersionDecision)) as cursor:
         return cursor.execute(
             """
             select
@@ -73,12 +54,6 @@ def decisions(connection: psycopg.Connection, site_id: str) -> list[Decided]:
             """,
             [site_id],
         ).fetchall()
-
-
-def drifted(connection: psycopg.Connection) -> list[Drifted]:
-    """Return the newest decision of each site and target that recorded drift."""
-    with connection.cursor(row_factory=class_row(Drifted)) as cursor:
-        return cursor.execute(read_query(SQL, "newest_drift")).fetchall()
 
 
 def was_rolled_back(connection: psycopg.Connection, site_id: str, target: str, version: str) -> bool:

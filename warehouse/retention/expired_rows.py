@@ -6,7 +6,7 @@ and deleted by a later run, so that insertion of events never waits for a deleti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,8 +17,9 @@ import psycopg
 from psycopg import sql
 
 from warehouse.archive.months import months_after
-from warehouse.archive.runs import months_locked, table_exists
+from warehouse.archive.runs import archive_lock, table_exists
 from warehouse.kit.database import connect
+from warehouse.kit.progress import Progress, no_progress
 from warehouse.kit.queries import read_query
 from warehouse.kit.settings import Settings
 
@@ -26,11 +27,6 @@ PAGES_A_BATCH = 64
 """Pages per batch. 64 pages are 0.5 MB: about 1,500 sessions, 4,000 visitors or 8,000 claims."""
 LATEST_CLOCK = timedelta(days=2)
 """An event may be dated up to 25 hours after its arrival, which `updated_at` of its visitor and session records."""
-
-Progress = Callable[[float, float | None], None]
-
-
-def _no_progress(_done: float, _total: float | None) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ def _rules(settings: Settings, now: datetime) -> list[_Rule]:
     ]
 
 
-def run(url: str, settings: Settings, progress: Progress = _no_progress) -> list[Expired]:
+def run(url: str, settings: Settings, progress: Progress = no_progress) -> list[Expired]:
     """Delete expired rows. Each batch is committed, so that after a kill the next run continues.
 
     Args:
@@ -156,7 +152,7 @@ def _pages(connection: psycopg.Connection, table: str) -> int:
 def _months_in_place(connection: psycopg.Connection, rule: _Rule) -> Generator[None]:
     """Prevent months from being restored while a batch is deleted, if the rule depends on events."""
     if rule.follows_events:
-        with months_locked(connection):
+        with archive_lock(connection):
             yield
     else:
         yield

@@ -1,4 +1,4 @@
-"""Old months of events: moved to `archive.events`, then exported to Parquet files in cold storage."""
+"""Moves of old months of events to `archive.events`, and later to Parquet files in cold storage."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -37,7 +37,7 @@ def archived_months(context: dg.AssetExecutionContext, warehouse: Warehouse) -> 
     months = list_partitions(warehouse.url())
     return dg.MaterializeResult(
         metadata={
-            "done": table(steps),
+            "finished_steps": table(steps),
             "archived_months": sum(month.place == "archive" for month in months),
             "cold_months": sum(month.place == "cold" for month in months),
             "cold_bytes": sum(month.bytes for month in months if month.place == "cold"),

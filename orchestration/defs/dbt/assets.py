@@ -9,6 +9,7 @@ from dagster_dbt import DbtCliResource, dbt_assets
 
 from orchestration.lib.dbt import Translator, dbt_environment, load_project
 from orchestration.lib.warehouse import Warehouse
+from warehouse.kit import locks
 
 project = load_project()
 
@@ -21,7 +22,7 @@ def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, warehouse
     two concurrent builds would rename each other's tables.
     """
     os.environ.update(dbt_environment(warehouse.url()))
-    with warehouse.only_one("dbt"):
+    with warehouse.connect() as connection, locks.held(connection, locks.BUILD_LOCK):
         # Use one target folder for all runs: by default each run creates a folder, and hourly runs would fill the disk.
         target = project.project_dir / project.target_path / "build"
         build = dbt.cli(["build", "--exclude-resource-type", "unit_test"], context=context, target_path=target)

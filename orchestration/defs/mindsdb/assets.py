@@ -34,15 +34,15 @@ def mindsdb_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg
     from orchestration.defs.mindsdb import steps
 
     server = Server(login.url, login.username, login.password)
-    database = steps.login(reader_url(settings))
+    database = steps.mindsdb_database(reader_url(settings))
     try:
         with warehouse.connect() as connection:
-            reports = [
-                report
+            champions = [
+                champion
                 for site_id in store.sites_with_features(connection)
                 for target in load_targets(settings.targets_file).values()
-                if (report := steps.publish(connection, server, database, site_id, target))
+                if (champion := steps.publish(connection, server, database, site_id, target))
             ]
     except MindsDBError as error:
         raise UserError(str(error)) from None  # the message is complete; the chained HTTP errors would only add noise
-    return dg.MaterializeResult(metadata={"status": "published", "views": table(reports)})
+    return dg.MaterializeResult(metadata={"status": "published", "views": table(champions)})

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import pandas as pd
 import psycopg
-from psycopg import sql
 
-from ml import artifacts, mindsdb
+from ml import mindsdb
 from ml.features import Target
 from ml.mindsdb_client import Server
-from warehouse.kit import conninfo
-from warehouse.kit.database import with_one_host
-from warehouse.propensity import store
-from warehouse.propensity.scores import order_values
+from orchestration.lib.stored_models import load_champion
+from warehouse.kit.database import split_address, with_one_host
+from warehouse.propensity import mindsdb_queries, store
+from warehouse.propensity.mindsdb_server import view_name
 
 SAMPLE_ROWS = 1000
-LONGEST_NAME = 55
-PURCHASES = "purchase_7d"
-"""The target whose view also gets the expected order value."""
-
-WORTH = "expected_order_value"
+PURCHASE_TARGET = "purchase_7d"
+"""The target whose view also contains the expected order value, and its product with the probability."""
 
 
 @dataclass(frozen=True)
-class Report:
+class PublishedChampion:
     """A published champion.
 
     Attributes:
@@ -48,79 +43,60 @@ class Report:
     difference: float
 
 
-def login(url: str) -> mindsdb.Database:
-    """Return the read-only login as parameters of a MindsDB connection; of several hosts, the one that answers."""
-    given = conninfo.parameters(with_one_host(url))
-    return mindsdb.Database(
-        host=given.get("host", "127.0.0.1"),
-        port=int(given.get("port", "5432")),
-        database=given["dbname"],
-        user=given["user"],
-        password=given.get("password", ""),
-        sslmode=given.get("sslmode", "prefer"),
-    )
+def mindsdb_database(url: str) -> mindsdb.Database:
+    """Return the parameters with which MindsDB connects to Postgres; of several hosts, the one that answers.
 
-
-def view_name(site_id: str, target: str) -> str:
-    """Return the name of the MindsDB view of a site and target; names of different sites differ.
-
-    `propensity_shop` for the target `conversion_7d` of the site `shop`, `purchase_7d_shop` for `purchase_7d`.
+    Args:
+        url: Address with the read-only login.
     """
-    name = f"{'propensity' if target == 'conversion_7d' else target}_{site_id}".replace("-", "_")
-    if "_" in site_id or len(name) > LONGEST_NAME:
-        return f"{name[: LONGEST_NAME - 7]}_{hashlib.sha256(site_id.encode()).hexdigest()[:6]}"
-    return name
+    parts = split_address(with_one_host(url))
+    return mindsdb.Database(
+        host=parts.host or "127.0.0.1",
+        port=parts.port,
+        database=parts.database,
+        user=parts.user,
+        password=parts.password,
+        sslmode=parts.sslmode,
+    )
 
 
 def publish(
     connection: psycopg.Connection, server: Server, database: mindsdb.Database, site_id: str, target: Target
-) -> Report | None:
+) -> PublishedChampion | None:
     """Publish the champion of a site and target to MindsDB.
 
     Returns:
-        The report, or None if there is no champion.
+        The published champion, or None if there is no champion.
 
     Raises:
+        ArtifactError: The stored champion cannot be loaded.
         MindsDBError: MindsDB is unreachable, returns an error, or returns scores that differ from scikit-learn. The
             version published before stays in use.
     """
-    champion = store.champion(connection, site_id, target.name)
-    if champion is None:
+    model = load_champion(connection, site_id, target.name)
+    if model is None:
         return None
-    content = store.artifact(connection, site_id, target.name, champion.version)
-    model = artifacts.loads(content, sha256=champion.artifact_sha256)
-    frame = store.scoring_frame(connection, site_id).head(SAMPLE_ROWS)
-    columns = ["site_id", "user_id", "as_of", *model.numeric, *model.categorical]
-    newest = sql.SQL(
-        "select {columns} from marts.visitor_features where site_id = {site} and as_of ="
-        " (select max(as_of) from marts.visitor_features where site_id = {site})"
-    ).format(columns=sql.SQL(", ").join(map(sql.Identifier, columns)), site=sql.Literal(site_id))
-    worth = WORTH if target.name == PURCHASES else None
-    row = sql.SQL(
-        "select artifact, artifact_sha256 from ml.model_versions"
-        " where site_id = {site} and target = {target} and version = {version}"
-    ).format(site=sql.Literal(site_id), target=sql.Literal(target.name), version=sql.Literal(champion.version))
-    sample = sql.SQL("{} order by user_id limit {}").format(newest, sql.Literal(SAMPLE_ROWS))
-    done = mindsdb.publish(
+    columns = [*model.numeric, *model.categorical]
+    has_order_value = target.name == PURCHASE_TARGET
+    sample = store.scoring_frame(connection, site_id).head(SAMPLE_ROWS)
+    published = mindsdb.publish(
         server,
         database,
         name=view_name(site_id, target.name),
-        model_query=row.as_string(connection),
-        features_query=(_with_worth(newest, site_id) if worth else newest).as_string(connection),
-        worth=worth,
+        model_query=mindsdb_queries.model_query(connection, site_id, target.name, model.version),
+        features_query=mindsdb_queries.features_query(connection, site_id, columns, with_order_value=has_order_value),
+        value_column=mindsdb_queries.EXPECTED_ORDER_VALUE if has_order_value else None,
         sample=mindsdb.Sample(
-            sample.as_string(connection), pd.Series(model.predict(frame), index=frame["user_id"].to_numpy())
+            mindsdb_queries.sample_query(connection, site_id, columns, SAMPLE_ROWS),
+            pd.Series(model.predict(sample), index=sample["user_id"].to_numpy()),
         ),
     )
-    return Report(site_id, target.name, champion.version, done.action, done.view, done.compared, done.difference)
-
-
-def _with_worth(features: sql.Composed, site_id: str) -> sql.Composed:
-    """Return the feature query with a column for the expected order value of each visitor."""
-    newest = sql.SQL("(select max(as_of) from marts.visitor_features where site_id = {})").format(sql.Literal(site_id))
-    return sql.SQL(
-        "with order_values as ({values}) select features.*, coalesce(own.order_value, site.order_value) as {worth}"
-        " from ({features}) as features"
-        " left join order_values as own on features.user_id = own.user_id"
-        " left join order_values as site on site.user_id is null"
-    ).format(values=order_values(site_id, newest), worth=sql.Identifier(WORTH), features=features)
+    return PublishedChampion(
+        site_id,
+        target.name,
+        model.version,
+        published.action,
+        published.view,
+        published.compared,
+        published.difference,
+    )

@@ -32,8 +32,8 @@ def event_partitions(context: dg.AssetExecutionContext, warehouse: Warehouse) ->
         )
     return dg.MaterializeResult(
         metadata={
-            "made": [f"{month:%Y-%m}" for month in made],
-            "waiting_events": sum(waiting.values()),
+            "created": [f"{month:%Y-%m}" for month in made],
+            "events_of_archived_months": sum(waiting.values()),
             "partitions": len(months),
             "bytes": sum(month.bytes for month in months),
             "months": table(months),

@@ -1,4 +1,4 @@
-"""Erasures that did not finish."""
+"""Interrupted erasures of personal data."""
 
 from collections import Counter
 from typing import Any
@@ -27,4 +27,4 @@ def erasures(warehouse: Warehouse) -> dg.MaterializeResult[Any]:
     removed: Counter[str] = Counter()
     for erasure in done:
         removed.update(erasure.removed)
-    return dg.MaterializeResult(metadata={"finished": len(done), "removed": dict(removed)})
+    return dg.MaterializeResult(metadata={"finished_erasures": len(done), "removed_rows": dict(removed)})

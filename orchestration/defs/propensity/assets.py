@@ -52,26 +52,26 @@ def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) ->
     from orchestration.defs.propensity import steps
 
     settings = load_settings()
-    trained: list[steps.Trained] = []
+    runs: list[steps.TrainingRun] = []
     with warehouse.connect() as connection:
         for site_id in store.sites_with_features(connection):
             for target in _targets():
-                one = steps.train(
+                run = steps.train(
                     connection,
                     site_id,
                     target,
                     min_positives=settings.min_positives,
                     pages=settings.data_dir / "reports",
                 )
-                context.log.info("%s, %s: %s: %s", site_id, target.name, one.decided.decision, one.decided.reason)
-                trained.append(one)
+                context.log.info("%s, %s: %s: %s", site_id, target.name, run.summary.decision, run.summary.reason)
+                runs.append(run)
     return dg.MaterializeResult(
         metadata={
-            "promoted": sum(one.decided.decision == "promoted" for one in trained),
-            "drifted": sum(bool(one.decided.drifted) for one in trained),
-            "decisions": table([one.decided for one in trained]),
+            "promoted": sum(run.summary.decision == "promoted" for run in runs),
+            "drifted": sum(bool(run.summary.drifted) for run in runs),
+            "decisions": table([run.summary for run in runs]),
             "report": dg.MetadataValue.md(
-                "\n\n".join(f"### {one.decided.site_id}, {one.decided.target}\n\n{one.markdown}" for one in trained)
+                "\n\n".join(f"### {run.summary.site_id}, {run.summary.target}\n\n{run.markdown}" for run in runs)
             ),
         }
     )
@@ -91,18 +91,18 @@ def propensity_scores(context: dg.AssetExecutionContext, warehouse: Warehouse) -
     """
     from orchestration.defs.propensity import steps
 
-    written: list[steps.Scored] = []
+    runs: list[steps.ScoringRun] = []
     with warehouse.connect() as connection:
         for site_id in store.sites_with_features(connection):
             for target in _targets():
-                scored = steps.score(connection, site_id, target)
-                if scored is None:
+                run = steps.score(connection, site_id, target)
+                if run is None:
                     context.log.info("%s, %s: not scored, there is no champion model", site_id, target.name)
                 else:
-                    written.append(scored)
+                    runs.append(run)
     return dg.MaterializeResult(
         metadata={
-            "dagster/row_count": sum(scored.visitors for scored in written),
-            "by_site_and_target": table(written),
+            "dagster/row_count": sum(run.visitors for run in runs),
+            "by_site_and_target": table(runs),
         }
     )

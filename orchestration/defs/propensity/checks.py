@@ -7,18 +7,20 @@ import dagster as dg
 
 from orchestration.defs.propensity.assets import propensity_model, propensity_scores
 from orchestration.lib.warehouse import Warehouse
-from warehouse.propensity import scores, versions
+from warehouse.propensity import quality
 
-MEAN_WITHIN = 3.0
+MAX_RATIO = 3.0
+"""Factor by which the mean score may differ from the base rate."""
 
 
 @dg.asset_check(asset=propensity_scores, blocking=True)
 def every_active_visitor_is_scored_once(warehouse: Warehouse) -> dg.AssetCheckResult:
     """Each visitor of the newest cut-off has exactly one score per champion, and no other visitor has a score."""
     with warehouse.connect() as connection:
-        missing, unexpected = scores.unmatched_scores(connection)
+        missing, unexpected = quality.compare_scores_with_visitors(connection)
     return dg.AssetCheckResult(
-        passed=missing == 0 and unexpected == 0, metadata={"missing": missing, "unexpected": unexpected}
+        passed=missing == 0 and unexpected == 0,
+        metadata={"visitors_without_score": missing, "scores_without_visitor": unexpected},
     )
 
 
@@ -26,14 +28,16 @@ def every_active_visitor_is_scored_once(warehouse: Warehouse) -> dg.AssetCheckRe
 def mean_score_is_near_the_base_rate(warehouse: Warehouse) -> dg.AssetCheckResult:
     """The mean score is within a factor of 3 of the base rate, the share of positives in the model's holdout data."""
     with warehouse.connect() as connection:
-        rows = scores.mean_scores(connection)
-    odd = [
-        f"{site_id}, {target}: mean score {mean:.4f}, base rate {rate:.4f}"
-        for site_id, target, mean, rate in rows
-        if rate and not rate / MEAN_WITHIN <= mean <= rate * MEAN_WITHIN
+        means = quality.mean_scores(connection)
+    outside = [
+        f"{one.site_id}, {one.target}: mean score {one.mean_score:.4f}, base rate {one.base_rate:.4f}"
+        for one in means
+        if one.base_rate and not one.base_rate / MAX_RATIO <= one.mean_score <= one.base_rate * MAX_RATIO
     ]
     return dg.AssetCheckResult(
-        passed=not odd, severity=dg.AssetCheckSeverity.WARN, metadata={"scorings": len(rows), "odd": odd}
+        passed=not outside,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"compared": len(means), "outside_the_range": outside},
     )
 
 
@@ -41,8 +45,8 @@ def mean_score_is_near_the_base_rate(warehouse: Warehouse) -> dg.AssetCheckResul
 def visitors_behave_as_the_model_learned(warehouse: Warehouse) -> dg.AssetCheckResult:
     """Features and scores have not drifted since training, and the newest known outcomes match the scores."""
     with warehouse.connect() as connection:
-        rows = versions.drifted(connection)
-    drifted = [f"{one.site_id}, {one.target}: {_describe_drift(one.drift, one.outcomes)}" for one in rows]
+        found = quality.newest_drift(connection)
+    drifted = [f"{one.site_id}, {one.target}: {_describe_drift(one.drift, one.outcomes)}" for one in found]
     return dg.AssetCheckResult(passed=not drifted, severity=dg.AssetCheckSeverity.WARN, metadata={"drifted": drifted})
 
 

@@ -17,9 +17,10 @@ from ml import artifacts, gate, report, scoring, training
 from ml.errors import ArtifactError, TrainingError
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, Target
 from ml.model import Propensity
-from orchestration.defs.propensity.watching import Watched, watch, write_page
-from warehouse.propensity import store
-from warehouse.propensity.store import Decision, Reached
+from orchestration.defs.propensity.monitoring import Monitored, monitor
+from orchestration.lib.stored_models import load_champion
+from warehouse.propensity import quality, store
+from warehouse.propensity.store import Decision, GoalLabel
 from warehouse.propensity.versions import was_rolled_back
 
 DECISIONS: dict[str, Decision] = {"promote": "promoted", "keep": "kept", "none": "refused"}
@@ -28,19 +29,8 @@ BOOSTING_PER_REGRESSION = 10 / 3
 
 
 @dataclass(frozen=True)
-class Examples:
-    """The number of training examples and positives of one site, target and cut-off."""
-
-    site_id: str
-    target: str
-    as_of: datetime
-    examples: int
-    positives: int
-
-
-@dataclass(frozen=True)
-class Decided:
-    """The decision on one training run.
+class TrainingSummary:
+    """The decision about one training run, and its figures.
 
     The metrics are those of the newest period, which was held out. The metrics that begin with `unseen` cover only
     visitors who are not in the training data.
@@ -63,15 +53,15 @@ class Decided:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A decision, and its report for the Dagster UI in Markdown."""
+class TrainingRun:
+    """One training run: its summary, and its report for the Dagster UI in Markdown."""
 
-    decided: Decided
+    summary: TrainingSummary
     markdown: str
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoringRun:
     """The scoring of one site and target at one cut-off.
 
     Attributes:
@@ -91,17 +81,14 @@ class Scored:
     expected: float
 
 
-def count_examples(connection: psycopg.Connection, target: Target) -> list[Examples]:
+def count_examples(connection: psycopg.Connection, target: Target) -> list[quality.ExampleCount]:
     """Count the examples and positives of a target by site and cut-off."""
-    return [
-        Examples(site_id, target.name, as_of, examples, positives)
-        for site_id, as_of, examples, positives in store.count_examples(connection, target.label, reached(target))
-    ]
+    return quality.count_examples(connection, target.name, target.label, goal_label(target))
 
 
-def reached(target: Target) -> Reached | None:
+def goal_label(target: Target) -> GoalLabel | None:
     """Return the definition of the label if it is computed from goals, or None if it is a column of the features."""
-    return Reached(target.goals, target.horizon, target.settle) if target.goals else None
+    return GoalLabel(target.goals, target.horizon, target.settle) if target.goals else None
 
 
 def fit(frame: pd.DataFrame, target: Target, learners: Sequence[str]) -> Propensity:
@@ -123,7 +110,9 @@ def fit(frame: pd.DataFrame, target: Target, learners: Sequence[str]) -> Propens
     )
 
 
-def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_positives: int, pages: Path) -> Trained:
+def train(
+    connection: psycopg.Connection, site_id: str, target: Target, *, min_positives: int, pages: Path
+) -> TrainingRun:
     """Train a model, decide whether to promote it, record the decision, and write the report.
 
     With too few examples, no model is trained; the decision and its reason are still recorded.
@@ -135,9 +124,9 @@ def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_p
         min_positives: Minimum number of examples of the rarer outcome for training a regression.
         pages: Folder for the HTML report.
     """
-    frame = store.training_frame(connection, site_id, target.label, target.weeks, reached=reached(target))
-    champion = _load_champion(connection, site_id, target)
-    watched = watch(connection, site_id, target, champion, frame)
+    frame = store.training_frame(connection, site_id, target.label, target.weeks, goal_label=goal_label(target))
+    champion = _usable_champion(connection, site_id, target)
+    monitored = monitor(connection, site_id, target, champion, frame)
     grounds = gate.check(
         frame,
         label=target.label,
@@ -149,44 +138,42 @@ def train(connection: psycopg.Connection, site_id: str, target: Target, *, min_p
         weeks=target.weeks,
     )
     if not grounds.met:
-        return _refuse(connection, site_id, target, grounds.message, champion=champion, watched=watched)
+        return _record_no_model(connection, site_id, target, grounds.message, champion=champion, monitored=monitored)
     try:
         model = fit(frame, target, grounds.learners)
     except TrainingError as error:
-        return _refuse(connection, site_id, target, str(error), champion=champion, watched=watched)
-    decision = gate.decide(model, champion, frame, horizon=target.horizon, drift=watched.drifted)
+        return _record_no_model(connection, site_id, target, str(error), champion=champion, monitored=monitored)
+    decision = gate.decide(model, champion, frame, horizon=target.horizon, drift=monitored.drifted)
     if decision.action == "promote" and was_rolled_back(connection, site_id, target.name, model.version):
         decision = gate.Decision(
             "keep", "This model version was rolled back. A model trained on newer weeks can be promoted."
         )
-    page = report.page(model, frame, label=target.label, drift=watched.drift, realised=watched.realised)
-    path = write_page(pages, site_id, target, page)
+    page = report.page(model, frame, label=target.label, drift=monitored.drift, realised=monitored.realised)
+    path = _write_page(pages, site_id, target, page)
     reason = f"{grounds.message} {decision.reason}"
-    decided = _record(connection, site_id, model, decision=DECISIONS[decision.action], reason=reason, watched=watched)
-    return Trained(replace(decided, page=path.as_uri()), f"{page.markdown}\n\n[Charts]({path.as_uri()})")
+    summary = _record_model(
+        connection, site_id, model, decision=DECISIONS[decision.action], reason=reason, monitored=monitored
+    )
+    return TrainingRun(replace(summary, page=path.as_uri()), f"{page.markdown}\n\n[Charts]({path.as_uri()})")
 
 
-def _load_champion(connection: psycopg.Connection, site_id: str, target: Target) -> Propensity | None:
+def _usable_champion(connection: psycopg.Connection, site_id: str, target: Target) -> Propensity | None:
     """Return the champion, or None if there is none or the installed library versions cannot load it."""
-    found = store.champion(connection, site_id, target.name)
-    if found is None:
-        return None
-    content = store.artifact(connection, site_id, target.name, found.version)
     try:
-        return artifacts.loads(content, sha256=found.artifact_sha256)
+        return load_champion(connection, site_id, target.name)
     except ArtifactError:
         return None
 
 
-def _refuse(
+def _record_no_model(
     connection: psycopg.Connection,
     site_id: str,
     target: Target,
     reason: str,
     *,
     champion: Propensity | None,
-    watched: Watched,
-) -> Trained:
+    monitored: Monitored,
+) -> TrainingRun:
     decision: Decision = "refused" if champion is None else "kept"
     store.record_version(
         connection,
@@ -195,20 +182,20 @@ def _refuse(
         version="none",
         decision=decision,
         reason=reason,
-        metrics=watched.as_metrics(),
+        metrics=monitored.as_metrics(),
     )
-    return Trained(Decided(site_id, target.name, decision, reason, drifted=watched.drifted), reason)
+    return TrainingRun(TrainingSummary(site_id, target.name, decision, reason, drifted=monitored.drifted), reason)
 
 
-def _record(
+def _record_model(
     connection: psycopg.Connection,
     site_id: str,
     model: Propensity,
     *,
     decision: Decision,
     reason: str,
-    watched: Watched,
-) -> Decided:
+    monitored: Monitored,
+) -> TrainingSummary:
     if model.trial is None:
         raise ValueError("A newly trained model must have holdout results.")
     judged = model.trial.rows["time"]
@@ -225,7 +212,7 @@ def _record(
         artifact_sha256=artifact.sha256,
         features=[*model.numeric, *model.categorical],
         metrics=model.metrics
-        | watched.as_metrics()
+        | monitored.as_metrics()
         | {"judged_from": judged.min().isoformat(), "judged_until": judged.max().isoformat()}
         | {"rows": model.rows, "positives": model.positives},
         libraries=artifact.libraries,
@@ -233,14 +220,14 @@ def _record(
         trained_to=model.data_until,
     )
     chosen, unseen = model.trial.chosen, model.trial.unseen
-    return Decided(
+    return TrainingSummary(
         site_id, model.target, decision, reason, model.version, model.kind,
         chosen.n, chosen.roc_auc, chosen.brier, chosen.base_rate,
-        unseen.n if unseen else 0, unseen.roc_auc if unseen else None, watched.drifted,
+        unseen.n if unseen else 0, unseen.roc_auc if unseen else None, monitored.drifted,
     )  # fmt: skip
 
 
-def score(connection: psycopg.Connection, site_id: str, target: Target) -> Scored | None:
+def score(connection: psycopg.Connection, site_id: str, target: Target) -> ScoringRun | None:
     """Score the visitors of the newest cut-off with the champion, and write the scores.
 
     Returns:
@@ -250,13 +237,19 @@ def score(connection: psycopg.Connection, site_id: str, target: Target) -> Score
         ArtifactError: The stored champion cannot be loaded: its content was altered, or it was made with another
             version of scikit-learn.
     """
-    champion = store.champion(connection, site_id, target.name)
-    if champion is None:
+    model = load_champion(connection, site_id, target.name)
+    if model is None:
         return None
-    content = store.artifact(connection, site_id, target.name, champion.version)
-    model = artifacts.loads(content, sha256=champion.artifact_sha256)
     frame = store.scoring_frame(connection, site_id)
     scores = scoring.score(model, frame).assign(target=target.name)
     written = store.write_scores(connection, scores)
     as_of: datetime = frame["as_of"].iloc[0].to_pydatetime()
-    return Scored(site_id, target.name, champion.version, as_of, written, round(float(scores["score"].sum()), 1))
+    return ScoringRun(site_id, target.name, model.version, as_of, written, round(float(scores["score"].sum()), 1))
+
+
+def _write_page(folder: Path, site_id: str, target: Target, page: report.Page) -> Path:
+    """Write the report of a site and target to `folder`, replacing the previous one; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{site_id}-{target.name}.html"
+    path.write_text(page.html, encoding="utf-8")
+    return path

@@ -1,1 +1,1 @@
-"""Rows that are kept for a limited time."""
+"""Retention: deletion of expired rows."""

@@ -1,4 +1,4 @@
-"""Rows that are kept for a limited time: rejected events, claims, and visitors and sessions without events."""
+"""Deletion of rows that are kept for a limited time."""
 
 from typing import Any
 
@@ -17,13 +17,14 @@ from warehouse.kit.settings import load_settings
     deps=[["archive", "event_months"]],
 )
 def expired_rows(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
-    """Deletes refused events, claims, visitors and sessions that are older than the settings `…_KEEP_…` say.
+    """Delete rejected events, claimed times, visitors and sessions after the times in the settings.
 
-    The row of a visitor or session stays while one of its events may be in Postgres.
+    The settings are `REJECTED_KEEP_DAYS`, `CLAIMS_KEEP_DAYS`, `USERS_KEEP_MONTHS` and `SESSIONS_KEEP_MONTHS`. The row
+    of a visitor or session is kept while Postgres may hold one of its events.
     """
-    from warehouse.retention import expired_rows as retention  # as with archiving: Arrow
+    from warehouse.retention import expired_rows as retention  # import here: it loads Arrow, which is slow to import
 
     expired = retention.run(warehouse.url(), load_settings())
     for one in expired:
-        context.log.info("%s: %s rows deleted, from before %s", one.table, f"{one.rows:,}", f"{one.before:%Y-%m-%d}")
-    return dg.MaterializeResult(metadata={"rows": sum(one.rows for one in expired), "deleted": table(expired)})
+        context.log.info("%s: deleted %s rows older than %s", one.table, f"{one.rows:,}", f"{one.before:%Y-%m-%d}")
+    return dg.MaterializeResult(metadata={"deleted_rows": sum(one.rows for one in expired), "by_table": table(expired)})

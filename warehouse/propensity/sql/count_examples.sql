@@ -1,5 +1,6 @@
 select
     site_id,
+    {target} as target,
     as_of,
     count(*) as examples,
     count(*) filter (where {label}) as positives

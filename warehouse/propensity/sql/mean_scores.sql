@@ -1,5 +1,5 @@
--- The mean score of each site, target and cut-off, with the base rate of the model that scored: the share of
--- positives in its holdout data.
+-- The mean score of each site, target and cut-off, with the base rate of the model: the share of positives in its
+-- holdout data.
 select
     scores.site_id,
     scores.target,

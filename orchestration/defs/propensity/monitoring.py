@@ -4,34 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psycopg
 
-from ml import monitoring, report
+from ml import monitoring
 from ml.features import Target
 from ml.model import Propensity
 from ml.monitoring import Drift, Realised
 from warehouse.propensity import store
 
-SHOWN = 12
-SCORED = 50_000
-SINCE = {"converted_7d": "days_since_last_conversion", "returned_7d": "days_since_last_event"}
-"""For each label, the feature (in days) that shows whether the event happened since an earlier cut-off.
+MAX_RECORDED_COLUMNS = 12
+"""Columns whose drift is recorded with a decision: those with the largest drift."""
 
-The feature is known days before the label is final.
+MAX_SCORED_ROWS = 50_000
+"""Rows whose scores are compared; more rows would take longer and change the result little."""
+
+DAYS_SINCE_OUTCOME = {"converted_7d": "days_since_last_conversion", "returned_7d": "days_since_last_event"}
+"""For each label, the feature that contains the days since the visitor's last event of the kind that the label counts.
+
+The feature shows whether such an event happened after an earlier cut-off, days before the label is final.
 """
 
-NIGHT = pd.Timedelta(hours=2)
+MIDNIGHT_TOLERANCE = pd.Timedelta(hours=2)
 """Tolerance when looking up an earlier cut-off: daylight saving time shifts a site's midnight in UTC."""
 
-NEWEST = pd.Timedelta(weeks=4)
+COMPARED_TRAINING_TIME = pd.Timedelta(weeks=4)
+"""Today's visitors are compared with the last four weeks of the training data only.
+
+On a young site, the time since the first visit grows every week, so that older training data would always show drift.
+"""
 
 
 @dataclass(frozen=True)
-class Watched:
+class Monitored:
     """The monitoring results of one site and target.
 
     Attributes:
@@ -48,22 +55,22 @@ class Watched:
     @property
     def drifted(self) -> bool:
         """Whether the visitors have drifted, or the newest outcomes do not match the scores."""
-        broken = monitoring.promise_broken(self.realised) or monitoring.promise_broken(self.early)
-        return broken or monitoring.has_drifted(self.drift)
+        contradicted = any(monitoring.outcomes_contradict_scores(found) for found in (self.realised, self.early))
+        return contradicted or monitoring.has_drifted(self.drift)
 
     def as_metrics(self) -> dict[str, Any]:
         """Return the results for `ml.model_versions.metrics`: aggregates only, no personal data."""
         return {
             "drifted": self.drifted,
-            "drift": [asdict(one) for one in self.drift[:SHOWN]],
+            "drift": [asdict(one) for one in self.drift[:MAX_RECORDED_COLUMNS]],
             "realised": [one.as_dict() for one in self.realised],
             "early": [one.as_dict() for one in self.early],
         }
 
 
-def watch(
+def monitor(
     connection: psycopg.Connection, site_id: str, target: Target, champion: Propensity | None, frame: pd.DataFrame
-) -> Watched:
+) -> Monitored:
     """Compare today's visitors with the champion's training data, and past scores with observed outcomes.
 
     Args:
@@ -74,36 +81,42 @@ def watch(
         frame: Today's training examples, whose labels are known.
     """
     if champion is None:
-        return Watched()
+        return Monitored()
     learned = frame[frame["as_of"] <= pd.Timestamp(champion.data_until)]
-    # Use only the newest weeks of the training data: on a young site, the time since the first visit grows every week
-    # without any change of behaviour.
-    learned = learned[learned["as_of"] > learned["as_of"].max() - NEWEST]
+    learned = learned[learned["as_of"] > learned["as_of"].max() - COMPARED_TRAINING_TIME]
     today = store.scoring_frame(connection, site_id)
     found: Sequence[Drift] = ()
     if not learned.empty and not today.empty:
         found = monitoring.drift(learned, today, numeric=champion.numeric, categorical=champion.categorical)
-        before, now = (champion.predict(rows.head(SCORED)) for rows in (learned.sample(frac=1, random_state=0), today))
+        before, now = (
+            champion.predict(rows.head(MAX_SCORED_ROWS)) for rows in (learned.sample(frac=1, random_state=0), today)
+        )
         found = [monitoring.score_drift(before, now), *found]
     scores = store.past_scores(connection, site_id, target.name)
     kept = monitoring.realised(scores, frame, label=target.label) if len(scores) else []
-    return Watched(found, kept, _early(connection, site_id, target, today))
+    return Monitored(found, kept, _compare_early(connection, site_id, target, today))
 
 
-def _early(connection: psycopg.Connection, site_id: str, target: Target, today: pd.DataFrame) -> Sequence[Realised]:
+def _compare_early(
+    connection: psycopg.Connection, site_id: str, target: Target, today: pd.DataFrame
+) -> Sequence[Realised]:
     """Compare the scores whose horizon ends at today's cut-off with the outcomes in today's features."""
-    since = SINCE.get(target.label)
+    since = DAYS_SINCE_OUTCOME.get(target.label)
     if today.empty or since is None or target.goals:
         return []
     now = today["as_of"].iloc[0]
     earlier = now - target.horizon
     scores = store.scores_of(
-        connection, site_id, target.name, (earlier - NIGHT).to_pydatetime(), (earlier + NIGHT).to_pydatetime()
+        connection,
+        site_id,
+        target.name,
+        (earlier - MIDNIGHT_TOLERANCE).to_pydatetime(),
+        (earlier + MIDNIGHT_TOLERANCE).to_pydatetime(),
     )
-    return came_of(scores, today, now, label=target.label, since=since)
+    return preliminary_results(scores, today, now, label=target.label, since=since)
 
 
-def came_of(
+def preliminary_results(
     scores: pd.DataFrame, today: pd.DataFrame, now: pd.Timestamp, *, label: str, since: str
 ) -> Sequence[Realised]:
     """Compare the scores of one earlier cut-off with preliminary outcomes from today's features.
@@ -124,11 +137,3 @@ def came_of(
     reached = today.loc[today[since] < days, "user_id"]
     outcomes = scores[["site_id", "user_id", "as_of"]].assign(**{label: scores["user_id"].isin(reached)})
     return monitoring.realised(scores, outcomes, label=label)
-
-
-def write_page(folder: Path, site_id: str, target: Target, page: report.Page) -> Path:
-    """Write the report of a site and target to `folder`, replacing the previous one; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{site_id}-{target.name}.html"
-    path.write_text(page.html, encoding="utf-8")
-    return path

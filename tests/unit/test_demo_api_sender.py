@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from demo.sending import BATCH_EVENTS, CRITICAL, Delivery, Sender
-from demo.simulation import Simulation
+from demo.api_sender import BATCH_EVENTS, CRITICAL, Sender, SendResult
+from demo.simulation.simulation import Simulation
 from tests.batches import read_batch
 from warehouse.events.user_agents import parse_user_agent
 from warehouse.kit.errors import UserError
@@ -51,7 +51,7 @@ def test_every_event_is_sent_once_in_a_batch_of_one_browser(recent: list[dict[st
         return accept(request)
 
     delivery = sender(answer).send(recent, lambda so_far: progress.append(so_far.events))
-    assert delivery == Delivery(accepted=len(recent), requests=len(requests))
+    assert delivery == SendResult(accepted=len(recent), requests=len(requests))
     assert progress[-1] == len(recent)
     agent_of = {event["session_id"]: event["user_agent"] for event in recent}
     ids: list[str] = []
@@ -122,7 +122,7 @@ def test_an_unreachable_api_is_reported_with_the_remedy(
     def gone(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
-    monkeypatch.setattr("demo.sending._ATTEMPTS", 1)
+    monkeypatch.setattr("demo.api_sender._ATTEMPTS", 1)
     with pytest.raises(UserError, match=r"http://api.example did not respond .*tilda status"):
         sender(gone).send(recent)
 

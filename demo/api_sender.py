@@ -15,16 +15,16 @@ from typing import Any
 import httpx
 import msgspec
 
-from demo.events import Event
+from demo.simulation.events import Event
 from warehouse.kit.errors import UserError
 
 BATCH_EVENTS = 10
 CRITICAL = frozenset({"form_submit", "signup", "purchase"})
 """Event types that a browser sends at once instead of queueing them."""
-_OPEN_BATCHES = 5_000
+_MAX_OPEN_BATCHES = 5_000
 _CLOCK_TOLERANCE = timedelta(seconds=60)
 """The tolerance of the API: a smaller difference is network latency, not a clock error."""
-_BROWSER_WRITES = (
+_SENT_FIELDS = (
     "event_id",
     "event_type",
     "created_at",
@@ -38,11 +38,11 @@ _BROWSER_WRITES = (
     "payload",
 )
 _ATTEMPTS = 5
-_TOLD_REJECTIONS = 20
+_MAX_REASONS = 20
 
 
 @dataclass
-class Delivery:
+class SendResult:
     """Number of events sent, by result.
 
     Attributes:
@@ -74,7 +74,7 @@ class Delivery:
         self.spooled += answer.get("spooled", 0)
         rejected: list[dict[str, Any]] = answer.get("rejected", [])
         self.rejected += len(rejected)
-        room = _TOLD_REJECTIONS - len(self.reasons)
+        room = _MAX_REASONS - len(self.reasons)
         self.reasons += [f"{one['event_id']}: {one['code']}: {one['detail']}" for one in rejected[:room]]
 
 
@@ -98,7 +98,7 @@ class Sender:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     transport: httpx.AsyncBaseTransport | None = None
 
-    def send(self, events: Iterable[Event], progress: Callable[[Delivery], None] | None = None) -> Delivery:
+    def send(self, events: Iterable[Event], progress: Callable[[SendResult], None] | None = None) -> SendResult:
         """Send events.
 
         Args:
@@ -110,8 +110,8 @@ class Sender:
         """
         return asyncio.run(self._send(events, progress))
 
-    async def _send(self, events: Iterable[Event], progress: Callable[[Delivery], None] | None) -> Delivery:
-        delivery = Delivery()
+    async def _send(self, events: Iterable[Event], progress: Callable[[SendResult], None] | None) -> SendResult:
+        delivery = SendResult()
         queue: asyncio.Queue[list[Event] | None] = asyncio.Queue(2 * self.concurrency)
 
         async def work(client: httpx.AsyncClient) -> None:
@@ -144,7 +144,7 @@ class Sender:
             "x-forwarded-for": batch[0]["ip_address"],
             "origin": str(httpx.URL(batch[0]["page_url"]).copy_with(raw_path=b"/")).rstrip("/"),
         }
-        refusal = ""
+        failure = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 await asyncio.sleep(0.25 * 2**attempt)
@@ -154,30 +154,30 @@ class Sender:
                     "/api/events", params={"key": self.public_key}, content=body, headers=headers
                 )
             except httpx.TransportError as error:
-                refusal = f"did not respond ({type(error).__name__})"
+                failure = f"did not respond ({type(error).__name__})"
                 continue
             if answer.status_code == 202:
                 return answer.json()
-            refusal = f"answered {answer.status_code}: {_reason(answer)}"
+            failure = f"answered {answer.status_code}: {_reason(answer)}"
             if answer.status_code != 429 and answer.status_code < 500:
-                raise UserError(f"{self.url} {refusal}.", "Check the site's public key and the service key.")
-        raise UserError(f"{self.url} {refusal}.", "Check `tilda status`, then send again; duplicates are ignored.")
+                raise UserError(f"{self.url} {failure}.", "Check the site's public key and the service key.")
+        raise UserError(f"{self.url} {failure}.", "Check `tilda status`, then send again; duplicates are ignored.")
 
 
 def batches(events: Iterable[Event]) -> Iterator[list[Event]]:
     """Group the events of each session into batches of 10, or fewer if the last event is critical."""
-    gathering: dict[str, list[Event]] = {}
+    open_batches: dict[str, list[Event]] = {}
     for event in events:
-        batch = gathering.setdefault(event["session_id"], [])
+        batch = open_batches.setdefault(event["session_id"], [])
         if any(event["event_id"] == known["event_id"] for known in batch):  # a resent event: send it in its own request
             yield [event]
             continue
         batch.append(event)
         if len(batch) == BATCH_EVENTS or event["event_type"] in CRITICAL:
-            yield gathering.pop(event["session_id"])
-        elif len(gathering) > _OPEN_BATCHES:
-            yield gathering.pop(next(iter(gathering)))
-    yield from gathering.values()
+            yield open_batches.pop(event["session_id"])
+        elif len(open_batches) > _MAX_OPEN_BATCHES:
+            yield open_batches.pop(next(iter(open_batches)))
+    yield from open_batches.values()
 
 
 def envelope(batch: list[Event], now: datetime) -> dict[str, Any]:
@@ -187,15 +187,15 @@ def envelope(batch: list[Event], now: datetime) -> dict[str, Any]:
         UserError: An event is in the future.
     """
     first = batch[0]
-    ahead = datetime.fromisoformat(first["sent_at"]) - datetime.fromisoformat(first["received_at"])
-    ahead = ahead if abs(ahead) > _CLOCK_TOLERANCE else timedelta()
+    clock_error = datetime.fromisoformat(first["sent_at"]) - datetime.fromisoformat(first["received_at"])
+    clock_error = clock_error if abs(clock_error) > _CLOCK_TOLERANCE else timedelta()
     latest = max(datetime.fromisoformat(event["received_at"]) for event in batch)
     if latest > now + _CLOCK_TOLERANCE:
         raise UserError(
             f"An event has a time in the future: {latest.isoformat()}.", "End the simulation at the current time."
         )
-    written = [{name: event[name] for name in _BROWSER_WRITES} for event in batch]
-    return {"sent_at": (now + ahead).isoformat(), "events": written}
+    sent_events = [{name: event[name] for name in _SENT_FIELDS} for event in batch]
+    return {"sent_at": (now + clock_error).isoformat(), "events": sent_events}
 
 
 def _reason(answer: httpx.Response) -> str:

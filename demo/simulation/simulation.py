@@ -1,6 +1,6 @@
 """One run of the simulated shop: its events in order of arrival, and the true conversion probabilities."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,23 +8,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from demo.behaviour import CHANGED, USUAL, Behaviour, Parameters, new_profile, without_signal
-from demo.browsing import EVENT, Counters, browse, crawl
-from demo.delivery import deliver, deliver_crawls
-from demo.events import Event, Formatter
-from demo.hours import HOUR_MS, HourGrid, midnight
-from demo.identity import Names
-from demo.population import Population, State, Visits
-from demo.shop import device_shares
-from demo.truth import WINDOW_HOURS, chances
+from demo.simulation.behaviour import CHANGED, USUAL, Behaviour, Parameters, new_profile, without_signal
+from demo.simulation.browsing import EVENT, Counters, browse, crawl
+from demo.simulation.delivery import deliver, deliver_crawls
+from demo.simulation.events import Event, Formatter
+from demo.simulation.hours import HOUR_MS, HourGrid, midnight
+from demo.simulation.identity import Names
+from demo.simulation.population import Population, State, Visits
+from demo.simulation.shop import device_shares
+from demo.simulation.truth import WINDOW_HOURS, chances
+from warehouse.kit.progress import Progress
 
 ACTIVE_HOURS = 28 * 24
 """A visitor is active at a cut-off if seen in the 28 days before it."""
 _DAYS_BEYOND = WINDOW_HOURS // 24 + 2
 _CRAWLS_PER_VISITOR = 0.15
-
-Progress = Callable[[int, int], None]
-"""Called with the number of days done and the total number of days."""
 
 
 class Simulation:
@@ -91,7 +89,11 @@ class Simulation:
         self._behaviour = [after if change_at is not None and start >= change_at else before for start in starts]
 
     def events(self, progress: Progress | None = None) -> Iterator[Event]:
-        """Yield all events in order of `received_at`; at most a few days of events are in memory."""
+        """Yield all events in order of `received_at`; at most a few days of events are in memory.
+
+        Args:
+            progress: Called with the number of simulated days and the total number of days.
+        """
         population = self._population()
         counters = Counters()
         waiting = np.zeros(0, dtype=EVENT)
@@ -129,7 +131,7 @@ class Simulation:
         Returns:
             The columns `user_id`, `as_of` (UTC), `p_conversion_7d` and `p_purchase_7d`. The last two are the exact
             probabilities to convert (send a form, sign up or buy) and to buy within 168 hours of the cut-off (see
-            `demo.truth`).
+            `truth`).
 
         Raises:
             ValueError: A cut-off is not a midnight of the site, or is outside the simulated period.

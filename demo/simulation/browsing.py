@@ -9,11 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.behaviour import CART, FORM_BEGUN, FORM_SENT, GLANCE, NO_CART, PURCHASE, cart_of, device_of
-from demo.hours import HOUR_MS, HourGrid
-from demo.identity import Names
-from demo.population import Visits
-from demo.shop import AGENTS, CRAWLERS, DEVICE_NAMES, GLANCED_AT, PAGE_AT, PAGES, PRODUCTS, SOURCES, agents_of
+from demo.simulation.behaviour import CART, FORM_BEGUN, FORM_SENT, GLANCE, NO_CART, PURCHASE, cart_of, device_of
+from demo.simulation.hours import HOUR_MS, HourGrid
+from demo.simulation.identity import Names
+from demo.simulation.population import Visits
+from demo.simulation.shop import (
+    AGENTS,
+    CRAWLERS,
+    DEVICE_NAMES,
+    GLANCED_AT,
+    PAGE_AT,
+    PAGES,
+    PRODUCTS,
+    SOURCES,
+    agents_of,
+)
 
 KINDS = (
     "page_view",

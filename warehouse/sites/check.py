@@ -1,4 +1,4 @@
-"""`tilda check`: send an event as a browser on the site would, and look for the event in Postgres."""
+"""Checks of a site's installation: send an event as a browser on the site would, and look for it in Postgres."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COLLECTOR_EVENTS_PATH = "/api/events"
 
 REQUEST_SECONDS = 10.0
 FOUND_WITHIN_SECONDS = 10.0
-NOTICED_WITHIN_SECONDS = 10.0
+SITE_CACHE_SECONDS = 10.0
 """Seconds during which a rejected key or origin is retried, because the API caches sites."""
 
 _GATEWAY = {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
@@ -67,7 +67,7 @@ class _Event:
     server: str | None
 
 
-def check(connection: psycopg.Connection, site: Site, settings: Settings, local: str | None) -> Generator[Step]:
+def check_site(connection: psycopg.Connection, site: Site, settings: Settings, local: str | None) -> Generator[Step]:
     """Check each step between a page of the site and Postgres, and yield the results.
 
     Args:
@@ -103,7 +103,7 @@ def _check_api(
     if sent.status == "failed":
         return
     yield _judge_cors(event.answer)
-    seen = _find(connection, site, event)
+    seen = _find_and_delete(connection, site, event)
     if seen is None:
         yield Step(
             "database",
@@ -180,7 +180,7 @@ def _send(client: httpx.Client, site: Site, address: str) -> _Event:
         "page_url": f"{page}/",
     }
     body = json.dumps({"sent_at": created_at.isoformat(), "events": [event]})
-    give_up = time.monotonic() + NOTICED_WITHIN_SECONDS
+    give_up = time.monotonic() + SITE_CACHE_SECONDS
     while True:
         with client.stream(
             "POST",
@@ -249,7 +249,7 @@ def _judge_cors(answer: httpx.Response) -> Step:
     )
 
 
-def _find(connection: psycopg.Connection, site: Site, event: _Event) -> tuple[str | None] | None:
+def _find_and_delete(connection: psycopg.Connection, site: Site, event: _Event) -> tuple[str | None] | None:
     """Wait for the event in Postgres and delete it.
 
     Return the network of the sender as the API saw it, as a row of one column; None if the event does not arrive.

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 import pandas as pd
 
-from demo.events import Event
+from demo.simulation.events import Event
 
-_PIECE = 1 << 20
+_BUFFER_BYTES = 1 << 20
 
 
 def write_events(events: Iterable[Event], path: Path) -> int:
@@ -22,7 +22,7 @@ def write_events(events: Iterable[Event], path: Path) -> int:
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
     encoder = msgspec.json.Encoder()
-    piece = bytearray()
+    buffer = bytearray()
     count = 0
     # Leave name and time out of the gzip header, so that the same events give the same bytes.
     with (
@@ -30,13 +30,13 @@ def write_events(events: Iterable[Event], path: Path) -> int:
         gzip.GzipFile("", "wb", 5, file, mtime=0) if path.suffix == ".gz" else file as out,
     ):
         for event in events:
-            encoder.encode_into(event, piece, -1)
-            piece += b"\n"
+            encoder.encode_into(event, buffer, -1)
+            buffer += b"\n"
             count += 1
-            if len(piece) >= _PIECE:
-                out.write(piece)
-                piece.clear()
-        out.write(piece)
+            if len(buffer) >= _BUFFER_BYTES:
+                out.write(buffer)
+                buffer.clear()
+        out.write(buffer)
     unfinished.replace(path)
     return count
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.browsing import KINDS
-from demo.identity import Names
-from demo.shop import AGENTS, CRAWLERS, PAGES, SOURCES, Page
+from demo.simulation.browsing import KINDS
+from demo.simulation.identity import Names
+from demo.simulation.shop import AGENTS, CRAWLERS, PAGES, SOURCES, Page
 
 Event = dict[str, Any]
 """An event that `tilda import --format events` can read; contains only JSON types."""

@@ -10,7 +10,7 @@ from scipy.special import expit
 from scipy.stats import chi2
 
 GROUPS = 12
-DOUBT = 0.01
+SIGNIFICANCE = 0.01
 """Weeks that would differ so much by chance once in a hundred times are taken to differ indeed."""
 
 
@@ -28,7 +28,7 @@ def shift(margins: np.ndarray, y: np.ndarray, times: pd.Series) -> float:
     found, noise = _shifts(margins, y, codes)
     pooled = float(np.sum(found / noise) / np.sum(1 / noise))
     spread = float(np.sum((found - pooled) ** 2 / noise))
-    if len(found) < 2 or chi2.sf(spread, len(found) - 1) > DOUBT:
+    if len(found) < 2 or chi2.sf(spread, len(found) - 1) > SIGNIFICANCE:
         return _shifts(margins, y, np.zeros(len(y), dtype=int))[0].item()
     step = max(0.0, float(np.mean(np.diff(found) ** 2 - noise[1:] - noise[:-1])))
     level, doubt = found[0], noise[0]

@@ -103,23 +103,20 @@ def simulate(
     as_json: bool,
 ) -> None:
     """Simulate visitors of a shop. Recent days are sent to the ingest API, older days are imported."""
-    from demo.bring_in import simulate_into  # noqa: PLC0415 - pandas takes seconds to load
-    from demo.simulation import Simulation  # noqa: PLC0415
+    from demo import loading  # noqa: PLC0415 - pandas takes seconds to load
 
     settings = load_settings()
-    until = end.replace(tzinfo=UTC) if end else datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     state = running(settings.data_dir)
     if state is None or "ingest" not in state.urls:
         raise UserError("The ingest API is not running.", "Start it with `tilda up`.")
     with running_database(settings) as url, console.progress("Simulating", quiet=as_json) as advance:
         site = registry.get_site(url, site_id)
-        simulation = Simulation(visitors, days, seed, timezone=site.timezone, domain=site.domains[0], end=until)
-        result = simulate_into(
+        until = end.replace(tzinfo=UTC) if end else None
+        result = loading.load_simulation(
             url,
             site,
-            simulation,
-            ingest_url=state.urls["ingest"],
-            service_key=settings.secrets.service_key,
+            loading.shop_simulation(site, visitors, days, seed, until),
+            api=loading.Api(state.urls["ingest"], settings.secrets.service_key),
             hash_key=settings.secrets.visitor_hash_key,
             truth_file=truth,
             progress=advance,

@@ -1,4 +1,4 @@
-"""Export scores: as a CSV table, and as lists for advertising networks."""
+"""File formats for scores: a CSV table, and lists for advertising networks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Network:
     Attributes:
         headings: Column headings; empty if the network expects a list without a heading.
         hashes: Attribute of `Person` for each column.
-        least: Minimum number of people in a list.
+        minimum_people: Number of people below which the network refuses a list.
     """
 
     headings: tuple[str, ...]
     hashes: tuple[str, ...]
-    least: int
+    minimum_people: int
 
 
 NETWORKS: dict[str, Network] = {
@@ -61,3 +61,9 @@ def write_audience(file: IO[str], people: Sequence[Person], network: Network) ->
     kept = [row for row in rows if any(row)]
     writer.writerows(kept)
     return len(kept)
+
+
+def size_warning(network: str, people: int) -> str | None:
+    """Return a sentence if a list of this many people is too short for the network, otherwise None."""
+    minimum = NETWORKS[network].minimum_people
+    return f"The list has {people:,} people; {network} requires at least {minimum:,}." if people < minimum else None

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from demo.simulation import Simulation
-from demo.writers import write_events, write_truth
+from demo.files import write_events, write_truth
+from demo.simulation.simulation import Simulation
 
 END = datetime(2026, 7, 1, tzinfo=UTC)
 

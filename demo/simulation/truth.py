@@ -1,7 +1,7 @@
 r"""The best possible prediction: the exact P(convert within 168 hours | state at T), by backward induction.
 
 Let ``V_t(s)`` be the probability that a visitor in state ``s`` at the start of cell ``t`` converts before the window
-ends. At the end of the window ``V = 0``, and by the formulas of `demo.behaviour`
+ends. At the end of the window ``V = 0``, and by the formulas of `behaviour`
 
 .. math:: V_t(s) = (1 - v_t(s)) \, V_{t+1}(s) + v_t(s) \sum_{c'} P(c' | c) \sum_o P_t(o | c', \text{profile})
     \begin{cases} 1 & o \text{ converts} \\ V_{t+1}(c', \text{after}_o(\text{profile}), r = 0) & \text{else} \end{cases}
@@ -19,9 +19,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.behaviour import (
-    AFTER,
-    COOLED,
+from demo.simulation.behaviour import (
+    AFTER_RESET,
+    AFTER_VISIT,
     FORM_SENT,
     LONGEST_ABSENCE,
     NEXT_ABSENCE,
@@ -33,7 +33,7 @@ from demo.behaviour import (
     device_of,
     part_of_day,
 )
-from demo.hours import HourGrid
+from demo.simulation.hours import HourGrid
 
 WINDOW_HOURS = 168
 GOALS: tuple[frozenset[int], ...] = (frozenset({FORM_SENT, PURCHASE}), frozenset({PURCHASE}))
@@ -70,8 +70,8 @@ def chances(grid: HourGrid, first_cell: int, behaviour_of_day: Sequence[Behaviou
 def _before_midnight(value: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the probabilities by state before a midnight, given those by state after it."""
     before = value[:, :, NEXT_DAY][..., NEXT_ABSENCE]
-    going_cold = NEXT_ABSENCE == LONGEST_ABSENCE
-    before[..., going_cold] = value[:, :, COOLED[NEXT_DAY], LONGEST_ABSENCE][..., None]
+    is_reset = NEXT_ABSENCE == LONGEST_ABSENCE
+    before[..., is_reset] = value[:, :, AFTER_RESET[NEXT_DAY], LONGEST_ABSENCE][..., None]
     return before
 
 
@@ -90,5 +90,5 @@ def _value_of_visit(back: NDArray[np.float64], behaviour: Behaviour, part: int) 
     for outcome in range(OUTCOME_COUNT):
         chance = behaviour.outcomes[part, :, :, outcome]
         for number, goal in enumerate(GOALS):
-            of_new_source[number] += chance if outcome in goal else chance * back[number][:, AFTER[outcome]]
+            of_new_source[number] += chance if outcome in goal else chance * back[number][:, AFTER_VISIT[outcome]]
     return np.einsum("cd,gdp->gcp", behaviour.transition, of_new_source, optimize=True)

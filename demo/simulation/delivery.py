@@ -8,12 +8,12 @@ and `sent_at` equally, so the difference between `sent_at` and `received_at` sho
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.behaviour import device_of
-from demo.browsing import KIND
-from demo.hours import HOUR_MS, HourGrid
-from demo.identity import Names, shares
-from demo.population import Visits
-from demo.shop import PHONE
+from demo.simulation.behaviour import device_of
+from demo.simulation.browsing import KIND
+from demo.simulation.hours import HOUR_MS, HourGrid
+from demo.simulation.identity import Names, shares
+from demo.simulation.population import Visits
+from demo.simulation.shop import PHONE
 
 WRONG_CLOCK_SHARE = 0.04
 """Share of phones with a wrong clock, ahead or behind: half of them by 2 to 40 minutes, half by 1 to 5 full hours."""

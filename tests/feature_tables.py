@@ -22,7 +22,7 @@ CHANNELS = np.array(["direct", "organic", "paid", "social", "email", "referral"]
 DEVICES = np.array(["mobile", "desktop", "tablet"])
 SYSTEMS = {"mobile": "Android", "desktop": "Windows", "tablet": "iOS"}
 BROWSERS = np.array(["Chrome", "Safari", "Firefox", "Yandex", None], dtype=object)
-WORTH = {"direct": 0.1, "organic": 0.0, "paid": 0.4, "social": -0.7, "email": 0.9, "referral": 0.2}
+CHANNEL_EFFECTS = {"direct": 0.1, "organic": 0.0, "paid": 0.4, "social": -0.7, "email": 0.9, "referral": 0.2}
 
 
 def visitors(
@@ -102,16 +102,16 @@ def visitors(
             "os": np.array([SYSTEMS[d] for d in device], dtype=object),
         }
     )
-    worth = np.array([WORTH[c] for c in channel])
+    channel_effect = np.array([CHANNEL_EFFECTS[c] for c in channel])
     late = np.zeros(rows, dtype=bool) if shift_from is None else week >= shift_from
-    worth = np.where(late & (channel == "email"), -0.5, worth)
+    channel_effect = np.where(late & (channel == "email"), -0.5, channel_effect)
     odds = (
         0.5 * np.log1p(sessions_7d)
         + 0.35 * np.log1p(pages_28d)
         + 1.6 * (1 - np.exp(-carts_28d)) * np.exp(-np.nan_to_num(since_cart, nan=99) / 8)
         + 0.8 * (forms > 0) * (purchases == 0)
         - 0.07 * recency
-        + worth
+        + channel_effect
         + 0.6 * ((channel == "paid") & (device == "desktop"))
         + 0.5 * (evening > 0.6) * (device == "mobile")
         - 0.9 * ((purchases > 0) & (frame["days_since_last_conversion"].fillna(99) < 10))

@@ -1,6 +1,6 @@
 """Constants of the simulated shop: pages, products, traffic sources, devices and the weekly rhythm.
 
-`demo.behaviour` decides what visitors do and refers to these constants by index. `demo.events` writes their URLs,
+`behaviour` decides what visitors do and refers to these constants by index. `events` writes their URLs,
 titles and user agents into events.
 """
 

@@ -6,7 +6,7 @@ State
     ==========  ======================================================================  ==========================
     symbol      meaning                                                                 values
     ==========  ======================================================================  ==========================
-    ``c``       source of the last visit (`demo.shop.SOURCES`)                          9
+    ``c``       source of the last visit (`shop.SOURCES`)                          9
     ``g``       device                                                                  desktop, phone, tablet
     ``m``       has converted before                                                    no, yes
     ``L``       deepest interest so far: glanced, read a product page, started a form   0, 1, 2
@@ -27,7 +27,7 @@ Visit rate
         \varphi(s) = \rho_r \, \nu_n \, \iota_L \, \kappa_k \, \mu_m \, \chi_c
 
     where :math:`\varphi` is in visits per day and :math:`\lambda_{g,t}` is the share of a day's visits that falls into
-    this hour and weekday on this device (`demo.shop.weekly_rhythm`); its mean over a week is 1/24. Since
+    this hour and weekday on this device (`shop.weekly_rhythm`); its mean over a week is 1/24. Since
     :math:`\varphi` changes only at midnights and by visits, a complete day can be sampled in one step: the first visit
     after cell ``a`` is in the first cell ``h`` with :math:`\varphi \sum_{a<t\le h} \lambda_{g,t} \ge E`, where
     :math:`E \sim \mathrm{Exp}(1)`.
@@ -56,7 +56,7 @@ Outcome of a visit
     purchase         1, and m = yes                      no cart
     ===============  ==================================  =========
 
-Given the state, everything else is random, so `demo.truth` can compute the best possible prediction exactly.
+Given the state, everything else is random, so `truth` can compute the best possible prediction exactly.
 
 With the parameters `USUAL`, 3 to 7 % of the visitors of the last 28 days convert within a week, and the best possible
 prediction has a ROC-AUC of 0.80 to 0.85. The conversion rate grows with the length of a run, because the share of
@@ -72,7 +72,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.shop import DEVICE_NAMES, SOURCES, device_shares, weekly_rhythm
+from demo.simulation.shop import DEVICE_NAMES, SOURCES, device_shares, weekly_rhythm
 
 GLANCE, READ, CART, FORM_BEGUN, FORM_SENT, PURCHASE = range(6)
 OUTCOME_COUNT: Final = 6
@@ -174,7 +174,7 @@ def without_signal(usual: Parameters) -> Parameters:
     )
 
 
-def _after() -> NDArray[np.int64]:
+def _after_visit() -> NDArray[np.int64]:
     """Return the profile after a visit, by outcome and profile before it: shape (outcome, profile)."""
     device, customer, depth, visits, cart = np.unravel_index(np.arange(PROFILE_COUNT), PROFILE_SHAPE)
     visits = np.minimum(visits + 1, MOST_VISITS)
@@ -198,15 +198,15 @@ def _next_day() -> NDArray[np.int64]:
     return np.ravel_multi_index((*others, np.minimum(cart + 1, NO_CART)), PROFILE_SHAPE).astype(np.int64)
 
 
-def _cooled() -> NDArray[np.int64]:
+def _after_reset() -> NDArray[np.int64]:
     """Return the profile after the reset of interest, by profile before it: depth 0, at most one visit."""
     device, customer, depth, visits, cart = np.unravel_index(np.arange(PROFILE_COUNT), PROFILE_SHAPE)
-    cooled = (device, customer, np.zeros_like(depth), np.minimum(visits, 1), cart)
-    return np.ravel_multi_index(cooled, PROFILE_SHAPE).astype(np.int64)
+    reset = (device, customer, np.zeros_like(depth), np.minimum(visits, 1), cart)
+    return np.ravel_multi_index(reset, PROFILE_SHAPE).astype(np.int64)
 
 
-AFTER: Final = _after()
-COOLED: Final = _cooled()
+AFTER_VISIT: Final = _after_visit()
+AFTER_RESET: Final = _after_reset()
 NEXT_DAY: Final = _next_day()
 NEXT_ABSENCE: Final = np.minimum(np.arange(ABSENCE_COUNT) + 1, LONGEST_ABSENCE)
 
@@ -229,7 +229,7 @@ def cart_of(profile: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Lookup tables for the formulas of this module; the simulation and `demo.truth` share them."""
+    """Lookup tables for the formulas of this module; the simulation and `truth` share them."""
 
     visit_rate: NDArray[np.float64]
     """Visits per day by state: shape STATE_SHAPE."""
