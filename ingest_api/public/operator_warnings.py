@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class OperatorWarnings:
-    """Counts answers, forwarded headers and refused origins of this process."""
+    """Counts answers, forwarded headers, refused origins and unknown keys of this process."""
 
     def __init__(self) -> None:
         self._window = 0
@@ -43,6 +43,11 @@ class OperatorWarnings:
         """Count a request from a page whose domain is not registered for the site."""
         self._turn()
         self._counts["foreign"] += 1
+
+    def unknown_key(self) -> None:
+        """Count a page that loads the collector with a key that no site has."""
+        self._turn()
+        self._counts["unknown keys"] += 1
 
     def ignored_forwarding(self, peer: str) -> None:
         """Count a request whose `X-Forwarded-For` was ignored because its peer is not a trusted proxy."""
@@ -75,6 +80,11 @@ class OperatorWarnings:
             warnings.append(
                 f"{foreign:,} recent requests came from pages whose domain is not registered for their site and were"
                 " refused. `tilda rejected list` names the domains."
+            )
+        if unknown := self._sum("unknown keys"):
+            warnings.append(
+                f"{unknown:,} recent page views loaded the collector with a key that no open site has, so their events"
+                " are refused. `tilda snippet SITE` prints the snippet with the right key."
             )
         return warnings
 
