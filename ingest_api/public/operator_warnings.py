@@ -12,6 +12,7 @@ WINDOW_SECONDS = 300.0
 """Length of a window. Counts cover the current and the previous window."""
 MAX_PEERS = 100
 FEWEST_FORWARDED = 10
+FEWEST_UNKNOWN = 10
 FEWEST_LIMITED = 20
 LIMITED_SHARE = 0.05
 LOG_SECONDS = 60.0
@@ -45,7 +46,7 @@ class OperatorWarnings:
         self._counts["foreign"] += 1
 
     def unknown_key(self) -> None:
-        """Count a page that loads the collector with a key that no site has."""
+        """Count a request for the collector with a key that no site has."""
         self._turn()
         self._counts["unknown keys"] += 1
 
@@ -81,10 +82,10 @@ class OperatorWarnings:
                 f"{foreign:,} recent requests came from pages whose domain is not registered for their site and were"
                 " refused. `tilda rejected list` names the domains."
             )
-        if unknown := self._sum("unknown keys"):
+        if (unknown := self._sum("unknown keys")) >= FEWEST_UNKNOWN:
             warnings.append(
-                f"{unknown:,} recent page views loaded the collector with a key that no open site has, so their events"
-                " are refused. `tilda snippet SITE` prints the snippet with the right key."
+                f"{unknown:,} recent requests loaded the collector with a key that no open site has; the events of"
+                " these pages are refused. `tilda snippet SITE` prints the snippet with the right key."
             )
         return warnings
 

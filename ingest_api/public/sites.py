@@ -16,7 +16,7 @@ from ingest_api.problems import ProblemError, unavailable
 from ingest_api.public.database import PostgresError
 from warehouse.events.spool import SpoolError
 from warehouse.kit.addresses import is_within
-from warehouse.sites.collector import CollectorSettings
+from warehouse.sites.collector import DEFAULTS, CollectorSettings
 
 REFRESH_SECONDS = 30.0
 """Time between refreshes: the delay until a change of a site's settings or the removal of a site takes effect."""
@@ -46,7 +46,7 @@ class Site:
     site_id: str
     public_key: str
     domains: tuple[str, ...]
-    collector: CollectorSettings = CollectorSettings()
+    collector: CollectorSettings = DEFAULTS
     _allowed: dict[bytes, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def allows(self, origin: bytes | None) -> bool:

@@ -84,7 +84,7 @@ def add(
     if "consent" not in chosen and not as_json and _is_interactive():
         chosen["consent"] = _ask_for_consent()
     with running_database(load_settings()) as url:
-        added = registry.add_site(url, site_id, _with_preview(domains, tilda_preview), timezone, name, chosen)
+        added = registry.add_site(url, site_id, _with_preview(domains, tilda_preview), timezone, name, collector=chosen)
     if as_json:
         console.print_json(added)
         return

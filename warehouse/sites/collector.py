@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from functools import cache
 from typing import Any, Self
 
@@ -95,8 +95,8 @@ class CollectorSettings:
             UserError: A value is invalid.
         """
         by_name = {one.name: one for one in fields(self)}
-        checked = {name: _checked(by_name[name], value) for name, value in values.items()}
-        return type(self)(**{name: getattr(self, name) for name in by_name} | checked)
+        checked: dict[str, Any] = {name: _checked(by_name[name], value) for name, value in values.items()}
+        return replace(self, **checked)
 
     def options(self) -> dict[str, str]:
         """Return the settings as the collector reads them, in the form of an element's `dataset`.
@@ -116,6 +116,9 @@ class CollectorSettings:
                 options[attribute] = value
         options["referrerExclusions"] = " ".join((*_payment_sites(), *self.referrer_exclusions))
         return options
+
+
+DEFAULTS = CollectorSettings()
 
 
 @cache

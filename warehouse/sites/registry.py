@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from warehouse.kit.addresses import host_name
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
-from warehouse.sites.collector import CollectorSettings
+from warehouse.sites.collector import DEFAULTS, CollectorSettings
 
 _SITE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -57,7 +57,7 @@ class Site:
     public_key: str
     created_at: datetime
     is_open: bool = True
-    collector: CollectorSettings = CollectorSettings()
+    collector: CollectorSettings = DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def add_site(
     domains: Iterable[str],
     timezone: str,
     name: str | None = None,
+    *,
     collector: Mapping[str, object] | None = None,
 ) -> Site:
     """Add a site with a new key.
@@ -126,7 +127,7 @@ def add_site(
     if not hosts:
         raise UserError(f"The site {site_id} needs a domain.", "Name it: --domain example.com.")
     _check_name(site_id if name is None else name)
-    chosen = CollectorSettings().changed(collector or {}).as_json()
+    chosen = DEFAULTS.changed(collector or {}).as_json()
     key = f"pk_{secrets.token_urlsafe(18)}"
     with connect(url) as connection:
         _check_timezone(connection, timezone)
@@ -339,9 +340,9 @@ def _differences(before: Site, after: Site) -> dict[str, Difference]:
     return found
 
 
-def _read_site(**columns: Any) -> Site:  # noqa: ANN401 - the columns of `_SELECT`
-    """Make a site of the columns of `_SELECT`."""
-    return Site(**columns | {"collector": CollectorSettings.from_json(columns["collector"])})
+def _read_site(*, collector: dict[str, Any], **columns: Any) -> Site:  # noqa: ANN401 - the columns of `_SELECT`
+    """Return the site of a row of `_SELECT`."""
+    return Site(**columns, collector=CollectorSettings.from_json(collector))
 
 
 def _rows_of(connection: psycopg.Connection, site_id: str) -> dict[str, int]:
