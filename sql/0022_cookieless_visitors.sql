@@ -23,7 +23,5 @@ for each row when (starts_with(new.user_id, 'cookieless.')) execute function ops
 
 create policy anon_sends_no_cookieless_id on public.events as restrictive for insert to anon
 with check (starts_with(user_id, 'cookieless.') is not true);
-create policy anon_sends_no_cookieless_id on public.users as restrictive for insert to anon
-with check (starts_with(user_id, 'cookieless.') is not true);
 create policy anon_sends_no_cookieless_id on public.sessions as restrictive for insert to anon
 with check (starts_with(user_id, 'cookieless.') is not true);

@@ -42,7 +42,7 @@ DESCRIPTION = openapi.describe(
     "Record an event of an e-mail or of a browser without JavaScript",
     "Always answers with a GIF. A browser that sends Global Privacy Control or Do-Not-Track is not recorded.",
     answers={200: openapi.plain_answer("A GIF of one pixel", "image/gif")},
-    parameters=[*openapi.KEY, *openapi.query_parameters(Query)],
+    parameters=[*openapi.KEY, openapi.COOKIELESS, *openapi.query_parameters(Query)],
 )
 
 

@@ -95,6 +95,7 @@ def test_expired_rows_are_deleted(owner: psycopg.Connection, database_url: str, 
     expected = {
         "public.rejected_events": 2,
         "ops.refused_origins": 2,
+        "ops.daily_salts": 0,
         "public.event_claims": 1,
         "public.users": 1,
         "public.sessions": 1,
