@@ -52,5 +52,5 @@ comment on function public.daily_salt() is
 'Today''s salt for the IDs of cookieless visitors and the seconds until it expires, for the public API.';
 
 revoke all on function ops.salt_at(timestamptz) from public;
-revoke all on function public.daily_salt() from public, anon, authenticated;
+revoke all on function public.daily_salt() from public, anon, authenticated, service_role;
 grant execute on function public.daily_salt() to tilda_ingest;
