@@ -123,9 +123,11 @@ class CollectorEndpoint:
             site = await self._sites.by_key(public_key(request.scope["query_string"], {}))
         except ProblemError as problem:
             # A script that fails to load cannot be repaired in the page, so the build without settings is served.
-            if problem.code == "unknown_key":
-                self._warnings.unknown_key()
             is_missing = problem.code == "missing_key"
+            if is_missing:
+                self._warnings.missing_key()
+            elif problem.code == "unknown_key":
+                self._warnings.unknown_key()
             return _answer(request, self._script(None), SCRIPT_CACHE if is_missing else UNKNOWN_KEY_CACHE)
         return _answer(request, self._script(site), SCRIPT_CACHE)
 

@@ -50,6 +50,11 @@ class OperatorWarnings:
         self._turn()
         self._counts["unknown keys"] += 1
 
+    def missing_key(self) -> None:
+        """Count a request for the collector without a key, as the snippets of earlier releases send it."""
+        self._turn()
+        self._counts["missing keys"] += 1
+
     def ignored_forwarding(self, peer: str) -> None:
         """Count a request whose `X-Forwarded-For` was ignored because its peer is not a trusted proxy."""
         self._turn()
@@ -86,6 +91,11 @@ class OperatorWarnings:
             warnings.append(
                 f"{unknown:,} recent requests loaded the collector with a key that no open site has; the events of"
                 " these pages are refused. `tilda snippet SITE` prints the snippet with the right key."
+            )
+        if (missing := self._sum("missing keys")) >= FEWEST_UNKNOWN:
+            warnings.append(
+                f"{missing:,} recent requests loaded the collector without a key, so it does not record the shop and"
+                " ignores the settings of the site. Replace the snippet in these pages: `tilda snippet SITE`."
             )
         return warnings
 
