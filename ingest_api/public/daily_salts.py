@@ -48,6 +48,7 @@ class DailySalts:
         self._salt: bytes | None = None
         self._expires_at = 0.0
         self._read_again_at = 0.0
+        self._has_failed = False
         self._reading: asyncio.Task[None] | None = None
         self._expiry: asyncio.TimerHandle | None = None
 
@@ -74,8 +75,11 @@ class DailySalts:
             salt, seconds = await self._load()
         except PostgresError as error:
             self._read_again_at = self._clock() + RETRY_SECONDS
-            _log.warning("the salt for cookieless visitors cannot be read", extra={"error": str(error)})
+            if not self._has_failed:  # not for each retry
+                _log.warning("the salt for cookieless visitors cannot be read", extra={"error": str(error)})
+            self._has_failed = True
         else:
+            self._has_failed = False
             self._keep(salt, seconds)
             self._read_again_at = self._clock() + min(seconds, REREAD_SECONDS)
         finally:

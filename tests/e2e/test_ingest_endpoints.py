@@ -106,6 +106,13 @@ def test_pixel_records_events_and_always_returns_an_image(guarded_ingest: Ingest
     ]
 
 
+def test_pixel_ignores_privacy_signals_if_the_site_does(guarded_ingest: IngestServer):
+    key = uuid4().hex
+    guarded_ingest.add_site(key, key, collector={"privacy_signals": False})
+    httpx.get(f"{guarded_ingest.url}/p.gif", params={"key": key}, headers=visitor() | {"Sec-GPC": "1", "DNT": "1"})
+    assert guarded_ingest.rows("select source from public.events where site_id = %s", key) == [("pixel",)]
+
+
 def test_every_endpoint_reads_click_ids_from_the_page_url(guarded_ingest: IngestServer):
     key, server = new_site(guarded_ingest), guarded_ingest.url
     address = "https://shop.example/a?yclid=77&x=1"

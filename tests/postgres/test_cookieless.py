@@ -18,6 +18,7 @@ from warehouse.kit.database import INGEST_LOGIN, connect, replace_in_url
 from warehouse.kit.secret_store import Secrets
 from warehouse.kit.settings import Settings
 from warehouse.privacy.erase import erase, resume
+from warehouse.privacy.export import export
 from warehouse.retention import expired_rows
 from warehouse.sites.registry import add_site
 
@@ -161,6 +162,9 @@ def test_a_cookieless_visitor_of_today_can_be_erased(
 ) -> None:
     land(owner, [event(user_id=VISITOR, at=now()), event(user_id=VISITOR), event(user_id=OTHER)])
     done = backups.backup(database_url, settings, lambda *_: None)
+    assert [(held["place"], held["count"]) for held in export(database_url, settings, "shop", VISITOR)["held"]] == [
+        ("public.events", 2)
+    ]
     assert erase(database_url, settings, "shop", VISITOR).removed["public.events"] == 2
     assert not land(owner, [event(user_id=VISITOR)]), "later events of the day are dropped"
     assert owner.execute("select user_id from public.events").fetchall() == [(OTHER,)]

@@ -195,6 +195,7 @@ def test_every_command_suggests_the_site_for_a_typo(tmp_path: Path) -> None:
 def test_the_demo_adds_its_sites_once_and_does_not_change_a_real_site(url: str) -> None:
     first = demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC")
     assert demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC") == first
+    assert first.collector.consent == "opt-out"
     printed("site", "add", "shop", "--domain", "real-shop.example")
     with pytest.raises(UserError, match=r"real-shop\.example"):
         demo_run._demo_site(url, "shop", ["shop.example", "127.0.0.1"], "UTC")

@@ -38,13 +38,17 @@ def test_the_visitor_id_is_a_hash_of_site_address_and_user_agent() -> None:
 def test_a_cookieless_event_keeps_nothing_that_identifies_its_visitor() -> None:
     payload = {"form": {"id": "f1"}, "identity": {"email_sha256": "ab"}, "page_view_id": "p"}
     event = parse_event(
-        as_json({"event_id": ID, "event_type": "form_submit", "user_id": "u-1", "session_id": ID, "payload": payload}),
+        as_json(
+            {"event_id": ID, "event_type": "form_submit", "user_id": "u-1", "payload": payload}
+            | dict.fromkeys(("session_id", "visit_id", "tab_id"), ID)
+        ),
         Limits(),
     )
     row = make_row(event, site_id="shop", source="api", address="203.0.113.77", user_agent=AGENT)
     assert row.ip_address == "203.0.113.0/24"
     make_cookieless(row, "cookieless.x")
-    assert (row.user_id, row.session_id, row.ip_address, row.user_agent) == ("cookieless.x", None, None, None)
+    assert (row.user_id, row.ip_address, row.user_agent) == ("cookieless.x", None, None)
+    assert [getattr(row, name, None) for name in ("session_id", "visit_id", "tab_id")] == [None, None, None]
     assert row.payload == {"form": {"id": "f1"}, "page_view_id": "p"}
     assert row.os == "Linux", "device, browser and system were read from the user agent before"
     assert event.payload == payload
