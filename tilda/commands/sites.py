@@ -40,7 +40,10 @@ def _collector_options(command: _Command) -> _Command:
             modes = "; ".join(f"{mode}: {meaning}" for mode, meaning in CONSENT_MODES.items())
             option = click.option(flag, type=click.Choice(list(CONSENT_MODES)), help=f"{help_} {modes}.")
         elif isinstance(setting.default, bool):
-            option = click.option(f"{flag}/--no-{flag.removeprefix('--')}", default=None, help=help_)
+            state = "on" if setting.default else "off"
+            option = click.option(
+                f"{flag}/--no-{flag.removeprefix('--')}", default=None, help=f"{help_} Default: {state}."
+            )
         elif isinstance(setting.default, tuple):
             option = click.option(flag, metavar="LIST", help=f"{help_} Separated by commas; '' for none.")
         else:
