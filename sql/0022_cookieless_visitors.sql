@@ -1,5 +1,5 @@
--- IDs that begin with `cookieless.` are made by the public API and live for one day: they are not visitors of
--- public.users, and no client may send one.
+-- The public API makes the IDs that begin with `cookieless.`. They live for one day, so public.users does not list them,
+-- and no client may send one.
 
 create function ops.skip_row() returns trigger
 language plpgsql
