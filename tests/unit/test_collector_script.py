@@ -101,8 +101,8 @@ def test_options_have_the_form_of_a_dataset() -> None:
         ("query", ["a\x07b"], "--query contains"),
         ("form_fields", 7, "--form-fields is not a list"),
         ("shop", "yes", "--shop is neither true nor false"),
-        ("cookie_domain", "no host", "is no host name"),
-        ("referrer_exclusions", "https://pay.example", "is no host name"),
+        ("cookie_domain", "no host", "host name"),
+        ("referrer_exclusions", "https://pay.example", "host name"),
     ],
 )
 def test_an_invalid_setting_is_an_error_and_is_ignored_when_it_is_stored(
