@@ -30,6 +30,8 @@ last midnight do not include events that are received after it.
 TRUTH_FILE = "truth.csv"
 BLOG, SHOP = "blog", "shop"
 """IDs of the demo's sites: the site of the access log, and the simulated shop."""
+CONSENT = "opt-out"
+"""Consent mode of the demo's sites: their visitors are not real. A real site chooses its own mode."""
 VISITORS, DAYS, SEED = 8_000, 100, 7
 """Size of the simulated shop: enough conversions to train a model, and about three minutes of run time."""
 
@@ -109,7 +111,7 @@ def ensure_demo_site(url: str, site_id: str, domains: list[str], timezone: str) 
     Raises:
         UserError: A site with this ID has other domains. Simulated visitors must not mix with real visitors.
     """
-    site = ensure_site(url, site_id, domains, timezone)
+    site = ensure_site(url, site_id, domains, timezone, collector={"consent": CONSENT})
     if domains[0] not in site.domains:
         raise UserError(
             f"The site {site_id} does not belong to the demo: its domains are {', '.join(site.domains)}.",

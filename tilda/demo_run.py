@@ -50,7 +50,8 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
         materialize(settings, ALL_BUT_MINDSDB, progress)
     for table in report.tables(url, shop.site_id, folder / loading.TRUTH_FILE):
         _print_table(table)
-    console.out.print(f"\nThe snippet of {shop.site_id}:", style="bold")
+    mode = shop.collector.consent
+    console.out.print(f"\nThe snippet of {shop.site_id}, with the consent mode {mode}:", style="bold")
     console.out.print(make_snippet(shop, settings.public_url or api.url, settings), markup=False)
     try:
         _publish_to_mindsdb(settings, shop.site_id, installing)

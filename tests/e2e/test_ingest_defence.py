@@ -207,8 +207,8 @@ def test_ingest_login_may_call_only_its_functions(shared_ingest: IngestServer, s
         INGEST_LOGIN,
     )
     assert {name for (name,) in functions} == {
-        "land_events(json)", "land_profiles(text,text,json)", "land_refused_origins(json)", "list_sites()",
-        "site_for_key(text)",
+        "daily_salt()", "land_events(json)", "land_profiles(text,text,json)", "land_refused_origins(json)",
+        "list_sites()", "site_for_key(text)",
     }  # fmt: skip
     with connect(url) as connection:
         for (table,) in tables:

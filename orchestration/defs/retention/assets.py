@@ -20,7 +20,8 @@ def expired_rows(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.
     """Delete rejected events, claimed times, visitors and sessions after the times in the settings.
 
     The settings are `REJECTED_KEEP_DAYS`, `CLAIMS_KEEP_DAYS`, `USERS_KEEP_MONTHS` and `SESSIONS_KEEP_MONTHS`. The row
-    of a visitor or session is kept while Postgres may hold one of its events.
+    of a visitor or session is kept while Postgres may hold one of its events. The salts of cookieless visitors are
+    deleted when their day is over.
     """
     from warehouse.retention import expired_rows as retention  # import here: it loads Arrow, which is slow to import
 
