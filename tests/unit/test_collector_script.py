@@ -170,12 +170,12 @@ def test_the_script_follows_the_site_and_the_build(tmp_path: Path) -> None:
         assert not warnings.sentences()
 
         nobody = await get(endpoint, "key=pk_nobody")
-        assert (nobody.body, nobody.headers["cache-control"]) == (b"base(7)({});", "public, max-age=60")
+        assert (nobody.body, nobody.headers["cache-control"]) == (b"shop(7)({});", "public, max-age=60")
         assert not warnings.sentences(), "a single unknown key may be a scanner's"
         await asyncio.gather(*(get(endpoint, "key=pk_nobody") for _ in range(9)))
         assert "10 recent requests loaded the collector with a key that no open site has" in warnings.sentences()[0]
         for _ in range(10):
-            assert (await get(endpoint, "")).body == b"base(7)({});"
+            assert (await get(endpoint, "")).body == b"shop(7)({});"
         assert "10 recent requests loaded the collector without a key" in warnings.sentences()[1]
 
         stored.sites = (Site("shop", "pk_shop", (), CollectorSettings(consent="opt-out", query=("size",))),)
