@@ -17,11 +17,12 @@ HOSTILE_SITES = {
     "york": ("America/New_York", ["shop.ru", "www.other.com"]),
     "nowhere": ("No/Such_Zone", []),
 }
-# The site of the real log, and a site whose visitors share identifiers.
-LOG_SITE, CROWDED_SITE = "blog", "crowded"
+# The site of the real log, a site whose visitors share identifiers, and a site with one visit for each channel case.
+LOG_SITE, CROWDED_SITE, CHANNEL_SITE = "blog", "crowded", "channels"
 SITES: dict[str, tuple[str, list[str]]] = HOSTILE_SITES | {
     LOG_SITE: ("America/Los_Angeles", ["semicomplete.com"]),
     CROWDED_SITE: ("UTC", ["shop.ru"]),
+    CHANNEL_SITE: ("UTC", ["shop.ru"]),
 }
 WRONG_CLOCK = "wrong clock"
 # The value of the dbt variable `identifier_visitor_bound`.
