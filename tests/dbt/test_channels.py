@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import random
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.dbt.channel_events import Case, peer_cases, published_sources, rule_c
 from tests.dbt.conftest import Models
 from tests.dbt.dbt_project import PROJECT
 from tests.dbt.events import CHANNEL_SITE
+from tests.dbt.oracle.channels import category
 
 # Google Search has a domain under each of these suffixes (google.com/supported_domains).
 GOOGLE_COUNTRIES = """
@@ -58,7 +60,7 @@ def test_every_published_source_has_its_category(channels: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("hosts", "category"),
+    ("hosts", "expected"),
     [
         ([f"google.{suffix}" for suffix in GOOGLE_COUNTRIES.split()], "search"),
         ([f"images.google.{suffix}" for suffix in GOOGLE_COUNTRIES.split()], "search"),
@@ -79,10 +81,33 @@ def test_every_published_source_has_its_category(channels: dict[str, str]) -> No
         (["chat.deepseek.com", "alice.yandex.ru", "giga.chat", "grok.com", "com.openai.chatgpt"], "assistant"),
     ],
 )  # fmt: skip
-def test_source_is_found_by_its_registrable_domain(models: Models, hosts: list[str], category: str | None) -> None:
+def test_source_is_found_by_its_registrable_domain(models: Models, hosts: list[str], expected: str | None) -> None:
     """Query the compiled macro with other sources than the sites have."""
     found = models.rows(_lookup(models.target, hosts))
-    assert {row["traffic_source"]: row["category"] for row in found} == dict.fromkeys(hosts, category)
+    assert {row["traffic_source"]: row["category"] for row in found} == dict.fromkeys(hosts, expected)
+
+
+def test_lookup_matches_the_recomputation(models: Models) -> None:
+    """Sources of the seed with other subdomains, public suffixes and letters around them."""
+    rng = random.Random(1)
+    sources = [row["source"] for row in _seed("channel_sources")]
+    hosts = {
+        (
+            rng.choice(["", "", "www.", "m.", "a.b.c.", "search.", "mail.", "not", "x-"])
+            + rng.choice(sources).replace("*", rng.choice(["ru", "com", "co.uk", "com.tr", "museum", "shop", "it.ao"]))
+            + rng.choice(["", "", "", ".ru", ".com", ".co.uk", ".example"])
+        )
+        for _ in range(3_000)
+    }
+    found = {row["traffic_source"]: row["category"] for row in models.rows(_lookup(models.target, sorted(hosts)))}
+    expected = {host: category(host) for host in hosts}
+    assert sum(one is not None for one in expected.values()) > 500
+    assert found == expected
+
+
+def _seed(name: str) -> list[dict[str, str]]:
+    with (PROJECT / "seeds" / f"{name}.csv").open(encoding="utf-8", newline="") as seed:
+        return list(csv.DictReader(seed))
 
 
 def _lookup(target: Path, hosts: list[str]) -> str:
@@ -100,8 +125,7 @@ def _lookup(target: Path, hosts: list[str]) -> str:
 
 def test_list_has_more_sources_than_the_peers() -> None:
     """Snowplow's referer-parser had 433 networks and GA4's list 819 names in November 2025."""
-    with (PROJECT / "seeds" / "channel_sources.csv").open(encoding="utf-8", newline="") as seed:
-        rows = list(csv.DictReader(seed))
+    rows = _seed("channel_sources")
     assert len({row["network"] for row in rows}) > 433
     assert len(rows) > 819
     assert all(row["source"] == row["source"].lower().strip() for row in rows)
@@ -109,10 +133,8 @@ def test_list_has_more_sources_than_the_peers() -> None:
 
 def test_every_click_id_has_a_known_source() -> None:
     """A click ID without a medium names a source with a category. One with a medium may name a network without one."""
-    with (PROJECT / "seeds" / "channel_sources.csv").open(encoding="utf-8", newline="") as seed:
-        sources = {row["source"] for row in csv.DictReader(seed)}
-    with (PROJECT / "seeds" / "click_ids.csv").open(encoding="utf-8", newline="") as seed:
-        click_ids = list(csv.DictReader(seed))
+    sources = {row["source"] for row in _seed("channel_sources")}
+    click_ids = _seed("click_ids")
     unknown = {row["source"] for row in click_ids if row["source"] not in sources}
     assert unknown == {"doubleclick", "taboola", "outbrain", "admitad", "impact", "cj"}
     paid = [bool(row["medium"]) for row in sorted(click_ids, key=lambda row: int(row["priority"]))]
