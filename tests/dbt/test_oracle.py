@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+from tests.dbt.cases import DELIVERIES, Site, rows_of, sites
 from tests.dbt.oracle.funnels import Goal, Step, conversions, funnel
 from tests.dbt.oracle.orders import orders, revenue
 from tests.dbt.oracle.persons import persons
@@ -92,6 +94,37 @@ def test_persons(case: str) -> None:
         person = person_of[str(session[0]["event_id"])]
         groups.setdefault(person, set()).add(tab_names(case)[session[0]["session"]])
     assert sorted(map(sorted, groups.values())) == sorted(map(sorted, PERSONS[case]))
+
+
+@given(sites())
+@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+def test_results_hold_for_any_events(site: Site) -> None:
+    """Each purchase is in one order, no person has two accounts, and the order of arrival does not matter."""
+    rows = [
+        dict.fromkeys(("utm_campaign", "utm_content", "click_ids")) | row
+        for delivery in range(DELIVERIES)
+        for row in rows_of("site-1", site, delivery, BEGIN)
+    ]
+    domains = {"site-1": site.domains[0]}
+    events = prepare(rows, domains)
+    sessions = sessionise(events)
+    assert sum(map(len, sessions)) <= len(events)
+    assert len(visits(events)) <= len(sessions)
+
+    table = orders(events)
+    assert sum(table["record_count"]) == sum(event["event_type"] == "purchase" for event in events)
+    person_of = persons(events)
+    accounts: dict[str, set[str]] = {}
+    for event in events:
+        account = (event["payload"].get("identity") or {}).get("external_id")
+        if account is not None:
+            accounts.setdefault(person_of[str(event["event_id"])], set()).add(account)
+    assert all(len(names) == 1 for names in accounts.values())
+
+    again = prepare(rows[::-1], domains)
+    sessionise(again)
+    assert table.equals(orders(again))
+    assert person_of == persons(again)
 
 
 def _steps(text: str) -> list[dict[str, Any]]:

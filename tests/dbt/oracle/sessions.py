@@ -51,13 +51,18 @@ def zone(site: str) -> ZoneInfo:
     return ZoneInfo("UTC" if site == "nowhere" else SITES[site][0])
 
 
-def prepare(rows: Iterable[Mapping[str, Any]]) -> list[Event]:
+def prepare(rows: Iterable[Mapping[str, Any]], domains: Mapping[str, list[str]] | None = None) -> list[Event]:
     """Turn stored rows into events in order of time: correct clocks, and remove bots and duplicates.
+
+    Args:
+        rows: Rows of public.events.
+        domains: The domains of each site; those of `SITES` by default.
 
     Adds `at` (the corrected time), `user` (the visitor), `active`, `campaign`, `referrer` (if external), `is_internal`
     (the referrer is a page of the site), `order` (a sort key) and `session` (None).
     """
     excluded = _excluded()
+    domains = domains or {site: names for site, (_, names) in SITES.items()}
     copies: dict[tuple[str, UUID], Event] = {}
     for row in rows:
         if row["is_bot"]:
@@ -66,7 +71,7 @@ def prepare(rows: Iterable[Mapping[str, Any]]) -> list[Event]:
         skew = row["received_at"] - row["sent_at"] if row["sent_at"] else timedelta()
         at += skew if abs(skew) > timedelta(seconds=60) else timedelta()
         host = row["referrer_host"]
-        own = [row["page_host"]] if host == row["page_host"] else SITES[row["site_id"]][1]
+        own = [row["page_host"]] if host == row["page_host"] else domains[row["site_id"]]
         is_own = host is not None and any(_within(host, domain) for domain in own)
         is_payment = host is not None and any(_within(host, domain) for domain in excluded)
         is_server_side = row["event_type"] in MONEY and row["session_id"] is None and row["user_id"] is not None
