@@ -97,11 +97,11 @@ def test_lookup_matches_the_recomputation(models: Models) -> None:
             + rng.choice(sources).replace("*", rng.choice(["ru", "com", "co.uk", "com.tr", "museum", "shop", "it.ao"]))
             + rng.choice(["", "", "", ".ru", ".com", ".co.uk", ".example"])
         )
-        for _ in range(3_000)
+        for _ in range(1_200)
     }
     found = {row["traffic_source"]: row["category"] for row in models.rows(_lookup(models.target, sorted(hosts)))}
     expected = {host: category(host) for host in hosts}
-    assert sum(one is not None for one in expected.values()) > 500
+    assert sum(one is not None for one in expected.values()) > 200
     assert found == expected
 
 
