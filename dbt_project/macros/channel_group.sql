@@ -1,42 +1,32 @@
 {#
-    CTEs up to `acquired`: where the session starts of `relation` came from. Needs the CTE `channel_sources` beside it.
+    CTEs up to `acquired`: where the session starts of `relation` came from. Needs the CTEs `click_ids` and
+    `channel_sources` (the seeds) beside it.
 
-    GA4's default channel groups as published (support.google.com/analytics/answer/9756891), in its order, with the AI
-    assistants that it has set apart since May 2026 (their list is not published; the seed has ours). A session
-    without UTM takes its source from the click id that advertising networks add, else from the external referrer.
-    Sources are looked up once each, not once a session.
+    source: `utm_source`, else the network of a paid click ID, else the external referrer, else the network of a click ID
+    that unpaid links carry too (`fbclid`, `ysclid`).
+    medium: `utm_medium`, else the medium of the click ID.
+    channel: GA4's default channel groups as published (support.google.com/analytics/answer/9756891), in their order, with
+    the AI assistants that GA4 has listed separately since May 2026. GA4 does not publish its list of assistants; the
+    seed has ours.
 #}
 {% macro acquired(relation) %}
 traced as (
 
     select
-        *,
-        lower(coalesce(utm_source, click_id_source, referrer_domain)) as traffic_source,
+        events.*,
         lower(coalesce(
-            utm_medium,
-            case when coalesce(utm_source, utm_medium, utm_campaign) is null and click_id_source is not null then 'cpc' end
-        )) as traffic_medium
-    from {{ relation }}
+            events.utm_source,
+            case when click_ids.medium is not null then click_ids.source end,
+            events.referrer_domain,
+            click_ids.source
+        )) as traffic_source,
+        lower(coalesce(events.utm_medium, click_ids.medium)) as traffic_medium
+    from {{ relation }} as events
+    left join click_ids on events.click_id = click_ids.parameter
 
 ),
 
-source_categories as (
-
-    select distinct on (named.traffic_source)
-        named.traffic_source,
-        channel_sources.category
-    from (select distinct traffic_source from traced where traffic_source is not null) as named
-    inner join channel_sources
-        on
-            named.traffic_source = channel_sources.source
-            -- docs.google.com is no search engine
-            or (
-                channel_sources.category <> 'search'
-                and {{ is_within('named.traffic_source', 'channel_sources.source') }}
-            )
-    order by named.traffic_source, length(channel_sources.source) desc
-
-),
+{{ source_categories('traced') }},
 
 acquired as (
 
@@ -49,6 +39,68 @@ acquired as (
 
 )
 {% endmacro %}
+
+{#
+    CTEs up to `source_categories`: the category of each `traffic_source` of `relation`. Needs the CTE `channel_sources`
+    beside it.
+
+    A source is looked up under its own name and, of a host, under each parent domain, the longest name first. A name
+    that ends in a public suffix is also looked up with the suffix replaced by `*`. Each distinct source is looked up
+    once, by equality of names, so the cost does not depend on the number of sessions or of known sources.
+#}
+{% macro source_categories(relation) %}
+traffic_sources as (
+
+    select distinct
+        traffic_source,
+        string_to_array(regexp_replace(traffic_source, '^www[.]', ''), '.') as labels
+    from {{ relation }}
+    where traffic_source is not null
+
+),
+
+-- no known source has more than 8 labels
+source_names as (
+
+    select
+        traffic_sources.traffic_source,
+        places.place,
+        known_as.name
+    from traffic_sources
+    cross join lateral generate_series(
+        greatest(cardinality(traffic_sources.labels) - 7, 1), cardinality(traffic_sources.labels)
+    ) as places (place)
+    cross join lateral (
+        select array_to_string(traffic_sources.labels[places.place:], '.') as host_name
+    ) as hosts
+    cross join lateral unnest(array[hosts.host_name, {{ with_any_suffix('hosts.host_name') }}]) as known_as (name)
+
+),
+
+source_categories as (
+
+    select distinct on (source_names.traffic_source)
+        source_names.traffic_source,
+        channel_sources.category
+    from source_names
+    inner join channel_sources on source_names.name = channel_sources.source
+    where source_names.place = 1 or channel_sources.includes_subdomains
+    -- a name in full goes before a name with `*`
+    order by source_names.traffic_source, source_names.place, channel_sources.source like '%.*'
+
+)
+{% endmacro %}
+
+{#
+    The host name with its public suffix replaced by `*`: `google.com.ar` becomes `google.*`. Covers the public suffixes
+    under which international companies register: `com`, `net`, `org`, `info`, `cat`, country codes, and `com`, `co`,
+    `net`, `org`, `ne`, `or` and `it` below a country code.
+#}
+{% macro with_any_suffix(host_name) -%}
+    regexp_replace(
+        {{ host_name }}, '[.](com|net|org|info|cat|[a-z]{2}|(com|co|net|org|ne|or|it)[.][a-z]{2})$', '.*'
+    )
+{%- endmacro %}
 
 {% macro channel_group(source, medium, campaign, category) -%}
 {%- set is_paid = medium ~ " ~ '^(.*cp.*|ppc|retargeting|paid.*)$'" -%}

@@ -9,11 +9,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import hmac
-import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 from uuid import UUID, uuid5
 
@@ -21,6 +19,7 @@ import pandas as pd
 import psycopg
 
 from tests.dbt.dbt_project import PROJECT
+from tests.dbt.oracle.channels import Origin, channel
 from warehouse.events.access_log import STATIC_EXTENSIONS
 from warehouse.events.ids import uuid_of
 from warehouse.events.user_agents import parse_user_agent
@@ -115,31 +114,6 @@ def _number_sessions(history: pd.DataFrame) -> pd.Series:
     return pd.Series(numbers, index=history.index)
 
 
-def _channel(session: Any) -> str:
-    """Return GA4's default channel group from the referrer or the UTM parameters, the only sources in a log."""
-    source, medium, campaign = ((getattr(session, name) or "").lower() or None for name in UTM[:3])
-    tagged = bool(source or medium or campaign)
-    source = source or session.referrer_domain
-    if source is None and not tagged:
-        return "Direct"
-    kinds = _seed("channel_sources").set_index("source")["category"]
-    kind = kinds.get(source)
-    if kind is None and source:
-        labels = source.split(".")
-        parents = [".".join(labels[first:]) for first in range(1, len(labels))]
-        kind = next((kinds[parent] for parent in parents if parent in kinds.index), None)
-        kind = None if kind == "search" else kind
-    if re.fullmatch(r"(.*cp.*|ppc|retargeting|paid.*)", medium or ""):
-        paid = {"shopping": "Paid Shopping", "search": "Paid Search", "social": "Paid Social", "video": "Paid Video"}
-        return paid.get(kind or "", "Paid Other")
-    by_kind = {"shopping": "Organic Shopping", "social": "Organic Social", "video": "Organic Video"}
-    by_kind |= {"search": "Organic Search", "assistant": "AI Assistant", "email": "Email"}
-    by_medium = {"organic": "Organic Search", "referral": "Referral", "email": "Email", "social": "Organic Social"}
-    by_medium |= {"affiliate": "Affiliates", "audio": "Audio", "sms": "SMS"}
-    channel = by_kind.get(kind or "") or by_medium.get(medium or "")
-    return channel or ("Unassigned" if tagged else "Referral")
-
-
 def recompute_sessions(views: pd.DataFrame, timezone: str) -> pd.DataFrame:
     """Return the expected rows of `marts.sessions` with every column, indexed by `session_id`."""
     views = views.assign(
@@ -166,7 +140,10 @@ def recompute_sessions(views: pd.DataFrame, timezone: str) -> pd.DataFrame:
     sessions["duration_seconds"] = (sessions["ended_at"] - sessions["started_at"]).dt.total_seconds()
     sessions["is_new_visitor"] = ~sessions.duplicated("user_id")
     sessions["is_bounce"] = sessions["page_views"] < 2
-    sessions["channel"] = [_channel(row) for row in sessions.itertuples()]
+    sessions["channel"] = [
+        channel(Origin(row.utm_source, row.utm_medium, row.utm_campaign, row.referrer_domain))
+        for row in sessions.itertuples()
+    ]
     sessions["session_date"] = sessions["started_at"].dt.tz_convert(timezone).dt.date
     # A log contains no engaged time, no conversions and no identifiers that join visitors.
     sessions = sessions.assign(

@@ -71,7 +71,7 @@ def _payload(draw: st.DrawFn, event_type: str) -> dict[str, Any]:
         payload |= draw(st.sampled_from([{}, {"form": {"id": "f", "tranid": "2"}}]))
     if event_type in ("identify", "form_submit", "purchase"):
         identities = [{"email_sha256": "aa"}, {"email_sha256": "bb"}, {"external_id": "7"}]
-        identities += [{"external_id": "7", "email_sha256": "bb"}, *[{"x": "y"}] * 3]
+        identities += [{"external_id": "8"}, {"external_id": "7", "email_sha256": "bb"}, *[{"x": "y"}] * 3]
         payload |= {"identity": draw(st.sampled_from(identities))}
     return payload
 

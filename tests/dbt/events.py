@@ -12,17 +12,28 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
+from tests.dbt.rule_cases import CASE_SITES
+
 HOSTILE_SITES = {
     "moscow": ("Europe/Moscow", ["shop.ru"]),
     "york": ("America/New_York", ["shop.ru", "www.other.com"]),
     "nowhere": ("No/Such_Zone", []),
+    "tokyo": ("Asia/Tokyo", ["shop.ru"]),
 }
-# The site of the real log, and a site whose visitors share identifiers.
-LOG_SITE, CROWDED_SITE = "blog", "crowded"
-SITES: dict[str, tuple[str, list[str]]] = HOSTILE_SITES | {
+# On this site, all events may have a campaign, and purchases may come without a session.
+UNTIDY_SITE = "tokyo"
+# The site of the real log, a site whose visitors share identifiers, and a site with one visit for each channel case.
+LOG_SITE, CROWDED_SITE, CHANNEL_SITE = "blog", "crowded", "channels"
+SITES: dict[str, tuple[str, list[str]]] = {
+    **CASE_SITES,
+    **HOSTILE_SITES,
     LOG_SITE: ("America/Los_Angeles", ["semicomplete.com"]),
     CROWDED_SITE: ("UTC", ["shop.ru"]),
+    CHANNEL_SITE: ("UTC", ["shop.ru"]),
 }
+# Sites that the models must treat as the oracle does. The hand-made cases (`test_rules.py`) and the channel cases
+# (`test_channels.py`) have tests of their own.
+TIDY_SITES = [*(site for site in HOSTILE_SITES if site != UNTIDY_SITE), LOG_SITE, CROWDED_SITE]
 WRONG_CLOCK = "wrong clock"
 # The value of the dbt variable `identifier_visitor_bound`.
 BOUND = 25
@@ -98,6 +109,11 @@ def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
             if event_type in ("form_submit", "custom thing") and of_addresses.random() < 0.3:
                 event["payload"]["identity"] = {"email_sha256": f"address {of_addresses.randint(1, 60)}"}
             event["created_at"] = event["client_created_at"] or event["received_at"]
+            if site != UNTIDY_SITE:
+                if event_type != "page_view":
+                    event |= {"utm_source": None, "utm_medium": None}
+                if event_type == "purchase" and source == "api" and session is None:
+                    event["session_id"] = shared[0]
             events.append(event)
             if rng.random() < 0.06:  # a duplicate with another time
                 later = timedelta(seconds=rng.choice([1, 4_000]))
@@ -153,6 +169,12 @@ def crowded_events() -> list[dict[str, Any]]:
     what = {"event_id": _uuid(rng), "session_id": _uuid(rng), "user_id": WRONG_CLOCK, "event_type": "page_view"}
     events.append(events[0] | seen | sent | what | {"payload": {}})
     return events
+
+
+def of_sites(sites: list[str]) -> str:
+    """Return an SQL condition on `site_id`."""
+    names = ", ".join(f"'{site}'" for site in sites)
+    return f"site_id in ({names})"
 
 
 def insert_events(connection: psycopg.Connection, events: list[dict[str, Any]]) -> None:

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import pytest
 
-from tests.dbt.conftest import Models
-from tests.dbt.events import CROWDED_SITE
-from tests.dbt.recomputed import daily_rows, prepare, session_rows, sessionise
+from tests.dbt.conftest import Models, until
+from tests.dbt.events import HOSTILE_SITES, TIDY_SITES, UNTIDY_SITE, of_sites
+from tests.dbt.oracle.orders import orders
+from tests.dbt.oracle.sessions import daily_rows, prepare, session_rows, sessionise, source_rows
+
+
+def _sessions(models: Models, sites: list[str]) -> list[list[dict]]:
+    return sessionise(prepare(models.rows(f"select * from public.events where {of_sites(sites)}")))
 
 
 @pytest.fixture(scope="module")
 def sessions(models: Models) -> list[list[dict]]:
-    return sessionise(prepare(models.rows("select * from public.events")))
+    return _sessions(models, TIDY_SITES)
 
 
-def test_sessions_match_the_recomputation(models: Models, sessions: list[list[dict]]) -> None:
-    expected = session_rows(sessions)
+@pytest.mark.parametrize(
+    "sites",
+    [
+        TIDY_SITES,
+        pytest.param(
+            [UNTIDY_SITE],
+            marks=until("only page views start a session with another campaign, and server-side orders start none"),
+        ),
+    ],
+    ids=["tidy", "untidy"],
+)
+def test_sessions_match_the_recomputation(models: Models, sites: list[str]) -> None:
+    expected = session_rows(_sessions(models, sites))
     names = list(next(iter(expected.values())))
     modelled = {
         (row["site_id"], row["session_id"]): {name: row[name] for name in names}
-        for row in models.rows("select * from marts.sessions")
+        for row in models.rows(f"select * from marts.sessions where {of_sites(sites)}")
     }
-    assert len(expected) > 1000
+    assert len(expected) > 200
     assert modelled.keys() == expected.keys()
     assert not [
         (key, name, modelled[key][name], value)
@@ -29,6 +45,29 @@ def test_sessions_match_the_recomputation(models: Models, sessions: list[list[di
         for name, value in row.items()
         if modelled[key][name] != value
     ]
+
+
+@pytest.mark.parametrize(
+    "inherits",
+    [
+        False,
+        pytest.param(
+            True,
+            marks=until("a session that the site opened inherits the source"),
+        ),
+    ],
+    ids=["own source", "inherited source"],
+)
+def test_sources_match_the_recomputation(models: Models, sessions: list[list[dict]], inherits: bool) -> None:
+    expected = source_rows([session for session in sessions if bool(session[0]["inherits"]) == inherits])
+    modelled = {
+        (row["site_id"], row["session_id"]): {
+            name: row[name] for name in ("referrer_domain", "utm_source", "utm_medium", "channel")
+        }
+        for row in models.rows(f"select * from marts.sessions where {of_sites(TIDY_SITES)}")
+    }
+    assert len(expected) > 10
+    assert {key: modelled[key] for key in expected} == expected
 
 
 def test_page_views_have_the_recomputed_session_and_time(models: Models, sessions: list[list[dict]]) -> None:
@@ -40,7 +79,7 @@ def test_page_views_have_the_recomputed_session_and_time(models: Models, session
     }
     modelled = {
         (row["site_id"], row["event_id"]): (row["session_id"], row["viewed_at"])
-        for row in models.rows("select * from marts.page_views")
+        for row in models.rows(f"select * from marts.page_views where {of_sites(TIDY_SITES)}")
     }
     assert modelled == expected
 
@@ -49,7 +88,9 @@ def test_daily_totals_match_the_recomputation(models: Models, sessions: list[lis
     expected = daily_rows(sessions)
     modelled = {
         (row["site_id"], row["date"]): {name: row[name] for name in ("sessions", "page_views", "visitors")}
-        for row in models.rows("select * from marts.daily_totals where sessions > 0 or page_views > 0")
+        for row in models.rows(
+            f"select * from marts.daily_totals where (sessions > 0 or page_views > 0) and {of_sites(TIDY_SITES)}"
+        )
     }
     assert modelled == expected
 
@@ -70,10 +111,30 @@ def test_daily_metrics_sum_to_daily_totals(models: Models) -> None:
 
 
 def test_each_order_is_one_purchase(models: Models) -> None:
-    stored = prepare(models.rows(f"select * from public.events where site_id <> '{CROWDED_SITE}'"))
+    """Replaced by the next test when records of different visitors no longer merge by an order number alone."""
+    stored = prepare(models.rows(f"select * from public.events where {of_sites(list(HOSTILE_SITES))}"))
     expected = {(e["site_id"], e["payload"]["order"]["id"]) for e in stored if e["event_type"] == "purchase"}
     modelled = models.rows(
-        f"select * from marts.conversions where goal_id = 'purchase' and site_id <> '{CROWDED_SITE}'"
+        f"select * from marts.conversions where goal_id = 'purchase' and {of_sites(list(HOSTILE_SITES))}"
     )
     assert {(row["site_id"], row["order_id"]) for row in modelled} == expected
     assert len(modelled) == len(expected)
+
+
+@pytest.mark.parametrize(
+    "site",
+    [pytest.param(site, marks=until("orders are merged by the union of their keys")) for site in HOSTILE_SITES],
+)
+def test_orders_match_the_recomputation(models: Models, site: str) -> None:
+    events = prepare(models.rows(f"select * from public.events where site_id = '{site}'"))
+    sessionise(events)
+    expected = [
+        (row.ordered_at, row.order_id, row.amount, row.is_confirmed, row.record_count)
+        for row in orders(events).itertuples()
+    ]
+    modelled = models.rows(
+        "select converted_at, order_id, value, is_confirmed_by_webhook, event_count::int from marts.conversions"
+        f" where goal_id = 'purchase' and site_id = '{site}'"
+    )
+    assert len(expected) > 20
+    assert sorted(tuple(row.values()) for row in modelled) == sorted(expected)

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.dbt.conftest import Models
-from tests.dbt.events import SITES
-from tests.dbt.recomputed import prepare, sessionise
+from tests.dbt.events import SITES, TIDY_SITES, of_sites
+from tests.dbt.oracle.sessions import prepare, sessionise
 
 CONVERSIONS = ("form_submit", "signup", "purchase")
 
@@ -64,11 +64,11 @@ def _recomputed(stored: list[dict[str, Any]], site: str, day: date) -> dict[str,
 
 @pytest.fixture(scope="module")
 def features(models: Models) -> list[dict[str, Any]]:
-    return models.rows("select * from marts.visitor_features")
+    return models.rows(f"select * from marts.visitor_features where {of_sites(TIDY_SITES)}")
 
 
 def test_features_use_only_events_received_before_the_cutoff(models: Models, features: list[dict[str, Any]]) -> None:
-    stored = models.rows("select * from public.events")
+    stored = models.rows(f"select * from public.events where {of_sites(TIDY_SITES)}")
     cutoffs = {(row["site_id"], row["as_of"].astimezone(_zone(row["site_id"])).date()) for row in features}
     late = models.rows("select * from intermediate.int_visitor_cutoffs where has_late_events")
     assert len(cutoffs) > 12
@@ -83,8 +83,8 @@ def test_features_use_only_events_received_before_the_cutoff(models: Models, fea
 
 
 def test_labels_match_the_recomputation(models: Models, features: list[dict[str, Any]]) -> None:
-    stored = prepare(models.rows("select * from public.events"))
-    newest = {site: max(e["received_at"] for e in stored if e["site_id"] == site) for site in SITES}
+    stored = prepare(models.rows(f"select * from public.events where {of_sites(TIDY_SITES)}"))
+    newest = {site: max(e["received_at"] for e in stored if e["site_id"] == site) for site in TIDY_SITES}
     starts = [session[0] for session in sessionise(stored)]
     for row in features:
         zone = _zone(row["site_id"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from uuid import uuid4
 
 import pytest
@@ -65,7 +66,7 @@ def test_hostile_urls_become_text_of_bounded_length(page_url: str, referrer: str
         (row.page_path, 4096),
         (row.page_host, 255),
         (row.referrer_host, 255),
-        *((getattr(row, f"utm_{name}"), 512) for name in ("source", "medium", "campaign", "term", "content")),
+        *((getattr(row, f"utm_{name}"), 200) for name in ("source", "medium", "campaign", "term", "content")),
     ):
         assert text is None or (0 < len(text) <= most and "\x00" not in text and text.encode())
 
@@ -83,8 +84,37 @@ def test_utm_values_come_from_the_payload_or_the_url_never_both() -> None:
     assert campaign({"utm": {}}) == campaign({"utm": {"source": ""}}) == ("url", "Email", None)
 
 
+@pytest.mark.parametrize(
+    ("query", "source"),
+    [
+        ("utm_source=first&utm_source=second", "first"),
+        ("utm_source=&utm_source=second", "second"),
+        ("utm_source=%20&UTM_SOURCE=second&utm_source=third", "second"),
+        ("&".join(f"x{number}=1" for number in range(150)) + "&utm_source=a&" + "&y=1" * 100, "a"),
+        ("utm_source=a&" + "&".join(f"x{number}=1" for number in range(1_000)), "a"),
+        ("utm_source=" + "ж" * 199 + "яю", "ж" * 199 + "я"),
+        # An emoji is one code point and two UTF-16 units: half of it must never remain.
+        ("utm_source=" + "a" * 199 + "😀b", "a" * 199 + "😀"),
+        ("utm_source=" + "a" * 200 + "😀", "a" * 200),
+        ("utm_source=" + "😀" * 201, "😀" * 200),
+        # Shortened before control characters and outer spaces are removed, so that shortening twice changes nothing.
+        ("utm_source=%0A%0A" + "a" * 200, "a" * 198),
+        ("utm_source=" + "a" * 198 + "%20%20b", "a" * 198),
+    ],
+)
+def test_first_utm_value_is_kept_and_shortened_to_200_code_points(query: str, source: str) -> None:
+    def stored(page_url: str | None, payload: dict[str, object] | None = None) -> str | None:
+        event = Event(event_id=uuid4(), event_type="page_view", page_url=page_url, payload=payload)
+        return make_row(event, site_id="s", source="api", address=None, user_agent=None).utm_source
+
+    assert stored(f"https://example.com/?{query}") == source
+    assert stored(None, {"utm": {"source": source}}) == source
+
+
 ALL_CLICK_IDS = [
-    "gclid", "gbraid", "wbraid", "dclid", "yclid", "ymclid", "fbclid", "msclkid", "vkclid", "rb_clickid", "ttclid",
+    "gclid", "gbraid", "wbraid", "gad_source", "dclid", "yclid", "ysclid", "ymclid", "vkclid", "rb_clickid", "fbclid",
+    "msclkid", "ttclid", "twclid", "li_fat_id", "rdt_cid", "ScCid", "epik", "qclid", "tblci", "dicbo", "admitad_uid",
+    "irclickid", "cjevent",
 ]  # fmt: skip
 
 
@@ -95,9 +125,17 @@ def click_ids(page_url: str | None, payload: dict[str, object] | None = None) ->
 
 @pytest.mark.parametrize("name", ALL_CLICK_IDS)
 def test_each_click_id_is_read_from_the_url(name: str) -> None:
-    assert click_ids(f"https://example.com/a?x=1&{name}=Cj0-_Abc.9") == {name: "Cj0-_Abc.9"}
-    assert click_ids(f"/a?{name.upper()}=%D0%96+1#{name}=no") == {name: "Ж 1"}
+    assert click_ids(f"https://example.com/a?x=1&{name}=Cj0-_Abc.9") == {name.lower(): "Cj0-_Abc.9"}
+    assert click_ids(f"/a?{name.upper()}=%D0%96+1#{name}=no") == {name.lower(): "Ж 1"}
     assert click_ids(f"https://example.com/{name}=1?x{name}=1&{name}x=2&y={name}=3") is None
+
+
+def test_click_ids_of_an_event_fit_the_column() -> None:
+    query = "&".join(f"{name}={'😀' * 600}" for name in ALL_CLICK_IDS)
+    section: dict[str, object] = {name.lower(): "😀" * 600 for name in ALL_CLICK_IDS}
+    for kept in (click_ids(f"/?{query}"), click_ids(None, {"click_ids": section})):
+        assert kept
+        assert len(json.dumps(kept, ensure_ascii=False).encode()) < 24_576  # events_click_ids_are_bounded
 
 
 def test_click_ids_and_campaign_are_read_together() -> None:

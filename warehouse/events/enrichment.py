@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import ipaddress
 import re
 from collections.abc import Callable
@@ -10,17 +11,35 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from warehouse.events.schema import MAX_CLICK_ID, MAX_TEXT, MAX_URL, MAX_UTM, Event, Rejection, Row
+from warehouse.events.schema import (
+    MAX_CLICK_ID,
+    MAX_CLICK_IDS,
+    MAX_TEXT,
+    MAX_URL,
+    MAX_UTM,
+    Event,
+    Rejection,
+    Row,
+)
 from warehouse.events.user_agents import Agent, parse_user_agent
+from warehouse.kit.installation import shipped
 
 UTM_FIELDS = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
-CLICK_IDS = (
-    "gclid", "gbraid", "wbraid", "dclid", "yclid", "ymclid", "fbclid", "msclkid", "vkclid", "rb_clickid", "ttclid",
-)  # fmt: skip
-"""Query parameters that advertising networks add to the links of their advertisements."""
+
+
+def _click_id_parameters() -> tuple[str, ...]:
+    with (shipped("dbt_project") / "seeds" / "click_ids.csv").open(encoding="utf-8", newline="") as seed:
+        return tuple(row["parameter"] for row in csv.DictReader(seed))
+
+
+CLICK_IDS = _click_id_parameters()
+"""Query parameters that identify a click, in lower case. The models read the same table, the dbt seed `click_ids`."""
+
+MAX_QUERY_FIELDS = 200
+"""Query parameters that are read of a URL. Further ones are ignored, which bounds the time to parse a URL."""
 
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f]+")
-_HAS_SOURCE = re.compile(r"utm_|cl(?:|k|ick)id=|braid=", re.IGNORECASE)
+_HAS_SOURCE = re.compile("utm_|" + "|".join(f"{re.escape(name)}=" for name in CLICK_IDS), re.IGNORECASE)
 """Matches a query string that may contain `UTM_FIELDS` or `CLICK_IDS`. Most contain none and are not parsed."""
 
 
@@ -52,18 +71,16 @@ def _split(url: str) -> Page:
     campaign: dict[str, str] = {}
     click_ids: dict[str, str] = {}
     if _HAS_SOURCE.search(parts.query):
-        try:
-            pairs = parse_qsl(parts.query, max_num_fields=200)
-        except ValueError:
-            pairs = []
-        for name, value in pairs:
+        fields = "&".join(parts.query.split("&", MAX_QUERY_FIELDS)[:MAX_QUERY_FIELDS])
+        for name, value in parse_qsl(fields):
             field = name.lower()
             if field in UTM_FIELDS:
                 found, most = campaign, MAX_UTM
-            elif field in CLICK_IDS:
+            elif field in CLICK_IDS and (field in click_ids or len(click_ids) < MAX_CLICK_IDS):
                 found, most = click_ids, MAX_CLICK_ID
             else:
                 continue
+            # The first value that is not empty counts, as in the collector.
             if field not in found and (text := clean(value, most)):
                 found[field] = text
     return Page(clean(host, 255), clean(unquote(parts.path), MAX_URL) or "/", campaign, click_ids)
@@ -92,12 +109,17 @@ def _truncate(address: str) -> str | None:
 
 
 def clean(text: str | None, most: int) -> str | None:
-    """Replace control characters by spaces and shorten the text to `most` characters; None if nothing is left."""
+    """Shorten the text to `most` code points and replace control characters by spaces; None if nothing is left.
+
+    The text is shortened first: of a value that the collector has shortened, nothing more is removed, so both give the
+    same result.
+    """
     if not text:
         return None
+    text = text[:most]
     if not text.isprintable():
         text = _UNWANTED.sub(" ", text).encode("utf-8", "replace").decode()
-    return text[:most].strip() or None
+    return text.strip() or None
 
 
 def make_row(
@@ -190,12 +212,12 @@ def _set_campaign(row: Row, of_url: dict[str, str], section: object) -> None:
 
 def _set_click_ids(row: Row, of_url: dict[str, str], section: object) -> None:
     """Set the click IDs from the URL and from `payload.click_ids` (the session's), which takes precedence."""
-    found = of_url
+    found: dict[str, str] = {}
     if isinstance(section, dict):
-        found = dict(of_url)
         for name in CLICK_IDS:
             value = section.get(name)
             text = clean(value, MAX_CLICK_ID) if isinstance(value, str) else None
             if text:
                 found[name] = text
-    row.click_ids = found or None
+    merged = found | {name: text for name, text in of_url.items() if name not in found}
+    row.click_ids = dict(list(merged.items())[:MAX_CLICK_IDS]) or None

@@ -29,8 +29,12 @@ MAX_EVENT_TYPE = 64
 MAX_USER_ID = 128
 MAX_URL = 4096
 MAX_TEXT = 1024
-MAX_UTM = 512
+MAX_UTM = 200
+"""Code points that are kept of a UTM value. The collector shortens to the same length."""
 MAX_CLICK_ID = 512
+"""Code points that are kept of a click ID. Longer than `MAX_UTM`: a shortened click ID is useless to its network."""
+MAX_CLICK_IDS = 10
+"""Click IDs that are kept of an event, so that they fit the CHECK constraint `events_click_ids_are_bounded`."""
 MAX_PAYLOAD_DEPTH = 32
 
 Time = Annotated[datetime, Meta(tz=True)]

@@ -26,7 +26,7 @@
         utm_campaign,
         utm_term,
         utm_content,
-        click_id_source,
+        click_id,
         device_type,
         browser,
         os,

@@ -22,6 +22,12 @@ starts as (
 
 ),
 
+click_ids as (
+
+    select * from {{ ref('click_ids') }}
+
+),
+
 channel_sources as (
 
     select * from {{ ref('channel_sources') }}
@@ -73,7 +79,7 @@ known_events as (
         events.utm_campaign,
         events.utm_term,
         events.utm_content,
-        events.click_id_source,
+        events.click_id,
         events.device_type,
         events.browser,
         events.os
@@ -89,7 +95,7 @@ known_events as (
 
 {{ sessionised('known_events', also_by='as_of', keep=[
     'site_id', 'user_id', 'as_of', 'event_id', 'occurred_at', 'referrer_domain', 'utm_source', 'utm_medium',
-    'utm_campaign', 'utm_term', 'utm_content', 'click_id_source', 'device_type', 'browser', 'os',
+    'utm_campaign', 'utm_term', 'utm_content', 'click_id', 'device_type', 'browser', 'os',
 ]) }},
 
 known_starts as (

@@ -13,6 +13,12 @@ events as (
 
 ),
 
+click_ids as (
+
+    select * from {{ ref('click_ids') }}
+
+),
+
 channel_sources as (
 
     select * from {{ ref('channel_sources') }}

@@ -14,6 +14,12 @@ archived as (
 
 ),
 
+click_ids as (
+
+    select * from {{ ref('click_ids') }}
+
+),
+
 source as (
 
     select * from live
@@ -79,20 +85,23 @@ renamed as (
 
         ---------- where from
         referrer_host,
-        utm_source,
-        utm_medium,
-        utm_campaign,
-        utm_term,
-        utm_content,
+        -- rows of clients that insert directly, and of earlier versions, may have longer values
+        left(utm_source, 200) as utm_source,
+        left(utm_medium, 200) as utm_medium,
+        left(utm_campaign, 200) as utm_campaign,
+        left(utm_term, 200) as utm_term,
+        left(utm_content, 200) as utm_content,
+        -- a campaign's link is opened by a page view; paid click IDs come first
         case
-            when event_type <> 'page_view' then null
-            when known_click_ids ?| array['gclid', 'gbraid', 'wbraid'] then 'google'
-            when known_click_ids ? 'yclid' then 'yandex'
-            when known_click_ids ? 'ymclid' then 'yandex_market'
-            when known_click_ids ? 'msclkid' then 'bing'
-            when known_click_ids ?| array['vkclid', 'rb_clickid'] then 'vk'
-            when known_click_ids ? 'ttclid' then 'tiktok'
-        end as click_id_source,
+            when event_type = 'page_view' and known_click_ids is not null
+                then (
+                    select click_ids.parameter
+                    from click_ids
+                    where timed.known_click_ids ? click_ids.parameter
+                    order by click_ids.priority
+                    limit 1
+                )
+        end as click_id,
 
         ---------- device
         device_type,
