@@ -42,7 +42,7 @@ _OWN_FIELDS = re.compile(
     r"tranid|formid|formname|cookies|referer|test|token|payment.*|tildaspec-.*|form-spec-comments", re.IGNORECASE
 )
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
-_NUMBER = re.compile(r"-?\d(?:[\d\s.,'’]*\d)?")
+_NUMBER = re.compile(r"-?\d(?:[\d\s.,'\u2019]*\d)?")
 _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:(?:,\d{3})+|(?:\.\d{3}){2,})")
 """A number whose separators all separate thousands: 1,990 and 1.990.000, but not 1.990."""
 _PRODUCT = re.compile(r"(.+?)(?:\s+x\s+(\d{1,6})|\s+-\s+(\d{1,6})x[\d.,]+)?\s*[=≡]\s*(-?[\d\s.,]+)", re.DOTALL)
@@ -314,7 +314,7 @@ def _number(value: object) -> float | int | None:
     match = _NUMBER.search(value) if isinstance(value, str) else None
     if match is None:
         return None
-    text = re.sub(r"[\s'’]", "", match[0])
+    text = re.sub(r"[\s'\u2019]", "", match[0])
     if _THOUSANDS.fullmatch(text):
         text = re.sub(r"[.,]", "", text)
     number = float(re.sub(r"[.,](?=.*[.,])", "", text).replace(",", "."))

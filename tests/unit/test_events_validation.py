@@ -253,7 +253,9 @@ def test_an_invalid_order_amount_is_rejected(order: object) -> None:
     assert code_of(event(event_type="purchase", payload={"order": order})) == "invalid_payload"
 
 
-@pytest.mark.parametrize("order", [{"id": "o-1"}, {"id": 1001}, {"id": "o-1", "amount": None}, {"id": "o", "amount": 9.5}])
+@pytest.mark.parametrize(
+    "order", [{"id": "o-1"}, {"id": 1001}, {"id": "o-1", "amount": None}, {"id": "o", "amount": 9.5}]
+)
 def test_a_refund_names_its_order(order: dict[str, Any]) -> None:
     payload = {"order": order}
     assert parse_event(event(event_type="refund", payload=payload), LIMITS).payload == payload
