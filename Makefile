@@ -131,19 +131,27 @@ test: .venv/.development mindsdb-meanwhile browser servers lint ## Run all check
 test-full: .venv/.development mindsdb-meanwhile browser servers lint ## Run all checks and tests, with the long form of each campaign
 	$(call run_tests)
 
-lint: .venv/.development ## Check style, types, import rules, SQL and Dagster definitions
+COLLECTOR_TOOLS := collector/node_modules/.package-lock.json
+
+$(COLLECTOR_TOOLS): collector/package-lock.json | .venv/.development
+	@PATH="$$PATH:$(NODE_BIN)" npm --prefix collector ci --silent
+	@touch $@
+
+lint: .venv/.development $(COLLECTOR_TOOLS) ## Check style, types, import rules, SQL and Dagster definitions
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }; rm -f .lint-imports.log
 	@$(BIN)/sqlfluff lint --disable-progress-bar -q dbt_project/models
 	@$(BIN)/basedpyright --level error | tail -n 20; exit $${PIPESTATUS[0]}
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dagster definitions validate -w workspace.yaml --log-level error
+	@PATH="$$PATH:$(NODE_BIN)" npm --prefix collector run --silent lint
 
-format: .venv/.development ## Fix the style
+format: .venv/.development $(COLLECTOR_TOOLS) ## Fix the style
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format --quiet .
+	@PATH="$$PATH:$(NODE_BIN)" npm --prefix collector run --silent format
 
-collector: .venv/.development ## Build collector/dist from its source and print its size
-	@PATH="$$PATH:$(NODE_BIN)"; cd collector && { test -d node_modules || npm ci --silent; } && npm run --silent build
+collector: $(COLLECTOR_TOOLS) ## Build collector/dist from its source and print the size of each part
+	@PATH="$$PATH:$(NODE_BIN)" npm --prefix collector run --silent build
 
 bots: .venv/.development ## Update the crawler patterns from the newest release of isbot on npm
 	@PATH="$$PATH:$(NODE_BIN)" $(BIN)/python -m warehouse.events.isbot

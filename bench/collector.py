@@ -16,7 +16,7 @@ from demo.browser import launch
 from warehouse.kit.installation import BASE_DIR
 
 SLOWDOWNS: Final = (1, 4)
-SCRIPT: Final = BASE_DIR / "collector" / "dist" / "collector.min.js"
+SCRIPT: Final = BASE_DIR / "collector" / "dist" / "collector.shop.js"
 ADDRESS: Final = "http://shop.localhost/"
 API: Final = "http://api.localhost"
 BLOCK: Final = '<div class="t-rec"><p>Bread <a href="#x">now</a></p><form><input name="a"></form></div>'

@@ -1,4 +1,4 @@
-// Builds the collector and its optional modules into dist/ and prints what each part weighs.
+// Builds the collector and its optional modules into dist/ and prints the size of each part.
 //   node build.mjs [directory to build into, default dist]
 
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -6,17 +6,28 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { SourceMapConsumer } from '@jridgewell/source-map';
+import { minify } from '@swc/core';
 import { parse } from 'acorn';
-import { minify } from 'terser';
+import { build, transform } from 'esbuild';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2] ?? join(here, 'dist');
 
-const TERSER = {
+/** The flags that collector.js tests, one a feature. */
+const FEATURES = ['CLICKS', 'LINKS', 'SCROLL', 'FORMS', 'TILDA', 'COMMERCE', 'OPTIONAL'];
+
+/** The main builds, each with the features that it leaves out. */
+const BUILDS = { 'collector.base.js': ['COMMERCE'], 'collector.shop.js': [] };
+
+// The API replaces the last `({})` by the site's settings. `self` is the window; local names are shorter than globals.
+const HEAD = '((SETTINGS,window=self,document=window.document)=>{';
+const TAIL = '})({});';
+
+const SWC = {
+  module: false,
   ecma: 2019,
-  compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, pure_getters: true },
+  compress: { passes: 3, unsafe_arrows: true, unsafe_methods: true, unsafe_regexp: true, pure_getters: true },
   mangle: true,
-  format: { comments: false },
 };
 
 const read = (path) => readFileSync(join(here, path), 'utf8');
@@ -25,57 +36,80 @@ const read = (path) => readFileSync(join(here, path), 'utf8');
 const gzipped = (code) => gzipSync(code, { level: 9 }).length;
 
 const write = (name, code) => {
+  parse(code, { ecmaVersion: 2019 }); // throws at syntax that a browser of 2019 cannot read
   writeFileSync(join(out, name), code);
-  console.log(`${name}: ${code.length} bytes, ${gzipped(code)} bytes gzip -9`);
+  console.log(`${name}: ${Buffer.byteLength(code)} bytes, ${gzipped(code)} bytes gzip -9`);
 };
 
-/** The name of the module that each line of the source belongs to: headings look like `// ---- Name ----`. */
-const modulesByLine = (source) => {
-  let module = 'Ground';
-  return source.split('\n').map((line) => (module = line.match(/\/\/ ---- ([^-:]+)/)?.[1].trim() ?? module));
-};
-
-/** Minified bytes that come from each module of the source. */
-const weigh = (source, code, map) => {
-  const modules = modulesByLine(source);
-  const mappings = [];
-  new SourceMapConsumer(map).eachMapping((mapping) => mappings.push(mapping));
-  const bytes = new Map();
-  mappings.forEach(({ generatedColumn, originalLine }, index) => {
-    const end = mappings[index + 1]?.generatedColumn ?? code.length;
-    const module = modules[originalLine - 1];
-    bytes.set(module, (bytes.get(module) ?? 0) + end - generatedColumn);
+/** Returns the code of the entry and everything it imports in one scope, with a source map. */
+const bundle = async (without) => {
+  const result = await build({
+    absWorkingDir: here,
+    entryPoints: ['collector.js'],
+    outfile: 'dist/collector.js', // not written; the source map's paths are relative to it
+    bundle: true,
+    write: false,
+    format: 'esm',
+    target: 'es2019',
+    charset: 'utf8',
+    minifySyntax: true,
+    sourcemap: 'external',
+    define: Object.fromEntries(FEATURES.map((feature) => [feature, String(!without.includes(feature))])),
   });
-  return bytes;
+  const [map, code] = result.outputFiles.map(({ text }) => text);
+  return { code, map: JSON.parse(map) };
+};
+
+/** Returns the minified bytes that come from each source file. The rest (head and tail) counts as "build". */
+const weigh = (code, map) => {
+  const lineStarts = [0, ...[...code.matchAll(/\n/g)].map(({ index }) => index + 1)];
+  const mappings = [];
+  new SourceMapConsumer(map).eachMapping(({ generatedLine, generatedColumn, source }) => {
+    mappings.push({ start: lineStarts[generatedLine - 1] + generatedColumn, source });
+  });
+  const bytes = new Map();
+  mappings.forEach(({ start, source }, index) => {
+    const file = source?.replace('../', '') ?? 'build';
+    const end = mappings[index + 1]?.start ?? code.length;
+    bytes.set(file, (bytes.get(file) ?? 0) + end - start);
+  });
+  return [...bytes].sort();
+};
+
+const buildMain = async (name, without) => {
+  const bundled = await bundle(without);
+  // The head is a line of its own, hence the `;` in front of esbuild's mappings.
+  const { code, map } = await minify(`${HEAD}\n${bundled.code}\n${TAIL}`, {
+    ...SWC,
+    sourceMap: { content: JSON.stringify({ ...bundled.map, mappings: `;${bundled.map.mappings}` }) },
+  });
+  if (!code.endsWith('({});')) throw new Error(`${name} must end in ({});`);
+  write(name, code);
+  for (const [file, bytes] of weigh(code, JSON.parse(map))) {
+    const share = Math.round((bytes / code.length) * gzipped(code));
+    console.log(`  ${file.padEnd(22)} ${String(bytes).padStart(5)} bytes, about ${String(share).padStart(3)} gzipped`);
+  }
+};
+
+/** Builds an optional module: a library's own build (if it uses one), our lines, and the notice of the licence. */
+const buildOptional = async (name, { library, notice = '' } = {}) => {
+  const parts = [library ? read(join('node_modules', library)) : '', read(`optional/${name}.js`)];
+  const lowered = await transform(`(() => {\n${parts.join('\n')}\n})();`, { target: 'es2019', charset: 'utf8' });
+  const { code } = await minify(lowered.code, SWC);
+  write(`collector.${name}.js`, notice + code);
 };
 
 mkdirSync(out, { recursive: true });
-
-// One keyword compresses better than two, and the fields of a page view are nobody else's: they may have short names.
-const source = read('collector.js');
-const { code, map } = await minify(source.replace(/^( *)const /gm, '$1let '), {
-  ...TERSER,
-  mangle: { properties: { regex: /^(depth|engaged|excluded|opened|reported|watched)$/ } },
-  sourceMap: { asObject: true },
-});
-parse(code, { ecmaVersion: 2019 }); // throws at anything that a browser of 2019 could not read
-write('collector.min.js', code);
-for (const [module, bytes] of weigh(source, code, map)) {
-  const share = bytes / code.length;
-  console.log(`  ${module.padEnd(12)} ${String(bytes).padStart(5)} bytes, about ${Math.round(share * gzipped(code))} gzipped`);
-}
-
-/** An optional module: a library's own build, our few lines about it, and the notice that its licence asks for. */
-const bundle = async (name, module, library, notice) => {
-  const parts = [read(join('node_modules', library)), read(module)];
-  const { code } = await minify(`(() => {\n${parts.join('\n')}\n})();`, {
-    ...TERSER,
-    format: { comments: false, preamble: notice },
-  });
-  write(name, code);
-};
+for (const [name, without] of Object.entries(BUILDS)) await buildMain(name, without);
 
 const fingerprintLicence = read('node_modules/@fingerprintjs/fingerprintjs/LICENSE').trim();
-await bundle('collector.fingerprint.js', 'fingerprint.js', '@fingerprintjs/fingerprintjs/dist/fp.js', `/*!\nFingerprintJS\n${fingerprintLicence}\n*/`);
-await bundle('collector.vitals.js', 'vitals.js', 'web-vitals/dist/web-vitals.iife.js', '/*! web-vitals, Copyright Google LLC, Apache License 2.0: see LICENSE-web-vitals.txt */');
+await buildOptional('fields');
+await buildOptional('fingerprint', {
+  library: '@fingerprintjs/fingerprintjs/dist/fp.js',
+  notice: `/*!\nFingerprintJS\n${fingerprintLicence}\n*/\n`,
+});
+await buildOptional('vitals', {
+  library: 'web-vitals/dist/web-vitals.iife.js',
+  notice: '/*! web-vitals, Copyright Google LLC, Apache License 2.0: see LICENSE-web-vitals.txt */\n',
+});
 copyFileSync(join(here, 'node_modules/web-vitals/LICENSE'), join(out, 'LICENSE-web-vitals.txt'));

@@ -17,8 +17,8 @@ from ingest_api.public import openapi
 from warehouse.kit.installation import shipped
 
 FOLDER = shipped("collector/dist")
-SCRIPT = "collector.min.js"
-MODULES = ("collector.vitals.js", "collector.fingerprint.js")
+SCRIPT = "collector.shop.js"
+MODULES = ("collector.fields.js", "collector.fingerprint.js", "collector.vitals.js")
 
 CACHE_SECONDS = 3600
 VERSIONED_CACHE_SECONDS = 31_536_000

@@ -86,7 +86,7 @@ class StubApi(EventLog):
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                name = "collector.min.js" if self.path == "/collector.js" else self.path[1:]
+                name = "collector.shop.js" if self.path == "/collector.js" else self.path[1:]
                 self._send(200, (DIST / name).read_bytes(), {"Content-Type": "text/javascript"})
 
             def do_POST(self) -> None:

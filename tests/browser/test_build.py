@@ -38,11 +38,11 @@ def test_types_accept_valid_calls_and_refuse_invalid_calls(rebuilt: Path) -> Non
 
 
 def test_types_declare_every_public_call() -> None:
-    source = (COLLECTOR / "collector.js").read_text(encoding="utf-8")
-    body = re.search(r"^  const calls = \{\n(.*?)^  \};", source, re.DOTALL | re.MULTILINE)
+    source = (COLLECTOR / "core" / "calls.js").read_text(encoding="utf-8")
+    body = re.search(r"^const calls = \{\n(.*?)^\};", source, re.DOTALL | re.MULTILINE)
     assert body
     # `extend` is only for the collector's own modules
-    calls = set(re.findall(r"^    (\w+)(?=[:(,])", body[1], re.MULTILINE)) - {"extend"}
+    calls = set(re.findall(r"^  (\w+)(?=[:(,])", body[1], re.MULTILINE)) - {"extend"}
     declared = re.search(
         r"interface TildaAnalyticsCalls \{(.*?)^\}", (COLLECTOR / "types.d.ts").read_text(), re.DOTALL | re.MULTILINE
     )
@@ -54,12 +54,23 @@ def test_lock_file_contains_no_registry_urls() -> None:
     assert "resolved" not in (COLLECTOR / "package-lock.json").read_text(encoding="utf-8")
 
 
-def test_compressed_collector_is_at_most_six_kilobytes() -> None:
-    assert len(gzip.compress((COLLECTOR / "dist" / "collector.min.js").read_bytes(), 9)) <= 6 * 1000
+@pytest.mark.parametrize(("build", "limit"), [("collector.base.js", 5_700), ("collector.shop.js", 5_900)])
+def test_compressed_collector_is_small(build: str, limit: int) -> None:
+    assert len(gzip.compress((COLLECTOR / "dist" / build).read_bytes(), 9)) <= limit
+
+
+@pytest.mark.parametrize("build", ["collector.base.js", "collector.shop.js"])
+def test_collector_ends_in_the_place_for_the_settings_of_a_site(build: str) -> None:
+    assert (COLLECTOR / "dist" / build).read_text(encoding="utf-8").endswith("})({});")
+
+
+def test_only_the_shop_build_contains_the_shop() -> None:
+    with_shop = {path.name for path in (COLLECTOR / "dist").glob("*.js") if "add_to_cart" in path.read_text("utf-8")}
+    assert with_shop == {"collector.shop.js"}
 
 
 def test_collector_and_dbt_seed_exclude_the_same_referrers() -> None:
-    source = (COLLECTOR / "collector.js").read_text(encoding="utf-8")
+    source = (COLLECTOR / "core" / "session.js").read_text(encoding="utf-8")
     listed = re.search(r"REFERRER_EXCLUSIONS = listOf\(\s*`(.*?)\$", source, re.DOTALL)
     assert listed
     with (COLLECTOR.parent / "dbt_project" / "seeds" / "referrer_exclusions.csv").open(encoding="utf-8") as seed:

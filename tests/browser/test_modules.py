@@ -3,11 +3,12 @@
 import itertools
 import re
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from tests.browser.actions import hide, open_page, show
 from tests.browser.event_log import RealApi, wait_until
 from tests.browser.site import TALL, Site
+from tests.browser.stub_api import StubApi
 
 
 def test_fingerprint_is_sent_once_a_session_and_is_not_the_visitor_id(page: Page, site: Site, api: RealApi) -> None:
@@ -54,3 +55,26 @@ def test_modules_load_only_after_consent(page: Page, site: Site, api: RealApi) -
     wait_until(
         lambda: {"collector.fingerprint.js", "collector.vitals.js"} <= set(requested_files) or page.wait_for_timeout(50)
     )
+
+
+def test_field_values_typed_before_the_module_loads_are_sent(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    form = (
+        '<form id="f" onsubmit="return false"><input name="city"><input name="late"><input name="preset" value="x">'
+        '<select name="size"><option>small</option><option>large</option></select><button>Send</button></form>'
+    )
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/collector.fields.js", hold)
+    open_page(page, stub_site.page("/", form, options='data-form-fields="city late preset size"'))
+    page.fill("[name=city]", "Kazan")
+    wait_until(lambda: held or page.wait_for_timeout(50))
+    with page.expect_response("**/collector.fields.js"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    page.fill("[name=late]", "yes")
+    page.click("button")
+    [submit] = stub_api.wait_for("form_submit")
+    assert submit["payload"]["form"]["fields"] == {"city": "Kazan", "late": "yes"}

@@ -32,7 +32,7 @@ def test_endpoint_paths_follow_the_settings(guarded_ingest: IngestServer):
 
 
 def test_collector_is_compressed_and_cached_by_version(shared_ingest: IngestServer):
-    script = (BASE_DIR / "collector" / "dist" / "collector.min.js").read_bytes()
+    script = (BASE_DIR / "collector" / "dist" / "collector.shop.js").read_bytes()
     url = f"{shared_ingest.url}/collector.js"
     with httpx.Client() as client:
         for accepted, decode in (("gzip, br", brotli.decompress), ("gzip", gzip.decompress), ("br;q=0", bytes)):

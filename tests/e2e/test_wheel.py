@@ -70,7 +70,7 @@ def test_wheel_serves_the_collector_and_counts_an_event(environment: Path, stack
     stack.run("site", "add", "shop", "--domain", "shop.example")
     [site] = json.loads(stack.run("site", "list", "--json"))
     status = stack.status()
-    script = (ROOT / "collector" / "dist" / "collector.min.js").read_text()
+    script = (ROOT / "collector" / "dist" / "collector.shop.js").read_text()
     assert httpx.get(f"{status['ingest_url']}/collector.js").text == script
     event = {"event_id": str(uuid.uuid4()), "event_type": "signup", "user_id": "u"}
     answer = httpx.post(f"{status['ingest_url']}/api/events", params={"key": site["public_key"]}, json=[event])

@@ -1,5 +1,6 @@
-// Optional module (`data-fingerprint`): FingerprintJS (its build stands above, as the global `FingerprintJS` of this
-// file) names the device. Equal devices get equal names: a signal in payload.identity.fingerprint, never a key.
+// Optional module (`data-fingerprint`): records FingerprintJS's name of the device in payload.identity.fingerprint. Equal
+// devices have equal names, so that the name is a signal and never a key. The build puts the library in front of this file,
+// as the local variable `FingerprintJS`.
 
 window.tildaAnalytics.extend((record) => {
   const measure = async () => {
@@ -7,7 +8,7 @@ window.tildaAnalytics.extend((record) => {
     const { visitorId, confidence } = await agent.get();
     record('identify', { identity: { fingerprint: visitorId, confidence: confidence.score } });
   };
-  // It takes 120 to 160 ms of the main thread: when nothing else waits for it.
+  // Wait for an idle moment: the measurement takes 120 to 160 ms of the main thread.
   const whenIdle = window.requestIdleCallback || setTimeout;
   whenIdle(() => measure().catch(() => {}));
 });

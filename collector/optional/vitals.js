@@ -1,6 +1,6 @@
-// Optional module (`data-web-vitals`): web-vitals (its build stands above, as the global `webVitals` of this file)
-// measures. What is known when the page hides goes into one event, in milliseconds (CLS without a unit); another
-// follows only if a later hiding knows more.
+// Optional module (`data-web-vitals`): records the values that web-vitals has measured when the page hides, in
+// milliseconds (CLS has no unit). A later hiding records them again only if a value has changed. The build puts the library
+// in front of this file, as the local variable `webVitals`.
 
 window.tildaAnalytics.extend((record) => {
   const known = {};
@@ -17,6 +17,6 @@ window.tildaAnalytics.extend((record) => {
   };
   const { onCLS, onFCP, onINP, onLCP, onTTFB } = webVitals;
   [onCLS, onFCP, onINP, onLCP, onTTFB].forEach((measure) => measure(note));
-  // Registered after those of web-vitals, so that they have told their final values.
+  // Registered after the listeners of web-vitals, which report the final values.
   document.addEventListener('visibilitychange', report);
 });

@@ -1,0 +1,36 @@
+// The public calls: `window.tildaAnalytics.track(…)` and the others, described in types.d.ts.
+
+import { consent, granted, listen, optOut, whenForgotten } from './consent.js';
+import { numberOf, options, safely, uuid } from './environment.js';
+import { rememberUser } from './identity.js';
+import { beforeRecord, record } from './pages.js';
+import { newSession } from './session.js';
+
+const calls = {
+  track: (name, data) => (name === 'purchase' ? calls.purchase(data) : record(name, { custom: data })),
+  purchase: (order) => record('purchase', { order: { ...order, amount: numberOf(order.amount) } }),
+  identify: (id, traits) => record('identify', { identity: { ...traits, external_id: id } }),
+  consent,
+  optOut,
+  reset() {
+    if (!granted) return;
+    rememberUser(uuid());
+    newSession('');
+  },
+  /** Connects an optional module (`optional/`), which is a separate file. */
+  extend: (module) => module(safely(record), listen, options, beforeRecord, whenForgotten),
+};
+
+/** Before the collector has loaded, `tildaAnalytics` may be an array of calls: [['track', 'signup'], …]. */
+export const api = window.tildaAnalytics || [];
+window.tildaAnalytics = api;
+
+/** Turns the array into the object with the calls. Returns a function that makes the calls that were waiting. */
+export const openCalls = () => {
+  const waiting = Array.from(api);
+  Object.keys(calls).forEach((name) => {
+    api[name] = safely(calls[name]);
+  });
+  api.push = (...queued) => queued.forEach(safely(([name, ...args]) => api[name](...args)));
+  return () => api.push(...waiting);
+};

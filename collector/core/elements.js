@@ -1,0 +1,49 @@
+// Describes elements of the page: a selector and the text that a reader sees.
+
+import { listen } from './consent.js';
+
+const INTERACTIVE = 'a,button,input,select,textarea,label,summary,[role=button],[onclick],.t-btn,.t-submit,.tn-atom';
+const UNREADABLE = 'input,select,textarea,script,style,[contenteditable],[data-private]';
+const PASSING = /active|hover|focus|open|show|anim/; // classes that come and go
+const TEXT_LENGTH = 100;
+
+export const attribute = (element, name) => (element && element.getAttribute(name)) || undefined;
+
+/** Returns the element itself or the interactive element around it. */
+export const interactive = (element) => element.closest(INTERACTIVE) || element;
+
+/** Returns a short selector that survives a reload: up to the nearest ID, at most four steps. */
+export const selectorOf = (element) => {
+  const steps = [];
+  for (let node = element; node && node.nodeType === 1 && steps.length < 4; node = node.parentElement) {
+    const id = node.getAttribute('id') || '';
+    if (/^[a-z][\w-]*$/i.test(id)) {
+      steps.unshift('#' + id);
+      break;
+    }
+    const names = [...node.classList].filter((name) => /^[a-z][\w-]*$/i.test(name) && !PASSING.test(name));
+    steps.unshift([node.localName, ...names.slice(0, 2)].join('.'));
+  }
+  return steps.join(' > ').slice(0, 300);
+};
+
+/** Returns the visible text of the element, never typed text; `***` if it is private. */
+export const textOf = (element) => {
+  const unreadable = element.closest(UNREADABLE);
+  if (unreadable) return unreadable.closest('[data-private]') ? '***' : undefined;
+  if (element.childElementCount && !element.matches(INTERACTIVE)) return undefined; // may be half of the page
+  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  let text = '';
+  while (text.length < TEXT_LENGTH && walker.nextNode()) {
+    const { data, parentElement } = walker.currentNode;
+    if (!parentElement.closest(UNREADABLE)) text = (text + ' ' + data).replace(/\s+/g, ' ');
+  }
+  return text.trim().slice(0, TEXT_LENGTH) || undefined;
+};
+
+/** Calls `handler(element, event)` for each click with the left or middle button, also inside open shadow trees. */
+export const listenClicks = (handler) =>
+  listen('click auxclick', (event) => {
+    const element = event.composedPath()[0];
+    if (event.button < 2 && element.closest) handler(element, event);
+  });

@@ -1,0 +1,28 @@
+// Web storage and cookies.
+
+import { attempt } from './environment.js';
+
+/** Web storage that keeps values in memory, for this page, if the browser refuses them (denied, quota exceeded). */
+const storage = (name) => {
+  const memory = new Map();
+  return {
+    get: (key) => memory.get(key) || attempt(() => window[name].getItem(key)),
+    set(key, value) {
+      memory.set(key, value);
+      attempt(() => {
+        window[name].setItem(key, value);
+        memory.delete(key);
+      });
+    },
+    remove(key) {
+      memory.delete(key);
+      attempt(() => window[name].removeItem(key));
+    },
+    keys: () => [...(attempt(() => Object.keys(window[name])) || []), ...memory.keys()],
+  };
+};
+
+export const local = storage('localStorage');
+export const tab = storage('sessionStorage');
+
+export const readCookie = (name) => attempt(() => (document.cookie.match('(?:^|; )' + name + '=([^;]*)') || [])[1]);
