@@ -50,6 +50,7 @@ const start = () => {
 };
 
 const main = () => {
+  if (api.extend) return; // another copy of the script has started on this page
   whenForgotten.push(forgetUnsent, forgetUser, forgetSession);
   const callWaiting = openCalls();
   openConsent(start);
@@ -63,8 +64,8 @@ const begin = () => {
   else main();
 };
 
-// A second copy on the page leaves the first one alone. A page that is only prerendered is not counted.
-if (script && !api.extend) {
+// A page that is only prerendered is not counted.
+if (script) {
   if (document.prerendering) listenAlways('prerenderingchange', begin);
   else if (document.body) begin();
   else listenAlways('DOMContentLoaded', begin);
