@@ -13,8 +13,8 @@ type TildaAnalyticsData = Record<string, unknown>;
 interface TildaAnalyticsOrder {
   /** The shop's own number. Reports count an order with the same id once. */
   id?: string;
-  /** Total; "1 990,50" is read as 1990.5. Unknown if missing. */
-  amount?: number | string;
+  /** Total; "1 990,50" is read as 1990.5. */
+  amount: number | string;
   /** ISO 4217: "EUR". */
   currency?: string;
   items?: Array<{ id?: string; name?: string; sku?: string; price?: number; quantity?: number }>;

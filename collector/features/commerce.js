@@ -5,11 +5,9 @@ import { listen } from '../core/consent.js';
 import { attribute } from '../core/elements.js';
 import { later } from '../core/environment.js';
 import { numberOf } from '../core/numbers.js';
-import { record } from '../core/pages.js';
-import { describe, whenBegun } from './forms.js';
+import { beforeRecord, record } from '../core/pages.js';
+import { describe } from './forms.js';
 import { whenReported } from './tilda.js';
-
-const EVENTS = { detail: 'product_view', add: 'add_to_cart', remove: 'remove_from_cart' }; // by Tilda's name
 
 let before; // the cart before the event that the page is handling
 let form; // the form that Tilda sent last
@@ -22,7 +20,7 @@ const itemOf = ({ id, lid, name = '', price, quantity, sku, uid }) => ({
   uid,
   name: name.replace(/&quot;/g, '"').replace(/&#039;/g, "'"),
   price: numberOf(price),
-  quantity: Math.abs(numberOf(quantity) || 1),
+  quantity: Math.abs(quantity) || 1,
 });
 
 /** Returns the currency of the page as Tilda's statistics do. */
@@ -93,13 +91,11 @@ const onPayment = (products, price) => {
 };
 
 const onReport = (address, title, details, price) => {
-  const { ecommerce = {} } = details || {};
-  for (const name in EVENTS) {
-    if (ecommerce[name] && (name === 'detail' || !window.tcart)) note(EVENTS[name], ecommerce[name].products);
-  }
-  // A form with a name of its own for statistics reports an order under this name.
-  if (/\/payment\//.test(address) || /^(?!\/tilda\/).* Order /.test(`${address} ${title}`))
-    onPayment((ecommerce.purchase || {}).products, price);
+  const { detail, purchase = {} } = (details || {}).ecommerce || {};
+  if (detail) note('product_view', detail.products);
+  // A form with an event name of its own reports an order under this name. Buttons have no price.
+  if (/\/payment\//.test(address) || (price > 0 && /^Order \d/.test(title) && !/^\/tilda\//.test(address)))
+    onPayment(purchase.products, price);
 };
 
 export const install = () => {
@@ -107,8 +103,9 @@ export const install = () => {
   listen('tildaform:beforesend', ({ target }) => {
     form = target;
   });
-  whenBegun.push((begun) => {
-    if (attribute(begun, 'data-formcart')) note('checkout_start', Object.values(addCart({}, 1)), window.tcart.amount);
+  beforeRecord.push(({ event_type }, begun) => {
+    if (event_type === 'form_start' && attribute(begun, 'data-formcart'))
+      note('checkout_start', Object.values(addCart({}, 1)), window.tcart.amount);
   });
   whenReported.push(onReport);
   // Product views before consent: Tilda has pushed them to the data layer.

@@ -2,14 +2,10 @@
 
 import { listen, whenForgotten } from '../core/consent.js';
 import { attribute } from '../core/elements.js';
-import { runAll } from '../core/environment.js';
 import { record, whenEnded } from '../core/pages.js';
 
-/** Functions that features add: called with each form that the visitor begins. */
-export const whenBegun = [];
-
 const touched = new Map(); // forms begun and not yet sent, each with the name of the field last touched
-const sent = new WeakMap(); // forms sent and not touched since, each with its transaction number
+let sent; // Tilda's transaction number of the form sent last, until the visitor fills a field
 
 /** Returns the payload's section about a form. Tilda's number 0 means none. */
 export const describe = (form, field) => {
@@ -25,11 +21,8 @@ export const describe = (form, field) => {
 const onField = ({ isTrusted, target }) => {
   const { form, type, name } = target;
   if (!isTrusted || !form || type === 'hidden') return;
-  sent.delete(form);
-  if (!touched.has(form)) {
-    record('form_start', { form: describe(form) }, form);
-    runAll(whenBegun, form);
-  }
+  sent = 0;
+  if (!touched.has(form)) record('form_start', { form: describe(form) }, form);
   touched.set(form, name || target.id);
 };
 
@@ -38,10 +31,9 @@ export const endForm = (type, form) => {
   if (!form.matches('form')) return;
   const { tildaTranId } = form;
   if (type === 'form_submit') {
-    const last = sent.get(form);
     // After a payment in a widget, Tilda reports the form a second time.
-    if (last && (tildaTranId === '0' || tildaTranId === last)) return;
-    sent.set(form, tildaTranId);
+    if (sent && (tildaTranId === '0' || tildaTranId === sent)) return;
+    sent = tildaTranId;
     touched.delete(form);
   }
   record(type, { form: describe(form) }, form);
