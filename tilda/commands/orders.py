@@ -14,17 +14,17 @@ from warehouse.kit.errors import UserError
 from warehouse.kit.settings import load_settings
 
 
-class _Amount(click.ParamType):
-    name = "amount"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        try:
-            amount = Decimal(value)
-        except InvalidOperation:
-            self.fail(f"{value!r} is not a number such as 1990.50.", param, ctx)
-        if not amount.is_finite() or amount <= 0 or amount != round(amount, 2):
-            self.fail(f"{value} is not an amount greater than 0 with at most two decimals.", param, ctx)
-        return amount
+def _amount(_context: click.Context, _option: click.Parameter, text: str | None) -> Decimal | None:
+    """Read --amount: greater than 0, with at most two decimals."""
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(0)
+    if not amount.is_finite() or amount <= 0 or amount != round(amount, 2):
+        raise click.BadParameter(f"{text} is not an amount such as 1990.50.")
+    return amount
 
 
 @click.group()
@@ -35,7 +35,7 @@ def order() -> None:
 @order.command("refund")
 @click.argument("site_id", metavar="SITE")
 @click.argument("order_id", metavar="ORDER_ID")
-@click.option("--amount", type=_Amount(), help="Part of the order to refund; default: all that is left.")
+@click.option("--amount", callback=_amount, help="Part of the order to refund; default: all that is left.")
 @click.option("--dry-run", is_flag=True, help="Check the refund; record nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
