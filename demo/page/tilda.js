@@ -187,6 +187,9 @@
 
   /** tilda-cart-1.1: the listener of links to #order and #order:name=price (tcart__addEvent__links) */
   const onOrderLink = (link) => {
+    if (link.getAttribute('data-dbclk-prevent') === 'yes') return;
+    link.setAttribute('data-dbclk-prevent', 'yes');
+    setTimeout(() => link.removeAttribute('data-dbclk-prevent'), 1000);
     const [, name, price] = /^#order:([^=]+)=(.+)$/.exec(decodeURI(link.getAttribute('href'))) || [];
     const shown = link.closest('.js-product');
     const text = (selector) => (shown && one(selector, shown) ? one(selector, shown).textContent.trim() : '');

@@ -29,7 +29,6 @@ def shop(page: Page, api: RealApi) -> Iterator[str]:
 
 def add(page: Page, product: int) -> None:
     page.click(f"#rec102 .js-product-buy >> nth={product}")
-    page.wait_for_timeout(1100)  # Tilda ignores a second click within a second
 
 
 def order_of(event: dict[str, Any]) -> dict[str, Any]:
