@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import html
 import math
 import re
 from http import HTTPStatus
@@ -274,7 +275,7 @@ def _item(product: object) -> dict[str, Any]:
         {
             "id": _text(product.get("sku") or product.get("externalid")),
             "sku": _text(product.get("sku")),
-            "name": _text(product.get("name")),
+            "name": _name(_text(product.get("name")) or ""),
             "quantity": _number(product.get("quantity")),
             "amount": _number(product.get("amount")),
             "price": _number(product.get("price")),
@@ -286,11 +287,16 @@ def _item_of_text(product: str) -> dict[str, Any]:
     """Read a product such as `Tea (T-1) x 2 ≡ 700`, `Tea - 2x350 = 700` or `Tea=350`; the name alone if it is not."""
     match = _PRODUCT.fullmatch(product.strip())
     if match is None:
-        return _without_empty({"name": product.strip()})
+        return _without_empty({"name": _name(product.strip())})
     quantity = int(match[2] or match[3] or 1)
     amount = _number(match[4])
     price = None if amount is None or not quantity else _plain(round(amount / quantity, 2))
-    return _without_empty({"name": match[1], "quantity": quantity, "amount": amount, "price": price})
+    return _without_empty({"name": _name(match[1]), "quantity": quantity, "amount": amount, "price": price})
+
+
+def _name(text: str) -> str:
+    """Return a product's name as on its page: Tilda's cart escapes quotes for HTML."""
+    return html.unescape(text)
 
 
 def _text(value: object) -> str | None:

@@ -31,16 +31,7 @@ BEGIN = datetime(2026, 10, 2, 12, tzinfo=UTC)
 DAYS = 40
 HOSTS = [None, None, "shop.ru", "blog.shop.ru", "other.com", "ya.ru", "vk.com", "pay.yookassa.ru"]
 CAMPAIGNS = [(None, None), (None, None), ("mail", "email"), ("yandex", "cpc"), ("vk", None)]
-TYPES = ["page_view"] * 5 + [
-    "click",
-    "scroll",
-    "page_leave",
-    "page_leave",
-    "web_vitals",
-    "refund",
-    "add_to_cart",
-    "form_start",
-]
+TYPES = ["page_view"] * 5 + ["click", "scroll", "page_leave", "page_leave", "web_vitals", "add_to_cart", "form_start"]
 TYPES += ["form_abandon", "form_submit", "purchase", "signup", "custom thing"]
 GAPS = [0, 0, 5, 60, 600, 1799.999, 1800, 1800.001, 4000, 30_000]
 
@@ -62,8 +53,6 @@ def _payload(rng: random.Random, event_type: str, view: str | None) -> dict[str,
         payload["form"] = {"id": "form1"} | ({"tranid": f"77:{rng.randint(1, 40)}"} if rng.random() < 0.5 else {})
     if event_type == "purchase":
         payload["order"] = {"id": f"o{rng.randint(1, 60)}", "amount": rng.randint(0, 900), "currency": "rub"}
-    if event_type == "refund":
-        payload["order"] = {"id": f"o{rng.randint(1, 60)}"}
     return payload
 
 
@@ -108,6 +97,11 @@ def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
             }
             if event_type in ("form_submit", "custom thing") and of_addresses.random() < 0.3:
                 event["payload"]["identity"] = {"email_sha256": f"address {of_addresses.randint(1, 60)}"}
+            if event_type == "web_vitals" and len(events) % 2:
+                event |= {
+                    "event_type": "refund",
+                    "payload": event["payload"] | {"order": {"id": f"o{len(events) % 60}"}},
+                }
             event["created_at"] = event["client_created_at"] or event["received_at"]
             events.append(event)
             if rng.random() < 0.06:  # a duplicate with another time

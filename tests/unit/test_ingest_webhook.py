@@ -141,11 +141,18 @@ def test_orders_with_and_without_a_payment_system_are_purchases():
                                               "price": 1790.5}),
         ("10 km (event=100)", {"name": "10 km (event=100)"}),
         ("Free gift", {"name": "Free gift"}),
+        ("Rye &quot;best&quot; loaf=5", {"name": 'Rye "best" loaf', "quantity": 1, "amount": 5, "price": 5}),
     ],
 )  # fmt: skip
 def test_products_sent_as_text_become_items(text: str, item: dict[str, Any]):
     order = read(FORM | {"payment": json.dumps(UNPAID | {"products": [text, ""]})})["payload"]["order"]
     assert order["items"] == [item]
+
+
+def test_names_of_products_are_as_on_the_page():
+    products = [{"name": "Women&#039;s &quot;X&quot;", "quantity": 1}]
+    order = read(FORM | {"payment": json.dumps(PAID | {"products": products})})["payload"]["order"]
+    assert order["items"] == [{"name": """Women's "X\"""", "quantity": 1}]
 
 
 def test_a_transaction_number_0_means_none():
