@@ -4,8 +4,8 @@ import { consent, granted, listen, optOut, whenForgotten } from './consent.js';
 import { options, safely, uuid } from './environment.js';
 import { rememberUser } from './identity.js';
 import { numberOf } from './numbers.js';
-import { beforeRecord, record } from './pages.js';
-import { newSession } from './session.js';
+import { beforeLeave, beforeRecord, record } from './pages.js';
+import { newVisit } from './session.js';
 
 /** Events whose data is an order. Without the shop, orders may still be recorded by call. */
 const ORDERS = COMMERCE
@@ -23,10 +23,10 @@ const calls = {
   reset() {
     if (!granted) return;
     rememberUser(uuid());
-    newSession('');
+    newVisit();
   },
   /** Connects an optional module (`optional/`), which is a separate file. */
-  extend: (module) => module(safely(record), listen, options, beforeRecord, whenForgotten),
+  extend: (module) => module(safely(record), listen, options, beforeRecord, whenForgotten, beforeLeave),
 };
 
 /** Before the collector has loaded, `tildaAnalytics` may be an array of calls: [['track', 'signup'], …]. */

@@ -1,13 +1,15 @@
 // The campaign that a URL names.
 
+import { cut } from './environment.js';
+
 const UTM = /^utm_(source|medium|campaign|term|content)$/;
-const CLICK_ID = /^([gy]clid|ymclid|fbclid|msclkid|vkclid|rb_clickid)$/;
+const CLICK_ID = /^(gclid|gbraid|wbraid|dclid|yclid|ymclid|vkclid|rb_clickid|fbclid|msclkid|ttclid|twclid|li_fat_id)$/;
 
 /** Returns {utm: {source, …}, click_ids: {gclid, …}}, without the sections that the query string does not name. */
 export const campaignOf = (search) => {
   const campaign = {};
   const note = (section, name, value) => {
-    campaign[section] = { ...campaign[section], [name]: value.slice(0, 200) };
+    campaign[section] = { [name]: cut(value, 200), ...campaign[section] }; // the first value of a repeated parameter
   };
   new URLSearchParams(search).forEach((value, name) => {
     if (!value) return;

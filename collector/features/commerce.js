@@ -69,7 +69,7 @@ const watchCart = ({ isTrusted }) => {
       'remove_from_cart',
       changes.filter(({ quantity }) => quantity < 0),
     );
-  }, 0);
+  });
 };
 
 /** Records an order. With a payment widget the cart is empty by then, but Tilda's `tildaForm` still holds the order. */

@@ -3,19 +3,24 @@
 import { options, script } from '../core/environment.js';
 import { saveSession, session } from '../core/session.js';
 
-/** Loads a module from the folder of this script. */
-const load = (name) => {
-  const module = document.createElement('script');
-  module.src = new URL(`collector.${name}.js`, script.src);
-  document.head.append(module);
-};
+const names = [];
 
 export const install = () => {
-  if ('webVitals' in options) load('vitals');
-  if ('formFields' in options || 'hashEmail' in options) load('fields');
+  if ('webVitals' in options) names.push('vitals');
+  if ('formFields' in options || 'hashEmail' in options) names.push('fields');
   if ('fingerprint' in options && !session.fingerprinted) {
     session.fingerprinted = true; // once a session is enough
     saveSession();
-    load('fingerprint');
+    names.push('fingerprint');
   }
+  // Where a page demands Trusted Types, only a policy may name the source of a script.
+  const policy =
+    names[0] && window.trustedTypes && window.trustedTypes.createPolicy('tilda-analytics', { createScriptURL: String });
+  names.forEach((name) => {
+    const module = document.createElement('script');
+    const url = new URL(`collector.${name}.js`, script.src);
+    module.src = policy ? policy.createScriptURL(url) : url;
+    module.nonce = script.nonce;
+    document.head.append(module);
+  });
 };

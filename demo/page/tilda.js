@@ -324,6 +324,7 @@
   const initCart = () => {
     if (!one('.t706')) return;
     window.tcart_sendevent_onadd = one('.t706').getAttribute('data-cart-sendevent-onadd') || undefined;
+    one('.t706__orderform form').setAttribute('data-formcart', 'y'); // tcart__addEvents
     load();
     redraw();
     setTimeout(() => {

@@ -102,3 +102,46 @@ def test_engaged_time_excludes_idle_time(page: Page, site: Site, api: RealApi) -
     timing = leave["payload"]["timing"]
     assert 110 <= timing["timeOnPage"] < 120
     assert 40 <= timing["engagedTime"] < 45, "30 s after the last activity, plus twice 5 s"
+
+
+def test_changes_of_the_query_are_no_page_views(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", options='data-query="page"'))
+    page.evaluate("for (let n = 0; n < 30; n++) history.replaceState({}, '', `/?position=${n}`)")
+    page.wait_for_timeout(200)
+    page.evaluate("history.pushState({}, '', '/?page=2&position=9')")
+    page.wait_for_timeout(200)
+    hide(page)
+    api.wait_for("page_leave", count=2)
+    assert len(api.of_type("page_view")) == 2
+
+
+def test_page_leave_contains_title_and_height_of_the_page_that_was_left(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", TALL))
+    page.evaluate(
+        """() => {
+            history.pushState({}, '', '/short');
+            document.title = 'Short';
+            document.body.innerHTML = '<p>Short</p>';
+        }"""
+    )
+    page.wait_for_timeout(300)
+    hide(page)
+    tall, short = api.wait_for("page_leave", count=2)
+    assert (tall["page_title"], short["page_title"]) == ("Page /", "Short")
+    assert tall["payload"]["page"]["height"] > 5000 > short["payload"]["page"]["height"]
+
+
+def test_prerendered_page_counts_when_it_is_shown(page: Page, site: Site, api: RealApi) -> None:
+    rules = '<script type="speculationrules">{"prerender": [{"urls": ["/next"], "eagerness": "immediate"}]}</script>'
+    site.page("/next", "<p>Next</p>")
+    open_page(page, site.page("/", rules))
+    page.wait_for_timeout(1500)
+    assert [view["page_url"] for view in api.of_type("page_view")] == [site.url("/")]
+    page.evaluate("location.href = '/next'")
+    first, second = api.wait_for("page_view", count=2)
+    assert second["page_url"] == site.url("/next")
+    assert second["session_id"] == first["session_id"]
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].activationStart") > 0
+    hide(page)
+    leave = api.wait_for("page_leave", count=2)[-1]
+    assert leave["payload"]["timing"]["timeOnPage"] < 1.4, "time begins when the page is shown"
