@@ -27,8 +27,20 @@ def shop(page: Page, api: RealApi) -> Iterator[str]:
         yield url
 
 
+def settle(page: Page) -> None:
+    """Wait until the collector has compared the cart, which it does in a task of its own."""
+    page.evaluate("new Promise((done) => setTimeout(done, 20))")
+
+
 def add(page: Page, product: int) -> None:
     page.click(f"#rec102 .js-product-buy >> nth={product}")
+    settle(page)
+
+
+def change(page: Page, line: int, button: str) -> None:
+    """Click a button of a line of the cart: plus, minus, del or quantity."""
+    page.click(f"[data-cart-product-i='{line}'] .t706__product-{button}")
+    settle(page)
 
 
 def order_of(event: dict[str, Any]) -> dict[str, Any]:
@@ -82,13 +94,14 @@ def test_changed_quantities_and_removals_are_recorded_with_the_difference(page: 
     add(page, 0)
     add(page, 1)
     page.click(".t706__carticon")
-    page.click("[data-cart-product-i='0'] .t706__product-plus")
-    page.click("[data-cart-product-i='0'] .t706__product-quantity")
+    change(page, 0, "plus")
+    change(page, 0, "quantity")
     page.fill("[name=tilda-tmp-cart-qnt]", "5")
     page.keyboard.press("Tab")
-    page.click("[data-cart-product-i='0'] .t706__product-minus")
-    page.click("[data-cart-product-i='0'] .t706__product-del")
-    page.click("[data-cart-product-i='1'] .t706__product-minus")  # the last one
+    settle(page)
+    change(page, 0, "minus")
+    change(page, 0, "del")
+    change(page, 1, "minus")  # to 0
     page.click(".t706__product-deleted__timer__return >> nth=0")
     hide(page)
     removed = api.wait_for("remove_from_cart", count=3)
