@@ -391,8 +391,7 @@ def test_refused_key_is_tried_at_most_once_an_hour(page: Page, stub_site: Site, 
 
 def test_queue_of_an_earlier_version_is_delivered(page: Page, site: Site, api: RealApi) -> None:
     event = {"event_id": "00000000-0000-4000-8000-000000000001", "event_type": "earlier", "user_id": "visitor-1"}
-    page.add_init_script(
-        f"localStorage['analytics_queue:1700000000000:11111111-2222-4333-8444-555555555555:00000000'] = '{json.dumps(event)}'"
-    )
+    key = "analytics_queue:1700000000000:11111111-2222-4333-8444-555555555555:00000000"
+    page.add_init_script(f"localStorage['{key}'] = '{json.dumps(event)}'")
     open_page(page, site.page("/"))
     api.wait_for("earlier")
