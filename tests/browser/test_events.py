@@ -22,7 +22,7 @@ TILDA_FORM = """
     const form = document.querySelector('form');
     form.tildaTranId = '12:345';
     form.dispatchEvent(new CustomEvent(window.outcome || 'tildaform:aftersuccess', { bubbles: true }));
-    form.tildaTranId = null;
+    form.tildaTranId = '0';
   });
 </script>
 """
