@@ -26,9 +26,8 @@ class Site:
         return f"http://{host}:{self._server.server_port}{path}"
 
     def snippet(self, options: str = "") -> str:
-        return (
-            f'<script async src="{self.api.url}/collector.js" data-site-key="{self.api.site_key}" {options}></script>'
-        )
+        source = f"{self.api.url}{self.api.script}"
+        return f'<script async src="{source}" data-site-key="{self.api.site_key}" {options}></script>'
 
     def page(self, path: str, body: str = "", *, options: str = "", head: str = "") -> str:
         """Register a page at the path and return its URL."""
