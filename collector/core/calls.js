@@ -1,8 +1,8 @@
 // The public calls: `window.tildaAnalytics.track(…)` and the others, described in types.d.ts.
 
-import { consent, granted, listen, optOut, whenForgotten } from './consent.js';
+import { CONSENTED, consent, granted, listen, optOut, whenForgotten } from './consent.js';
 import { numberOf, options, safely, uuid } from './environment.js';
-import { rememberUser } from './identity.js';
+import { forgetUser, rememberUser } from './identity.js';
 import { beforeRecord, record } from './pages.js';
 import { newSession } from './session.js';
 
@@ -13,7 +13,8 @@ const calls = {
   consent,
   optOut,
   reset() {
-    if (!granted) return;
+    if (granted < CONSENTED) return;
+    forgetUser();
     rememberUser(uuid());
     newSession('');
   },

@@ -3,6 +3,8 @@
 const UTM = /^utm_(source|medium|campaign|term|content)$/;
 const CLICK_ID = /^([gy]clid|ymclid|fbclid|msclkid|vkclid|rb_clickid)$/;
 
+export const isCampaign = (name) => UTM.test(name) || CLICK_ID.test(name);
+
 /** Returns {utm: {source, …}, click_ids: {gclid, …}}, without the sections that the query string does not name. */
 export const campaignOf = (search) => {
   const campaign = {};

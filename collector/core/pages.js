@@ -17,6 +17,7 @@ import {
   uuid,
 } from './environment.js';
 import { userId } from './identity.js';
+import { address, cleared, redact } from './privacy.js';
 import { device, look, sizes } from './screen.js';
 import { keepSession, leaveSession, session } from './session.js';
 import { enqueue, flush } from './transport.js';
@@ -52,17 +53,18 @@ export const record = (type, sections, element) => {
     session_id: session.id,
     user_id: userId,
     page_url: url,
-    page_title: document.title.slice(0, 300),
+    page_title: redact(document.title).slice(0, 300),
     referrer,
     target_element: element && selectorOf(element),
     target_text: element && textOf(element),
     payload: { page_view_id: id, ...sections },
   };
   runAll(beforeRecord, event, element);
-  enqueue(event);
+  const sent = cleared(event);
+  if (sent) enqueue(sent);
 };
 
-const address = () => ('hash' in options ? location.href : location.href.replace(/#.*/, '')).slice(0, 2000);
+const currentUrl = () => address(location.href).slice(0, 2000);
 
 /** Returns true if `data-exclude` lists the path. A `*` at the end of a pattern stands for any ending. */
 const isExcluded = () =>
@@ -73,8 +75,8 @@ const isExcluded = () =>
 /** Begins a page view. */
 export const openPage = (from) => {
   id = uuid();
-  url = address();
-  referrer = from.slice(0, 2000);
+  url = currentUrl();
+  referrer = address(from).slice(0, 2000);
   excluded = isExcluded();
   opened = active = performance.now();
   watched = document.visibilityState === 'visible';
@@ -112,7 +114,7 @@ const endPage = () => {
 };
 
 const onAddress = () => {
-  if (address() === url) return;
+  if (currentUrl() === url) return;
   endPage();
   openPage(url);
 };

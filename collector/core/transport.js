@@ -1,8 +1,8 @@
 // Sends the queue to the API: in batches, with retries that back off, also while the page is being left.
 
-import { granted } from './consent.js';
+import { CONSENTED, COOKIELESS, granted } from './consent.js';
 import { endpoint, later, log, MINUTE, navigator, options, SECOND, safely } from './environment.js';
-import { serverCookie } from './identity.js';
+import { forgetUser, serverCookie } from './identity.js';
 import { forgetQueue, hasQueued, hold, isSending, nextBatch, put, release, remove } from './queue.js';
 import { local } from './storage.js';
 
@@ -66,7 +66,8 @@ const retryIn = (milliseconds) => {
  */
 const send = (batch) => {
   const body = `{"sent_at":"${new Date().toISOString()}","events":[${batch.map(({ text }) => text).join()}]}`;
-  if (!survivesPage && document.visibilityState === 'hidden') return navigator.sendBeacon(url, body);
+  const mode = granted === COOKIELESS ? '&cookieless=1' : '';
+  if (!survivesPage && document.visibilityState === 'hidden') return navigator.sendBeacon(url + mode, body);
   const abort = new AbortController();
   const timeout = later(() => abort.abort(), TIMEOUT);
   hold(batch);
@@ -74,10 +75,11 @@ const send = (batch) => {
     safely((answer) => {
       clearTimeout(timeout);
       release(batch);
+      if (granted < CONSENTED) forgetUser(); // the answer to a request before a withdrawal may set the cookie
       if (granted) handle(answer);
     });
-  const credentials = serverCookie ? 'include' : 'omit';
-  fetch(url, { method: 'POST', body, keepalive: true, credentials, signal: abort.signal })
+  const credentials = serverCookie && !mode ? 'include' : 'omit';
+  fetch(url + mode, { method: 'POST', body, keepalive: true, credentials, signal: abort.signal })
     .then(readToEnd)
     .then(
       settled((response) => answered(batch, response)),
