@@ -5,7 +5,7 @@ import { redact } from './privacy.js';
 
 const READABLE = 'a,button,label,summary,[role=button],.t-btn,.t-submit'; // other elements show data of visitors
 const INTERACTIVE = READABLE + ',input,select,textarea,[onclick],.tn-atom';
-const UNREADABLE = 'input,select,textarea,script,style,[contenteditable],[data-private]';
+const UNREADABLE = 'input,output,select,textarea,script,style,[contenteditable],[data-private]';
 const PASSING = /active|hover|focus|open|show|anim/; // classes that come and go
 const TEXT_LENGTH = 100;
 

@@ -14,8 +14,8 @@ const PATH_NUMBER = /(\+|%2B)\d{7,}|\d{13,}/gi;
 
 const allowed = listOf(options.query);
 
-/** Returns text of the page with e-mail addresses and numbers of seven digits or more masked. */
-export const redact = (text) => text.replace(EMAIL, HIDDEN).replace(NUMBER, HIDDEN);
+/** Returns text of the page, if there is any, with e-mail addresses and numbers of seven digits or more masked. */
+export const redact = (text) => text && text.replace(EMAIL, HIDDEN).replace(NUMBER, HIDDEN);
 
 /**
  * Returns the URL with campaign parameters and those that `data-query` lists, and with the fragment under `data-hash`.

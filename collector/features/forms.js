@@ -3,12 +3,13 @@
 import { listen, whenForgotten } from '../core/consent.js';
 import { attribute } from '../core/elements.js';
 import { record, whenEnded } from '../core/pages.js';
+import { redact } from '../core/privacy.js';
 
 const touched = new Map(); // forms begun and not yet sent, each with the name of the field last touched
 
 const describe = (form, more) => ({
   id: attribute(form, 'id'),
-  name: attribute(form.querySelector('[name=tildaspec-formname]'), 'value') || attribute(form, 'name'),
+  name: redact(attribute(form.querySelector('[name=tildaspec-formname]'), 'value') || attribute(form, 'name')),
   ...more,
 });
 

@@ -29,7 +29,8 @@
     let byDefault;
     let updated;
     const read = (entry) => {
-      const [command, kind, { analytics_storage: storage, region } = {}] = Array.from(entry || []);
+      const [command, kind, state] = Array.from(entry || []);
+      const { analytics_storage: storage, region } = state || {};
       if (command !== 'consent' || !storage) return;
       const isGranted = storage === 'granted';
       if (kind === 'update') updated = isGranted;
@@ -43,11 +44,7 @@
     const { push } = layer;
     layer.push = function (...entries) {
       const result = push.apply(this, entries);
-      try {
-        entries.forEach(read);
-      } catch {
-        // The entry is not a command.
-      }
+      entries.forEach(read);
       return result;
     };
   });

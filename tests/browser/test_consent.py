@@ -208,10 +208,10 @@ def test_consent_function_defined_after_the_script_is_asked(page: Page, stub_sit
     """Earlier, the function was looked for once, so that a banner loaded later was never asked."""
     open_page(page, stub_site.page("/", options='data-consent="askVisitor"'))
     page.wait_for_timeout(250)
-    page.evaluate("window.askVisitor = (answer) => { window.answerLater = answer; return false; }")
-    page.wait_for_function("window.answerLater")
+    page.evaluate("() => { window.askVisitor = (answer) => { window.answerLater = answer; return false; }; }")
+    page.wait_for_function("Boolean(window.answerLater)")
     assert traces(page) == [{}, {}, ""]
-    page.evaluate("answerLater(true)")
+    page.evaluate("() => answerLater(true)")
     hide(page)
     stub_api.wait_for("page_view")
     page.evaluate("answerLater(false)")
@@ -268,7 +268,7 @@ def test_google_consent_mode_updates(page: Page, stub_site: Site, stub_api: Stub
 
 # The commands and the TCData object of IAB Tech Lab's "CMP API v2", section "addEventListener", in
 # https://github.com/InteractiveAdvertisingBureau/GDPR-Transparency-and-Consent-Framework (TCF 2.2: only this command).
-CMP = """
+CMP = """() => {
   let listener, data = { tcfPolicyVersion: 5, cmpId: 300, cmpStatus: 'loaded', listenerId: 1 };
   window.__tcfapi = (command, version, callback) => {
     if (command !== 'addEventListener' || version !== 2) return callback(null, false);
@@ -278,7 +278,7 @@ CMP = """
   window.decide = (consents, publisher = {}, more = {}) =>
     listener({ ...data, eventStatus: 'useractioncomplete', gdprApplies: true,
       purpose: { consents, legitimateInterests: {} }, publisher: { consents: publisher }, ...more }, true);
-"""
+}"""
 
 
 def test_tcf_consent_follows_purposes_and_publisher(page: Page, stub_site: Site, stub_api: StubApi) -> None:
