@@ -11,7 +11,7 @@
 
 import { api, openCalls } from './core/calls.js';
 import { CONSENTED, granted, openConsent, watchConsent, whenForgotten } from './core/consent.js';
-import { later, listenAlways, script, uuid } from './core/environment.js';
+import { later, listenAlways, siteKey, uuid } from './core/environment.js';
 import { forgetUser, knownUser, rememberUser } from './core/identity.js';
 import { openPage, watchPages } from './core/pages.js';
 import { look } from './core/screen.js';
@@ -65,9 +65,8 @@ const begin = () => {
   else main();
 };
 
-// A page that is only prerendered is not counted.
-if (script) {
-  if (document.prerendering) listenAlways('prerenderingchange', begin);
-  else if (document.body) begin();
-  else listenAlways('DOMContentLoaded', begin);
-}
+if (!siteKey) console.warn('Tilda Analytics: data-site-key is missing');
+else if (document.prerendering)
+  listenAlways('prerenderingchange', begin); // counts when it is shown
+else if (document.body) begin();
+else listenAlways('DOMContentLoaded', begin);

@@ -3,8 +3,8 @@
 import { CONSENTED, consent, granted, listen, optOut, whenForgotten } from './consent.js';
 import { numberOf, options, safely, uuid } from './environment.js';
 import { forgetUser, rememberUser } from './identity.js';
-import { beforeRecord, record } from './pages.js';
-import { newSession } from './session.js';
+import { beforeLeave, beforeRecord, record } from './pages.js';
+import { newVisit } from './session.js';
 
 const calls = {
   track: (name, data) => (name === 'purchase' ? calls.purchase(data) : record(name, { custom: data })),
@@ -16,10 +16,10 @@ const calls = {
     if (granted < CONSENTED) return;
     forgetUser();
     rememberUser(uuid());
-    newSession('');
+    newVisit();
   },
   /** Connects an optional module (`optional/`), which is a separate file. */
-  extend: (module) => module(safely(record), listen, options, beforeRecord, whenForgotten),
+  extend: (module) => module(safely(record), listen, options, beforeRecord, whenForgotten, beforeLeave),
 };
 
 /** Before the collector has loaded, `tildaAnalytics` may be an array of calls: [['track', 'signup'], …]. */

@@ -1,7 +1,9 @@
 // The campaign that a URL names.
 
+import { cut } from './environment.js';
+
 const UTM = /^utm_(source|medium|campaign|term|content)$/;
-const CLICK_ID = /^([gy]clid|ymclid|fbclid|msclkid|vkclid|rb_clickid)$/;
+const CLICK_ID = /^(gclid|gbraid|wbraid|dclid|yclid|ymclid|vkclid|rb_clickid|fbclid|msclkid|ttclid|twclid|li_fat_id)$/;
 
 export const isCampaign = (name) => UTM.test(name) || CLICK_ID.test(name);
 
@@ -9,7 +11,7 @@ export const isCampaign = (name) => UTM.test(name) || CLICK_ID.test(name);
 export const campaignOf = (search) => {
   const campaign = {};
   const note = (section, name, value) => {
-    campaign[section] = { ...campaign[section], [name]: value.slice(0, 200) };
+    campaign[section] = { [name]: cut(value, 200), ...campaign[section] }; // the first value of a repeated parameter
   };
   new URLSearchParams(search).forEach((value, name) => {
     if (!value) return;

@@ -1,6 +1,7 @@
 // Describes elements of the page: a selector and the text that a reader sees.
 
 import { listen } from './consent.js';
+import { cut } from './environment.js';
 import { redact } from './privacy.js';
 
 const READABLE = 'a,button,label,summary,[role=button],.t-btn,.t-submit'; // other elements show data of visitors
@@ -40,12 +41,12 @@ export const textOf = (element) => {
     const { data, parentElement } = walker.currentNode;
     if (!parentElement.closest(UNREADABLE)) text = (text + ' ' + data).replace(/\s+/g, ' ');
   }
-  return redact(text).trim().slice(0, TEXT_LENGTH) || undefined;
+  return cut(redact(text).trim(), TEXT_LENGTH) || undefined;
 };
 
-/** Calls `handler(element, event)` for each click with the left or middle button, also inside open shadow trees. */
+/** Calls `handler(element, event)` for each click of the visitor, left or middle, also inside open shadow trees. */
 export const listenClicks = (handler) =>
   listen('click auxclick', (event) => {
     const element = event.composedPath()[0];
-    if (event.button < 2 && element.closest) handler(element, event);
+    if (event.isTrusted && event.button < 2 && element.closest) handler(element, event);
   });

@@ -5,6 +5,7 @@ import { granted, listen } from './consent.js';
 import { selectorOf, textOf } from './elements.js';
 import {
   attempt,
+  cut,
   history,
   later,
   listOf,
@@ -19,8 +20,8 @@ import {
 import { userId } from './identity.js';
 import { address, cleared, redact } from './privacy.js';
 import { device, look, sizes } from './screen.js';
-import { keepSession, leaveSession, session } from './session.js';
-import { enqueue, flush } from './transport.js';
+import { keepSession, leaveSession, session, visit } from './session.js';
+import { enqueue, flush, retry } from './transport.js';
 
 const ATTENTION = 30 * SECOND;
 const TITLE_DELAY = 50; // ms; scripts that change the address set the title a moment later
@@ -28,12 +29,14 @@ const LEAVING = /^(page_leave|form_abandon|web_vitals)$/; // neither start nor e
 
 let id;
 let url;
+let place; // what tells this page from others of a page that changes its address
 let referrer;
 let excluded;
 let opened; // times in ms of performance.now()
 let active; // when attention was last counted
 let watched; // the page is visible
 let engaged; // attention so far, in ms
+let opening; // timer of the next page
 let left; // the page has reported its totals since it was last shown
 
 // Functions that features add.
@@ -51,9 +54,11 @@ export const record = (type, sections, element) => {
     event_type: type,
     created_at: new Date().toISOString(),
     session_id: session.id,
+    visit_id: visit.id,
+    tab_id: session.tab,
     user_id: userId,
     page_url: url,
-    page_title: redact(document.title).slice(0, 300),
+    page_title: cut(redact(document.title), 300),
     referrer,
     target_element: element && selectorOf(element),
     target_text: element && textOf(element),
@@ -64,7 +69,13 @@ export const record = (type, sections, element) => {
   if (sent) enqueue(sent);
 };
 
-const currentUrl = () => address(location.href).slice(0, 2000);
+const hash = () => ('hash' in options ? location.hash : '');
+
+/** Returns the parts of the address that make another page: the path, listed parameters, and the hash if it counts. */
+const currentPlace = () => {
+  const query = new URLSearchParams(location.search);
+  return [location.pathname, ...listOf(options.query).map((name) => query.get(name)), hash()].join();
+};
 
 /** Returns true if `data-exclude` lists the path. A `*` at the end of a pattern stands for any ending. */
 const isExcluded = () =>
@@ -75,14 +86,15 @@ const isExcluded = () =>
 /** Begins a page view. */
 export const openPage = (from) => {
   id = uuid();
-  url = currentUrl();
-  referrer = address(from).slice(0, 2000);
+  url = address(location.href);
+  place = currentPlace();
+  referrer = address(from);
   excluded = isExcluded();
   opened = active = performance.now();
   watched = document.visibilityState === 'visible';
   engaged = left = 0;
   runAll(whenOpened);
-  record('page_view', { ...session.campaign, device: device(), ...sizes });
+  record('page_view', { ...visit.source, device: device(), ...sizes });
 };
 
 const onActivity = () => {
@@ -113,10 +125,13 @@ const endPage = () => {
   reportLeaving();
 };
 
+/** Ends the page while title and sizes are still its own, and opens the next page when that has set its title. */
 const onAddress = () => {
-  if (currentUrl() === url) return;
+  if (currentPlace() === place) return;
+  place = currentPlace();
   endPage();
-  openPage(url);
+  clearTimeout(opening);
+  opening = later(() => openPage(url), TITLE_DELAY);
 };
 
 /** Follows pages that change their address without loading. */
@@ -125,17 +140,17 @@ const wrapHistory = () => {
     const original = history[name];
     history[name] = function (...args) {
       const result = original.apply(this, args);
-      if (granted) later(onAddress, TITLE_DELAY);
+      if (granted) attempt(onAddress);
       return result;
     };
   });
-  listen('popstate hashchange', () => later(onAddress, TITLE_DELAY));
+  listen('popstate hashchange', onAddress);
 };
 
 const onPageHide = () => {
   endPage();
   leaveSession();
-  flush(true);
+  flush();
 };
 
 const onVisibility = () => {
@@ -145,7 +160,7 @@ const onVisibility = () => {
     active = performance.now();
   } else {
     reportLeaving();
-    flush(true);
+    flush();
   }
 };
 
@@ -161,5 +176,5 @@ export const watchPages = () => {
   listen('pagehide', onPageHide);
   // Back from the back/forward cache: a new view of the page, in the current session.
   listen('pageshow', ({ persisted }) => persisted && openPage(''));
-  listen('online', flush);
+  listen('online', retry);
 };

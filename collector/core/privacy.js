@@ -3,7 +3,7 @@
 
 import { isCampaign } from './campaign.js';
 import { COOKIELESS, granted } from './consent.js';
-import { attempt, listOf, options } from './environment.js';
+import { attempt, cut, listOf, options } from './environment.js';
 
 const HIDDEN = '***';
 const EMAIL = /[^\s/?&=#,;:<>"()]+(@|%40)[^\s/?&=#,;:<>"()]+\.[^\s/?&=#,;:<>"()]+/gi;
@@ -32,7 +32,7 @@ export const address = (href) => {
     })
     .join('&');
   const fragment = 'hash' in options ? hash.replace(/[?=].*/, '') : '';
-  return (path.replace(PATH_NUMBER, HIDDEN) + (kept && '?' + kept) + fragment).replace(EMAIL, HIDDEN);
+  return cut((path.replace(PATH_NUMBER, HIDDEN) + (kept && '?' + kept) + fragment).replace(EMAIL, HIDDEN), 2000);
 };
 
 /**

@@ -11,22 +11,22 @@ export const persist = (wanted) => {
 
 /** Web storage that keeps values in memory, for this page, if the browser refuses them (denied, quota exceeded). */
 const storage = (name) => {
-  const memory = new Map();
+  const memory = {};
   return {
-    get: (key) => memory.get(key) || attempt(() => window[name].getItem(key)),
+    get: (key) => memory[key] || attempt(() => window[name].getItem(key)),
     set(key, value, always) {
-      memory.set(key, value);
+      memory[key] = value;
       attempt(() => {
         if (!persistent && !always) return;
         window[name].setItem(key, value);
-        memory.delete(key);
+        delete memory[key];
       });
     },
     remove(key) {
-      memory.delete(key);
+      delete memory[key];
       attempt(() => window[name].removeItem(key));
     },
-    keys: () => [...(attempt(() => Object.keys(window[name])) || []), ...memory.keys()],
+    keys: () => Object.keys(memory).concat(attempt(() => Object.keys(window[name])) || []),
   };
 };
 

@@ -10,7 +10,7 @@ const CONTACT = /^(mailto|tel|sms|tg|viber|whatsapp):/;
 
 const onLink = (link) => {
   const { protocol, hostname, pathname, href } = link;
-  const details = { link: { url: address(href).slice(0, 2000) } };
+  const details = { link: { url: address(href) } };
   const isWeb = /^http/.test(protocol);
   const isOutside = isWeb ? !within(hostname, siteDomain) : CONTACT.test(protocol);
   if (isWeb && (link.hasAttribute('download') || DOWNLOAD.test(pathname))) record('file_download', details, link);
