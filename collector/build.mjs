@@ -103,6 +103,7 @@ mkdirSync(out, { recursive: true });
 for (const [name, without] of Object.entries(BUILDS)) await buildMain(name, without);
 
 const fingerprintLicence = read('node_modules/@fingerprintjs/fingerprintjs/LICENSE').trim();
+await buildOptional('consent');
 await buildOptional('fields');
 await buildOptional('fingerprint', {
   library: '@fingerprintjs/fingerprintjs/dist/fp.js',

@@ -1,8 +1,8 @@
 // The public calls: `window.tildaAnalytics.track(…)` and the others, described in types.d.ts.
 
-import { consent, granted, listen, optOut, whenForgotten } from './consent.js';
+import { CONSENTED, consent, granted, listen, optOut, whenForgotten } from './consent.js';
 import { options, safely, uuid } from './environment.js';
-import { rememberUser } from './identity.js';
+import { forgetUser, rememberUser } from './identity.js';
 import { numberOf } from './numbers.js';
 import { beforeLeave, beforeRecord, record } from './pages.js';
 import { newVisit } from './session.js';
@@ -21,7 +21,8 @@ const calls = {
   consent,
   optOut,
   reset() {
-    if (!granted) return;
+    if (granted < CONSENTED) return;
+    forgetUser();
     rememberUser(uuid());
     newVisit();
   },

@@ -5,6 +5,8 @@ import { cut } from './environment.js';
 const UTM = /^utm_(source|medium|campaign|term|content)$/;
 const CLICK_ID = /^(gclid|gbraid|wbraid|dclid|yclid|ymclid|vkclid|rb_clickid|fbclid|msclkid|ttclid|twclid|li_fat_id)$/;
 
+export const isCampaign = (name) => UTM.test(name) || CLICK_ID.test(name);
+
 /** Returns {utm: {source, …}, click_ids: {gclid, …}}, without the sections that the query string does not name. */
 export const campaignOf = (search) => {
   const campaign = {};

@@ -2,9 +2,11 @@
 
 import { listen } from './consent.js';
 import { cut } from './environment.js';
+import { redact } from './privacy.js';
 
-const INTERACTIVE = 'a,button,input,select,textarea,label,summary,[role=button],[onclick],.t-btn,.t-submit,.tn-atom';
-const UNREADABLE = 'input,select,textarea,script,style,[contenteditable],[data-private]';
+const READABLE = 'a,button,label,summary,[role=button],.t-btn,.t-submit'; // other elements show data of visitors
+const INTERACTIVE = READABLE + ',input,select,textarea,[onclick],.tn-atom';
+const UNREADABLE = 'input,output,select,textarea,script,style,[contenteditable],[data-private]';
 const PASSING = /active|hover|focus|open|show|anim/; // classes that come and go
 const TEXT_LENGTH = 100;
 
@@ -28,18 +30,18 @@ export const selectorOf = (element) => {
   return steps.join(' > ').slice(0, 300);
 };
 
-/** Returns the visible text of the element, never typed text; `***` if it is private. */
+/** Returns the visible text of a link, button or label, never typed text; `***` if it is private. */
 export const textOf = (element) => {
   const unreadable = element.closest(UNREADABLE);
   if (unreadable) return unreadable.closest('[data-private]') ? '***' : undefined;
-  if (element.childElementCount && !element.matches(INTERACTIVE)) return undefined; // may be half of the page
+  if (!element.matches(READABLE)) return undefined;
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
   let text = '';
   while (text.length < TEXT_LENGTH && walker.nextNode()) {
     const { data, parentElement } = walker.currentNode;
     if (!parentElement.closest(UNREADABLE)) text = (text + ' ' + data).replace(/\s+/g, ' ');
   }
-  return cut(text.trim(), TEXT_LENGTH) || undefined;
+  return cut(redact(text).trim(), TEXT_LENGTH) || undefined;
 };
 
 /** Calls `handler(element, event)` for each click of the visitor, left or middle, also inside open shadow trees. */

@@ -18,6 +18,7 @@ import {
   uuid,
 } from './environment.js';
 import { userId } from './identity.js';
+import { address, cleared, redact } from './privacy.js';
 import { device, look, sizes } from './screen.js';
 import { keepSession, leaveSession, session, visit } from './session.js';
 import { enqueue, flush, retry } from './transport.js';
@@ -57,19 +58,18 @@ export const record = (type, sections, element) => {
     tab_id: session.tab,
     user_id: userId,
     page_url: url,
-    page_title: cut(document.title, 300),
+    page_title: cut(redact(document.title), 300),
     referrer,
     target_element: element && selectorOf(element),
     target_text: element && textOf(element),
     payload: { page_view_id: id, ...sections },
   };
   runAll(beforeRecord, event, element);
-  enqueue(event);
+  const sent = cleared(event);
+  if (sent) enqueue(sent);
 };
 
 const hash = () => ('hash' in options ? location.hash : '');
-
-const address = () => cut(location.href.replace(/#.*/, '') + hash(), 2000);
 
 /** Returns the parts of the address that make another page: the path, listed parameters, and the hash if it counts. */
 const currentPlace = () => {
@@ -86,9 +86,9 @@ const isExcluded = () =>
 /** Begins a page view. */
 export const openPage = (from) => {
   id = uuid();
-  url = address();
+  url = address(location.href);
   place = currentPlace();
-  referrer = cut(from, 2000);
+  referrer = address(from);
   excluded = isExcluded();
   opened = active = performance.now();
   watched = document.visibilityState === 'visible';

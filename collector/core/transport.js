@@ -1,8 +1,8 @@
 // Sends the queue to the API: in batches, with retries that back off, also while the page is being left.
 
-import { granted } from './consent.js';
+import { CONSENTED, COOKIELESS, granted } from './consent.js';
 import { attempt, endpoint, later, log, MINUTE, options, SECOND, siteKey } from './environment.js';
-import { serverCookie } from './identity.js';
+import { forgetUser, serverCookie } from './identity.js';
 import { forgetQueue, hold, nextBatch, put, release, remove } from './queue.js';
 import { local } from './storage.js';
 
@@ -58,14 +58,15 @@ export const retry = () => {
  * unlike a beacon it reports the answer.
  */
 const send = async (batch) => {
+  const mode = granted === COOKIELESS ? '&cookieless=1' : '';
   hold(batch);
   let response;
   try {
-    response = await fetch(url, {
+    response = await fetch(url + mode, {
       method: 'POST',
       body: `{"sent_at":"${new Date().toISOString()}","events":[${batch.map(({ text }) => text).join()}]}`,
       keepalive: true,
-      credentials: serverCookie ? 'include' : 'omit',
+      credentials: serverCookie && !mode ? 'include' : 'omit',
       signal: AbortSignal.timeout && AbortSignal.timeout(TIMEOUT),
     });
     // A request counts against the 64 KiB of keepalive until its last byte has arrived.
@@ -74,6 +75,7 @@ const send = async (batch) => {
     log(error);
   }
   release(batch);
+  if (granted < CONSENTED) forgetUser(); // the answer to a request before a withdrawal may have set the cookie
   if (granted) attempt(() => answered(batch, response));
 };
 

@@ -3,6 +3,7 @@
 import { listen, whenForgotten } from '../core/consent.js';
 import { attribute } from '../core/elements.js';
 import { record, whenEnded } from '../core/pages.js';
+import { redact } from '../core/privacy.js';
 
 const touched = new Map(); // forms begun and not yet sent, each with the name of the field last touched
 let sent; // Tilda's transaction number of the form sent last, until the visitor fills a field
@@ -12,7 +13,7 @@ export const describe = (form, field) => {
   const { tildaTranId } = form;
   return {
     id: attribute(form, 'id'),
-    name: attribute(form.querySelector('[name=tildaspec-formname]'), 'value') || attribute(form, 'name'),
+    name: redact(attribute(form.querySelector('[name=tildaspec-formname]'), 'value') || attribute(form, 'name')),
     tranid: /[1-9]/.test(tildaTranId) ? tildaTranId : undefined,
     field,
   };

@@ -26,6 +26,13 @@ KEY: list[dict[str, Any]] = [
     },
     {"name": "apikey", "in": "header", "schema": {"type": "string"}},
 ]
+COOKIELESS: dict[str, Any] = {
+    "name": "cookieless",
+    "in": "query",
+    "schema": {"type": "string", "enum": ["1"]},
+    "description": "`1` to recognize the visitor for one day only: a keyed hash of address and user agent replaces"
+    " `user_id`, and no session ID, identity, address or user agent is stored.",
+}
 
 
 def describe(

@@ -23,6 +23,9 @@ CONVERSION_EVENT_TYPES = ("form_submit", "signup", "purchase")
 EARLIEST_TIME = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST_TIME = datetime(2200, 1, 1, tzinfo=UTC)
 
+COOKIELESS = "cookieless."
+"""Begins the ID of every cookieless visitor: an ID of one day, made by the API. Clients may not send such an ID."""
+
 MAX_EVENT_TYPE = 64
 MAX_USER_ID = 128
 MAX_URL = 4096
@@ -110,7 +113,7 @@ class Rejection:
         index: Position in the batch, from 0.
         event_id: The event's ID as sent; None if it could not be read.
         code: A stable name: `invalid_json`, `invalid_event`, `invalid_payload`, `payload_too_large`, `invalid_text`,
-            `time_out_of_range`.
+            `time_out_of_range`, `reserved_user_id`, `cookieless_identify`.
         detail: One sentence for a developer.
         body: The event's text as sent, truncated, with bytes escaped that a text column cannot hold.
     """
