@@ -10,13 +10,13 @@
 // This file lists the parts in the order in which they start. README.md describes the options and the calls.
 
 import { api, openCalls } from './core/calls.js';
-import { openConsent, watchConsent, whenForgotten } from './core/consent.js';
-import { later, listenAlways, script, uuid } from './core/environment.js';
+import { CONSENTED, granted, openConsent, watchConsent, whenForgotten } from './core/consent.js';
+import { later, listenAlways, siteKey, uuid } from './core/environment.js';
 import { forgetUser, knownUser, rememberUser } from './core/identity.js';
 import { openPage, watchPages } from './core/pages.js';
 import { look } from './core/screen.js';
 import { forgetSession, openSession } from './core/session.js';
-import { forgetUnsent } from './core/transport.js';
+import { flush, forgetUnsent } from './core/transport.js';
 import * as clicks from './features/clicks.js';
 import * as commerce from './features/commerce.js';
 import * as forms from './features/forms.js';
@@ -38,11 +38,12 @@ const installFeatures = () => {
 
 let started = false;
 
-/** Consent was given. */
-const start = () => {
+/** Consent was given or withdrawn, or the mode is cookieless. `before`: whether events were recorded until now. */
+const start = (before) => {
   look();
-  rememberUser(knownUser() || uuid());
-  openPage(openSession());
+  if (granted === CONSENTED) rememberUser(knownUser() || uuid());
+  const referrer = openSession();
+  if (!before) openPage(referrer);
   if (started) return;
   started = true;
   watchPages();
@@ -53,20 +54,19 @@ const main = () => {
   if (api.extend) return; // another copy of the script has started on this page
   whenForgotten.push(forgetUnsent, forgetUser, forgetSession);
   const callWaiting = openCalls();
-  openConsent(start);
+  openConsent(start, flush);
   callWaiting();
   watchConsent();
 };
 
 /** Waits for the title and for a first frame. In a hidden page there is no frame to wait for. */
 const begin = () => {
-  if (document.visibilityState === 'visible') requestAnimationFrame(() => later(main, 0));
+  if (!document.hidden) requestAnimationFrame(() => later(main, 0));
   else main();
 };
 
-// A page that is only prerendered is not counted.
-if (script) {
-  if (document.prerendering) listenAlways('prerenderingchange', begin);
-  else if (document.body) begin();
-  else listenAlways('DOMContentLoaded', begin);
-}
+if (!siteKey) console.warn('Tilda Analytics: data-site-key is missing');
+else if (document.prerendering)
+  listenAlways('prerenderingchange', begin); // counts when it is shown
+else if (document.body) begin();
+else listenAlways('DOMContentLoaded', begin);

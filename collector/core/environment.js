@@ -13,6 +13,8 @@ const { dataset, src } = script || {};
 /** The site's settings, overridden by the `data-…` attributes of the script tag. All values are strings. */
 export const options = { ...SETTINGS, ...dataset };
 
+export const { siteKey } = options;
+
 /** The URL of a file or path of the API. Without `data-endpoint` the API is the origin of this script. */
 export const endpoint = (options.endpoint || new URL(src, location.href).origin).replace(/\/+$/, '');
 
@@ -48,12 +50,13 @@ export const listenAlways = (types, handler) =>
 export const later = (run, milliseconds) => setTimeout(safely(run), milliseconds);
 
 /** Returns a random UUID. Pages without HTTPS have no `crypto.randomUUID`. */
-export const uuid = () => {
-  const random = crypto.getRandomValues(new Uint8Array(36));
-  return '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit, at) =>
-    (digit ^ (random[at] & (15 >> (digit / 4)))).toString(16),
+export const uuid = () =>
+  '10000000-1000-4000-8000-100000000000'.replace(/[018]/g, (digit) =>
+    (digit ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (digit / 4)))).toString(16),
   );
-};
+
+/** Returns the first code points of the text. Half of a surrogate pair would make the event invalid. */
+export const cut = (text, length) => [...text].slice(0, length).join('');
 
 /** Returns the words of an option that is a list. */
 export const listOf = (option) => (option || '').split(/[\s,]+/).filter(Boolean);
@@ -65,11 +68,3 @@ export const within = (host, domain) => ('.' + host).endsWith('.' + domain);
 export const siteDomain = (options.cookieDomain || location.hostname).replace(/^(\.|www\.)/, '');
 
 export const isTopFrame = window.top === window;
-
-/** "1 990,50" as a number. Of several separators, the last one is the decimal point. */
-export const numberOf = (value) =>
-  parseFloat(
-    String(value)
-      .replace(/[^\d.,]|[.,](?=.*[.,])/g, '')
-      .replace(',', '.'),
-  ) || 0;

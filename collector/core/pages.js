@@ -5,6 +5,7 @@ import { granted, listen } from './consent.js';
 import { selectorOf, textOf } from './elements.js';
 import {
   attempt,
+  cut,
   history,
   later,
   listOf,
@@ -17,9 +18,10 @@ import {
   uuid,
 } from './environment.js';
 import { userId } from './identity.js';
+import { address, cleared, isListed, redact } from './privacy.js';
 import { device, look, sizes } from './screen.js';
-import { keepSession, leaveSession, session } from './session.js';
-import { enqueue, flush } from './transport.js';
+import { keepSession, leaveSession, session, visit } from './session.js';
+import { enqueue, flush, retry } from './transport.js';
 
 const ATTENTION = 30 * SECOND;
 const TITLE_DELAY = 50; // ms; scripts that change the address set the title a moment later
@@ -27,12 +29,14 @@ const LEAVING = /^(page_leave|form_abandon|web_vitals)$/; // neither start nor e
 
 let id;
 let url;
+let place; // what tells this page from others of a page that changes its address
 let referrer;
 let excluded;
 let opened; // times in ms of performance.now()
 let active; // when attention was last counted
 let watched; // the page is visible
 let engaged; // attention so far, in ms
+let opening; // timer of the next page
 let left; // the page has reported its totals since it was last shown
 
 // Functions that features add.
@@ -50,19 +54,23 @@ export const record = (type, sections, element) => {
     event_type: type,
     created_at: new Date().toISOString(),
     session_id: session.id,
+    visit_id: visit.id,
+    tab_id: session.tab,
     user_id: userId,
     page_url: url,
-    page_title: document.title.slice(0, 300),
+    page_title: cut(redact(document.title), 300),
     referrer,
     target_element: element && selectorOf(element),
     target_text: element && textOf(element),
     payload: { page_view_id: id, ...sections },
   };
   runAll(beforeRecord, event, element);
-  enqueue(event);
+  const sent = cleared(event);
+  if (sent) enqueue(sent);
 };
 
-const address = () => ('hash' in options ? location.href : location.href.replace(/#.*/, '')).slice(0, 2000);
+/** Returns the address without its campaign. Another path, listed parameter or counted hash is another page. */
+const currentPlace = () => address(location.href, isListed);
 
 /** Returns true if `data-exclude` lists the path. A `*` at the end of a pattern stands for any ending. */
 const isExcluded = () =>
@@ -73,14 +81,15 @@ const isExcluded = () =>
 /** Begins a page view. */
 export const openPage = (from) => {
   id = uuid();
-  url = address();
-  referrer = from.slice(0, 2000);
+  url = address(location.href);
+  place = currentPlace();
+  referrer = address(from);
   excluded = isExcluded();
   opened = active = performance.now();
-  watched = document.visibilityState === 'visible';
+  watched = !document.hidden;
   engaged = left = 0;
   runAll(whenOpened);
-  record('page_view', { ...session.campaign, device: device(), ...sizes });
+  record('page_view', { ...visit.source, device: device(), ...sizes });
 };
 
 const onActivity = () => {
@@ -111,10 +120,13 @@ const endPage = () => {
   reportLeaving();
 };
 
+/** Ends the page while title and sizes are still its own, and opens the next page when that has set its title. */
 const onAddress = () => {
-  if (address() === url) return;
+  if (currentPlace() === place) return;
+  place = currentPlace();
   endPage();
-  openPage(url);
+  clearTimeout(opening);
+  opening = later(() => openPage(url), TITLE_DELAY);
 };
 
 /** Follows pages that change their address without loading. */
@@ -123,41 +135,39 @@ const wrapHistory = () => {
     const original = history[name];
     history[name] = function (...args) {
       const result = original.apply(this, args);
-      if (granted) later(onAddress, TITLE_DELAY);
+      if (granted) attempt(onAddress);
       return result;
     };
   });
-  listen('popstate hashchange', () => later(onAddress, TITLE_DELAY));
+  listen('popstate hashchange', onAddress);
 };
 
 const onPageHide = () => {
   endPage();
   leaveSession();
-  flush(true);
+  flush();
 };
 
 const onVisibility = () => {
-  if (document.visibilityState === 'visible') {
+  if (!document.hidden) {
     left = 0;
     watched = true;
     active = performance.now();
   } else {
     reportLeaving();
-    flush(true);
+    flush();
   }
 };
 
 export const watchPages = () => {
   wrapHistory();
   attempt(() => {
-    const observer = new ResizeObserver(safely(look));
-    observer.observe(document.documentElement);
-    observer.observe(document.body);
+    new ResizeObserver(safely(look)).observe(document.body);
   });
   listen('pointerdown pointermove keydown wheel scroll', onActivity);
   listen('visibilitychange', onVisibility);
   listen('pagehide', onPageHide);
   // Back from the back/forward cache: a new view of the page, in the current session.
   listen('pageshow', ({ persisted }) => persisted && openPage(''));
-  listen('online', flush);
+  listen('online', retry);
 };

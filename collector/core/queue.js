@@ -1,73 +1,66 @@
-// The queue is localStorage, one key an event: tabs share it without overwriting each other. Keys sort by time and name
-// their session, so that a page takes over at once what the previous page of this tab has left. Events of another tab
-// are taken over when they look abandoned.
+// The queue is localStorage, one key an event: tabs share it without overwriting each other. A page sends what it finds,
+// also what other pages and tabs have left; the API stores an event once. A key has what is needed to choose events, so
+// that only the text of events that are sent is read:
+//   analytics_queue:<time in ms>:<session ID>:<start of the event ID>:<bytes>:<site key>
 
-import { log, SECOND } from './environment.js';
-import { session } from './session.js';
+import { log, siteKey } from './environment.js';
 import { local } from './storage.js';
 
 const QUEUE = 'analytics_queue:';
-const QUEUE_LIMIT = 500; // events
-const REQUEST_BYTES = 48 * 1024; // beacons and keepalive fetches share 64 KiB
-const ABANDONED = 10 * SECOND;
+const QUEUE_BYTES = 200 * 1024; // of about 5 MB, which the site's own scripts need too
+const REQUEST_BYTES = 48 * 1024; // keepalive fetches share 64 KiB
 
-const own = new Set(); // keys that this page has written
 const inFlight = new Set(); // keys of the requests under way
 
-const sizeOf = (text) => new TextEncoder().encode(text).length; // a Blob would wait for the browser process
-
+/** Returns the keys of this site, oldest first. */
 const queuedKeys = () =>
   local
     .keys()
-    .filter((key) => key.startsWith(QUEUE))
+    .filter((key) => key.startsWith(QUEUE) && (key.endsWith(':' + siteKey) || !bytesOf(key)))
     .sort();
 
-export const hasQueued = () => queuedKeys().length;
+/** Returns the bytes of the event, or NaN for a key of an earlier version, without site key. */
+const bytesOf = (key) => +key.split(':')[4];
 
-export const isSending = () => inFlight.size;
-
-/** Writes the event to the queue. Returns false if it exceeds the size of a request. */
+/** Writes the event to the queue; the oldest events give way. Returns false if it exceeds the size of a request. */
 export const put = (event) => {
   const text = JSON.stringify(event);
-  if (sizeOf(text) > REQUEST_BYTES) return log('too large, dropped', event);
-  const key = [QUEUE + Date.now(), event.session_id, event.event_id.slice(0, 8)].join(':');
-  own.add(key);
+  let total = new TextEncoder().encode(text).length; // a Blob would wait for the browser process
+  if (total > REQUEST_BYTES) return log('dropped', event);
+  const key = [QUEUE + Date.now(), event.session_id, event.event_id.slice(0, 8), total, siteKey].join(':');
+  for (const key of queuedKeys().reverse()) {
+    total += bytesOf(key) || 1000;
+    if (total > QUEUE_BYTES) local.remove(key);
+  }
   local.set(key, text);
   return true;
 };
 
-/** Returns the oldest events that fit into one request, as [{key, text}], with `more` set if others are left. */
+/** Returns the keys of the oldest events that fit into one request, with `more` set if others are left. */
 export const nextBatch = () => {
-  const keys = queuedKeys();
-  keys.splice(0, keys.length - QUEUE_LIMIT).forEach((key) => local.remove(key));
   const batch = [];
-  let bytes = 100; // the envelope
-  for (const key of keys) {
-    const [, time, sessionId] = key.split(':');
-    const ours = own.has(key) || sessionId === session.id;
-    if (inFlight.has(key) || (!ours && Math.abs(Date.now() - time) < ABANDONED)) continue;
-    const text = local.get(key);
-    if (!text) continue; // another tab has just delivered it
-    bytes += sizeOf(text) + 1;
-    if (bytes > REQUEST_BYTES) {
-      batch.more = true;
-      break;
-    }
-    batch.push({ key, text });
+  let total = 0; // bytes of this request and of those under way
+  for (const key of queuedKeys()) {
+    total += bytesOf(key) || 1000;
+    if (inFlight.has(key) || total > REQUEST_BYTES) batch.more = true;
+    else batch.push(key);
   }
   return batch;
 };
 
 /** Marks the events as being sent; other requests leave them out. */
-export const hold = (batch) => batch.forEach(({ key }) => inFlight.add(key));
+export const hold = (batch) => batch.forEach((key) => inFlight.add(key));
 
-export const release = (batch) => batch.forEach(({ key }) => inFlight.delete(key));
+export const release = (batch) => batch.forEach((key) => inFlight.delete(key));
 
 /** Removes events that the API has stored or refused for good. */
-export const remove = (batch) =>
-  batch.forEach(({ key }) => {
-    local.remove(key);
-    own.delete(key);
-  });
+export const remove = (batch) => batch.forEach(local.remove);
 
-export const forgetQueue = () => queuedKeys().forEach(local.remove);
+export const forgetQueue = () => remove(queuedKeys());
+
+/** Returns the events as JSON. Those that another tab has just delivered are left out. */
+export const textOf = (batch) =>
+  batch
+    .map((key) => local.get(key))
+    .filter(Boolean)
+    .join();

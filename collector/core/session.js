@@ -1,5 +1,6 @@
-// The session. It ends after 30 minutes without activity. A new one also starts in a new tab or window, with another
-// campaign, and with an external referrer other than the session's own.
+// The visit, shared by all tabs, and the session, which belongs to one tab. Both end after 30 minutes without activity.
+// A visit also ends when a page arrives with another campaign or another external referrer; this ends the tab's session
+// too. The models sort events into sessions by rules of their own; these IDs are their raw material.
 
 import { campaignOf } from './campaign.js';
 import {
@@ -14,68 +15,77 @@ import {
   uuid,
   within,
 } from './environment.js';
-import { tab } from './storage.js';
+import { local, tab } from './storage.js';
 
-const SESSION_ID = 'analytics_session_id';
+const VISIT = 'analytics_visit';
 const SESSION = 'analytics_session';
+const SESSION_ID = 'analytics_session_id';
 const IDLE = 30 * MINUTE;
-// Coming back from a payment page starts no session. The dbt seed `referrer_exclusions` holds the same list.
-const REFERRER_EXCLUSIONS = listOf(
-  `paypal.com stripe.com yookassa.ru yoomoney.ru robokassa.ru cloudpayments.ru prodamus.ru tinkoff.ru tbank.ru
-  sberbank.ru alfabank.ru vtb.ru payanyway.ru paykeeper.ru ${options.referrerExclusions || ''}`,
-);
 
-/** { id, active: time of the last activity in ms, referrer: host, campaign, left: its page has gone, fingerprinted } */
+/** { id, active: time of the last activity in ms, source: the sections of a page view that name its source } */
+export let visit;
+
+/** { id, tab: ID of the tab, active, left: the last page of the tab has gone, fingerprinted } */
 export let session;
 
-/** Returns the host that sent the visitor here, or '' if that is this site or a payment page. */
-const externalReferrer = () => {
+const read = (area, key) => attempt(() => JSON.parse(area.get(key)));
+
+const isAlive = (it) => it && Math.abs(Date.now() - it.active) < IDLE;
+
+export const saveSession = () => tab.set(SESSION, JSON.stringify(session));
+
+/** Returns the campaign of this page, and the host that sent the visitor unless it is this site or a payment page. */
+const sourceOfPage = () => {
+  const source = campaignOf(location.search);
   const host = document.referrer && new URL(document.referrer).hostname;
-  return !host || [siteDomain, ...REFERRER_EXCLUSIONS].some((domain) => within(host, domain)) ? '' : host;
+  const internal = [siteDomain, ...listOf(options.referrerExclusions)];
+  if (host && !internal.some((domain) => within(host, domain))) source.visit_referrer = host;
+  return source;
 };
 
-export const saveSession = () => {
-  tab.set(SESSION, JSON.stringify(session));
-};
+/** Returns true if the source names a campaign or a referrer that is not the visit's. */
+const isAnother = (source) =>
+  Object.keys(source).some((section) => JSON.stringify(source[section]) !== JSON.stringify(visit.source[section]));
 
-export const newSession = (referrer, campaign) => {
-  session = { id: uuid(), active: Date.now(), referrer, campaign };
-  tab.set(SESSION_ID, session.id);
+/** Extends the visit and the session, or starts new ones. */
+const proceed = (isNew, source) => {
+  isNew = isNew || !isAlive(visit);
+  if (isNew) visit = { id: uuid(), source };
+  if (isNew || !isAlive(session)) {
+    session = { id: uuid(), tab: session ? session.tab : uuid() };
+    tab.set(SESSION_ID, session.id);
+  }
+  visit.active = session.active = Date.now();
+  session.left = undefined;
+  local.set(VISIT, JSON.stringify(visit));
   saveSession();
 };
 
-const storedSession = () => attempt(() => JSON.parse(tab.get(SESSION)));
+/** Starts a visit without a source. */
+export const newVisit = () => proceed(true, {});
 
-const expired = () => Math.abs(Date.now() - session.active) > IDLE;
+/** Extends the visit and the session with an event of an active visitor. Other pages may have changed both. */
+export const keepSession = () => {
+  visit = read(local, VISIT) || visit;
+  session = read(tab, SESSION) || session;
+  proceed(false, {});
+};
 
 /**
- * Continues or starts the session of a page that has just loaded. Returns the page's referrer: '' after a reload and
- * after "back", because the browser then repeats the referrer of the first load.
+ * Continues or starts the visit and the session of a page that has just loaded. Returns the page's referrer: '' after a
+ * reload and after "back" within a visit, because the browser then repeats the referrer of the first load.
  */
 export const openSession = () => {
-  const referrer = externalReferrer();
-  const campaign = campaignOf(location.search);
   const { type } = performance.getEntriesByType('navigation')[0] || {};
-  session = storedSession();
-  const arrived = !session || (type !== 'reload' && type !== 'back_forward');
+  const isRestored = document.wasDiscarded || /^(reload|back_forward)$/.test(type);
+  const source = sourceOfPage();
+  visit = read(local, VISIT);
+  session = read(tab, SESSION);
   // A window opened by a page inherits a copy of its sessionStorage. In that copy, the page has not left.
-  const continues =
-    session &&
-    (session.left || !isTopFrame) &&
-    !expired() &&
-    !(arrived && referrer && referrer !== session.referrer) &&
-    !(arrived && (campaign.utm || campaign.click_ids) && JSON.stringify(campaign) !== JSON.stringify(session.campaign));
-  if (!continues) newSession(arrived ? referrer : '', campaign);
-  return arrived ? document.referrer : '';
-};
-
-/** Extends the session. Called with every event of an active visitor. Other pages of this tab may have renewed it. */
-export const keepSession = () => {
-  session = storedSession() || session;
-  if (expired()) newSession('');
-  session.active = Date.now();
-  session.left = undefined;
-  saveSession();
+  if (session && !session.left && !isRestored && isTopFrame) session = undefined;
+  const isNew = !isAlive(visit) || (!isRestored && isAnother(source));
+  proceed(isNew, source);
+  return isRestored && !isNew ? '' : document.referrer;
 };
 
 /** Marks the session as one whose page has gone, so that the next page of this tab continues it. */
@@ -86,5 +96,6 @@ export const leaveSession = () => {
 };
 
 export const forgetSession = () => {
+  local.remove(VISIT);
   [SESSION_ID, SESSION].forEach(tab.remove);
 };

@@ -2,23 +2,31 @@
 
 import { attempt } from './environment.js';
 
+let persistent = true;
+
+/** Chooses whether the browser stores new values; otherwise only the memory of this page keeps them. */
+export const persist = (wanted) => {
+  persistent = wanted;
+};
+
 /** Web storage that keeps values in memory, for this page, if the browser refuses them (denied, quota exceeded). */
 const storage = (name) => {
-  const memory = new Map();
+  const memory = {};
   return {
-    get: (key) => memory.get(key) || attempt(() => window[name].getItem(key)),
-    set(key, value) {
-      memory.set(key, value);
+    get: (key) => memory[key] || attempt(() => window[name].getItem(key)),
+    set(key, value, always) {
+      memory[key] = value;
       attempt(() => {
+        if (!persistent && !always) return;
         window[name].setItem(key, value);
-        memory.delete(key);
+        delete memory[key];
       });
     },
     remove(key) {
-      memory.delete(key);
+      delete memory[key];
       attempt(() => window[name].removeItem(key));
     },
-    keys: () => [...(attempt(() => Object.keys(window[name])) || []), ...memory.keys()],
+    keys: () => Object.keys(memory).concat(attempt(() => Object.keys(window[name])) || []),
   };
 };
 

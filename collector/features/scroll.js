@@ -8,33 +8,36 @@ import { look, scrolled, sizes } from '../core/screen.js';
 const STEP = 10; // per cent of the page between two events
 const PAUSE = 200; // ms without movement before an event
 
-let depth = 0; // the deepest point of the page that has been on the screen
+let deepest = 0; // the lowest point of the page that has been on the screen, in CSS pixels
 let reported = 0;
 let timer;
 
-const measure = () => {
-  const seen = Math.round(((scrolled + sizes.viewport.height) / sizes.page.height) * 100);
-  depth = Math.max(depth, Math.min(seen, 100) || 0);
+/** Returns the depth in per cent of the page as it is now: pages grow while they load. */
+const depth = () => {
+  deepest = Math.max(deepest, scrolled + sizes.viewport.height);
+  return Math.min(Math.round((deepest / sizes.page.height) * 100), 100) || 0;
+};
+
+const report = () => {
+  const scrollPercent = depth();
+  if (scrollPercent < reported + STEP && (scrollPercent < 100 || reported === 100)) return;
+  reported = scrollPercent;
+  record('scroll', { scroll: { scrollPercent }, timing: timing(), ...sizes });
 };
 
 const onScroll = () => {
   look();
-  measure();
+  depth();
   clearTimeout(timer);
-  timer = later(() => {
-    if (depth < reported + STEP && (depth < 100 || reported === 100)) return;
-    reported = depth;
-    record('scroll', { scroll: { scrollPercent: depth }, timing: timing(), ...sizes });
-  }, PAUSE);
+  timer = later(report, PAUSE);
 };
 
 export const install = () => {
   listen('scroll', onScroll);
   whenOpened.push(() => {
-    depth = reported = 0;
+    deepest = reported = 0;
   });
   beforeLeave.push((sections) => {
-    measure();
-    sections.scroll = { scrollPercent: depth };
+    sections.scroll = { scrollPercent: depth() };
   });
 };

@@ -2,7 +2,7 @@
 // milliseconds (CLS has no unit). A later hiding records them again only if a value has changed. The build puts the library
 // in front of this file, as the local variable `webVitals`.
 
-window.tildaAnalytics.extend((record) => {
+window.tildaAnalytics.extend((record, _listen, _options, _beforeRecord, _whenForgotten, beforeLeave) => {
   const known = {};
   let changed = false;
   const note = ({ name, value }) => {
@@ -11,12 +11,11 @@ window.tildaAnalytics.extend((record) => {
     known[name.toLowerCase()] = rounded;
   };
   const report = () => {
-    if (document.visibilityState !== 'hidden' || !changed) return;
-    record('web_vitals', { web_vitals: known });
+    if (changed) record('web_vitals', { web_vitals: known });
     changed = false;
   };
   const { onCLS, onFCP, onINP, onLCP, onTTFB } = webVitals;
-  [onCLS, onFCP, onINP, onLCP, onTTFB].forEach((measure) => measure(note));
-  // Registered after the listeners of web-vitals, which report the final values.
-  document.addEventListener('visibilitychange', report);
+  // All changes, so that the values are known when the page is left and go out in the request of page_leave.
+  [onCLS, onFCP, onINP, onLCP, onTTFB].forEach((measure) => measure(note, { reportAllChanges: true }));
+  beforeLeave.push(report);
 });

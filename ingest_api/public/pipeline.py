@@ -93,7 +93,7 @@ class Receipt(msgspec.Struct, frozen=True):
         spooled: Number of events on the local disk. If it is not 0, `accepted` and `duplicates` are unknown.
         rejected: One object per rejected event, ordered by position in the request.
         ignored: Names of unknown fields.
-        user_id: The first visitor ID in the request.
+        user_id: The last visitor ID in the request: the current one, if the visitor changed between its events.
     """
 
     accepted: int
@@ -245,7 +245,7 @@ class Pipeline:
             spooled=outcome.spooled,
             rejected=rejected,
             ignored=sorted({*envelope.ignored, *batch.ignored}),
-            user_id=next((row.user_id for row in rows if row.user_id), None),
+            user_id=next((row.user_id for row in reversed(rows) if row.user_id), None),
         )
 
     def _sender(self, scope: Scope, headers: Headers, site: Site) -> Sender:

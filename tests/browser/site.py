@@ -26,6 +26,9 @@ class Site:
         return f"http://{host}:{self._server.server_port}{path}"
 
     def snippet(self, options: str = "") -> str:
+        """Return the script tag. Unless the options name a mode of consent, visitors are counted without asking."""
+        if "data-consent" not in options:
+            options += ' data-consent="opt-out"'
         source = f"{self.api.url}{self.api.script}"
         return f'<script async src="{source}" data-site-key="{self.api.site_key}" {options}></script>'
 

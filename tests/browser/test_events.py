@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from tests.browser.actions import hide, open_page
@@ -21,7 +22,7 @@ TILDA_FORM = """
     const form = document.querySelector('form');
     form.tildaTranId = '12:345';
     form.dispatchEvent(new CustomEvent(window.outcome || 'tildaform:aftersuccess', { bubbles: true }));
-    form.tildaTranId = null;
+    form.tildaTranId = '0';
   });
 </script>
 """
@@ -141,3 +142,68 @@ def test_storage_cookie_and_events_contain_the_same_ids(
     assert page.evaluate("sessionStorage.analytics_session_id") == event["session_id"]
     assert {cookie["name"]: cookie["value"] for cookie in context.cookies()} == {"analytics_user_id": event["user_id"]}
     assert re.fullmatch(r"[0-9a-f-]{36}", event["user_id"])
+
+
+def test_scroll_depth_is_a_share_of_the_page_as_it_is_when_reported(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", '<div id="content" style="height: 900px"></div>'))
+    page.evaluate("scrollTo(0, 50)")
+    page.wait_for_timeout(400)
+    page.evaluate("document.querySelector('#content').style.height = '9000px'")  # a lazy block arrives
+    page.wait_for_timeout(400)
+    hide(page)
+    [leave] = api.wait_for("page_leave")
+    assert leave["payload"]["scroll"] == {"scrollPercent": 9}
+
+
+def test_click_on_a_label_counts_once(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", '<label><b>I agree</b> <input type="checkbox"></label>'))
+    page.click("b")
+    assert page.is_checked("input")
+    page.click("input")
+    hide(page)
+    api.wait_for("page_leave")
+    assert [click["target_element"] for click in api.of_type("click")] == [
+        "html > body > label",
+        "html > body > label > input",
+    ]
+
+
+def test_click_by_keyboard_lies_in_the_middle_of_the_element(page: Page, site: Site, api: RealApi) -> None:
+    button = '<button style="position: absolute; left: 100px; top: 3000px; width: 80px; height: 40px">Order</button>'
+    open_page(page, site.page("/", button + TALL))
+    page.focus("button")
+    page.keyboard.press("Enter")
+    hide(page)
+    [click] = api.wait_for("click")
+    assert click["payload"]["click"] == {"x": 140, "y": 3020, "button": 0}
+
+
+def test_click_by_a_script_is_not_recorded(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", '<a href="https://elsewhere.example/" onclick="return false">Go</a>'))
+    page.evaluate("document.querySelector('a').click()")
+    hide(page)
+    api.wait_for("page_leave")
+    assert api.of_type("click", "outbound_click") == []
+
+
+def test_long_texts_are_cut_between_characters(page: Page, site: Site, api: RealApi) -> None:
+    long = "\N{BREAD}" * 99 + "x" + "\N{BREAD}" * 3000
+    site.page("/", f"<button>{long}</button>")
+    open_page(page, site.url("/") + f"?utm_campaign={long[:300]}&gclid=first&gclid=second")
+    page.evaluate("title => { document.title = title }", long)
+    page.click("button")
+    hide(page)
+    [click] = api.wait_for("click")
+    [view] = api.wait_for("page_view")
+    assert click["target_text"] == long[:100]
+    assert click["page_title"] == long[:300]
+    assert view["payload"]["utm"] == {"campaign": long[:200]}
+    assert view["payload"]["click_ids"] == {"gclid": "first"}
+    assert api.rejected == []
+
+
+@pytest.mark.parametrize("name", ["gbraid", "wbraid", "ttclid", "twclid", "li_fat_id", "dclid", "vkclid", "rb_clickid"])
+def test_click_ids_of_advertising_networks_are_read(page: Page, site: Site, api: RealApi, name: str) -> None:
+    open_page(page, site.page("/") + f"?{name}=abc")
+    [view] = api.wait_for("page_view")
+    assert view["payload"]["click_ids"] == {name: "abc"}

@@ -49,7 +49,7 @@ def test_modules_load_only_after_consent(page: Page, site: Site, api: RealApi) -
     page.on("request", lambda request: requested_files.append(request.url.partition("?")[0].rpartition("/")[2]))
     open_page(page, site.page("/", options='data-fingerprint data-web-vitals data-consent="opt-in"'))
     page.wait_for_load_state("networkidle")
-    assert "collector.js" in requested_files
+    assert f"collector.js?key={api.site_key}" in requested_files
     assert not {"collector.fingerprint.js", "collector.vitals.js"} & set(requested_files)
     page.evaluate("tildaAnalytics.consent(true)")
     wait_until(
@@ -78,3 +78,16 @@ def test_field_values_typed_before_the_module_loads_are_sent(page: Page, stub_si
     page.click("button")
     [submit] = stub_api.wait_for("form_submit")
     assert submit["payload"]["form"]["fields"] == {"city": "Kazan", "late": "yes"}
+
+
+def test_modules_load_on_a_page_that_demands_trusted_types(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    policy = "require-trusted-types-for 'script'; trusted-types tilda-analytics"
+    head = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    with page.expect_response("**/collector.vitals.js"):
+        page.goto(stub_site.page("/", head=head, options="data-web-vitals"))
+
+
+def test_modules_load_on_a_page_that_demands_a_nonce(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    head = """<meta http-equiv="Content-Security-Policy" content="script-src 'nonce-abc'">"""
+    with page.expect_response("**/collector.vitals.js"):
+        page.goto(stub_site.page("/", head=head, options='data-web-vitals nonce="abc"'))

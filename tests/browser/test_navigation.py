@@ -101,3 +101,43 @@ def test_engaged_time_excludes_idle_time(page: Page, site: Site, api: RealApi) -
     timing = leave["payload"]["timing"]
     assert 110 <= timing["timeOnPage"] < 120
     assert 40 <= timing["engagedTime"] < 45, "30 s after the last activity, plus twice 5 s"
+
+
+def test_changes_of_the_query_are_no_page_views(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", options='data-query="page"'))
+    page.evaluate("for (let n = 0; n < 30; n++) history.replaceState({}, '', `/?position=${n}`)")
+    page.wait_for_timeout(200)
+    page.evaluate("history.pushState({}, '', '/?page=2&position=9')")
+    page.wait_for_timeout(200)
+    hide(page)
+    api.wait_for("page_leave", count=2)
+    assert len(api.of_type("page_view")) == 2
+
+
+def test_page_leave_contains_title_and_height_of_the_page_that_was_left(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", TALL))
+    page.evaluate(
+        """() => {
+            history.pushState({}, '', '/short');
+            document.title = 'Short';
+            document.body.innerHTML = '<p>Short</p>';
+        }"""
+    )
+    page.wait_for_timeout(300)
+    hide(page)
+    tall, short = api.wait_for("page_leave", count=2)
+    assert (tall["page_title"], short["page_title"]) == ("Page /", "Short")
+    assert tall["payload"]["page"]["height"] > 5000 > short["payload"]["page"]["height"]
+
+
+def test_prerendered_page_counts_when_it_is_shown(page: Page, site: Site, api: RealApi) -> None:
+    # Playwright's Chromium prerenders no page, so this script makes the document say that it is prerendered.
+    page.add_init_script("Object.defineProperty(document, 'prerendering', { value: true, configurable: true })")
+    page.goto(site.page("/"))
+    page.wait_for_timeout(1500)
+    assert api.events == []
+    page.evaluate("delete document.prerendering; document.dispatchEvent(new Event('prerenderingchange'))")
+    api.wait_for("page_view")
+    hide(page)
+    [leave] = api.wait_for("page_leave")
+    assert leave["payload"]["timing"]["timeOnPage"] < 1.4, "time begins when the page is shown"

@@ -181,6 +181,40 @@ def test_webhook_stores_forms_and_orders_once_without_personal_data(guarded_inge
     assert "anna" not in str(everything).lower()
 
 
+def test_webhook_accepts_tildas_json_format(guarded_ingest: IngestServer):
+    key, url = new_site(guarded_ingest), f"{guarded_ingest.url}/api/webhooks/tilda"
+    products = [{"name": "Tea", "quantity": 2, "amount": 700, "price": "350", "sku": "T-1"}]
+    body = {
+        "name": "Anna",
+        "email": "anna@example.com",
+        "qty": 8,
+        "payment": {"sys": "tinkoff", "systranid": "9037780797", "orderid": "2085387211", "products": products,
+                    "amount": "700"},
+        "COOKIES": "analytics_user_id=visitor-42",
+        "referer": "https://shop.example/tea",
+        "tranid": "1:7",
+        "formid": "form107",
+        "formname": "Cart",
+    }  # fmt: skip
+    assert httpx.post(f"{url}?key={key}&token=hook-secret", json={"test": "test"}).text == "ok"
+    for _ in range(2):
+        assert httpx.post(f"{url}?key={key}&token=hook-secret", json=body).text == "ok"
+    [(kind, visitor_id, page, payload)] = guarded_ingest.rows(
+        "select event_type, user_id, page_url, payload from public.events where site_id = %s", key
+    )
+    assert (kind, visitor_id, page) == ("purchase", "visitor-42", "https://shop.example/tea")
+    assert payload["order"] == {
+        "id": "2085387211",
+        "amount": 700,
+        "items": [{"id": "T-1", "sku": "T-1", "name": "Tea", "quantity": 2, "amount": 700, "price": 350}],
+    }
+    assert payload["form"] == {"id": "form107", "name": "Cart", "tranid": "1:7", "fields": ["email", "name", "qty"]}
+    for wrong in (b"[]", b"{", b'"text"', b"\xff"):
+        json_type = {"Content-Type": "application/json"}
+        answer = httpx.post(f"{url}?key={key}&token=hook-secret", content=wrong, headers=json_type)
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_form"), wrong
+
+
 def test_webhook_answers_404_when_no_token_is_configured(shared_ingest: IngestServer):
     answer = httpx.post(f"{shared_ingest.url}/api/webhooks/tilda?token=", data={"test": "test"})
     assert (answer.status_code, answer.json()["code"]) == (404, "webhook_closed")

@@ -12,7 +12,8 @@ from msgspec import Meta
 
 EVENT_TYPES = (
     "page_view", "page_leave", "click", "scroll", "form_start", "form_abandon", "form_submit", "form_error",
-    "purchase", "add_to_cart", "signup", "outbound_click", "file_download", "popup_open", "web_vitals", "identify",
+    "product_view", "add_to_cart", "remove_from_cart", "checkout_start", "purchase", "refund",
+    "signup", "outbound_click", "file_download", "popup_open", "web_vitals", "identify",
 )  # fmt: skip
 """Event types that the collector sends automatically; any other name is a custom event."""
 

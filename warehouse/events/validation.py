@@ -383,6 +383,22 @@ def _check_purchase(payload: dict[str, Any]) -> None:
         _number(payload, "order", "amount", 0, MAX_AMOUNT)
 
 
+def _check_refund(payload: dict[str, Any]) -> None:
+    """Check that a refund names an order; a missing amount means the complete order."""
+    order = _section(payload, "order")
+    order_id = order.get("id")
+    if not isinstance(order_id, str | int | float) or isinstance(order_id, bool) or order_id == "":
+        raise InvalidEventError("invalid_payload", "payload.order.id must be the number of the refunded order.")
+    amount = order.get("amount")
+    if amount is not None:
+        _number(payload, "order", "amount", 0, MAX_AMOUNT)
+        if amount == 0:
+            raise InvalidEventError(
+                "invalid_payload",
+                "payload.order.amount must be greater than 0. Leave it out to refund the complete order.",
+            )
+
+
 def _check_identity(payload: dict[str, Any]) -> None:
     _section(payload, "identity")
 
@@ -396,5 +412,6 @@ _PAYLOAD_CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "form_submit": _check_form,
     "form_error": _check_form,
     "purchase": _check_purchase,
+    "refund": _check_refund,
     "identify": _check_identity,
 }

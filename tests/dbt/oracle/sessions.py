@@ -40,7 +40,7 @@ RANK = {
 UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 IDLE = timedelta(minutes=30)
 ATTRIBUTION_WINDOW = timedelta(days=90)
-PASSIVE = ("page_leave", "web_vitals", "form_abandon")
+PASSIVE = ("page_leave", "web_vitals", "form_abandon", "refund")
 MONEY = ("purchase", "refund")
 
 Event = dict[str, Any]
