@@ -61,7 +61,7 @@ const main = () => {
 
 /** Waits for the title and for a first frame. In a hidden page there is no frame to wait for. */
 const begin = () => {
-  if (document.visibilityState === 'visible') requestAnimationFrame(() => later(main, 0));
+  if (!document.hidden) requestAnimationFrame(() => later(main, 0));
   else main();
 };
 

@@ -15,7 +15,7 @@ begin
 end
 $$;
 
--- Not validated: a site may have stored custom events with the name `refund` before.
+-- NOT VALID reads no row under the lock. 0031 validates the constraint in another transaction.
 do $$
 declare
     parent regclass;

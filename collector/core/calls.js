@@ -14,7 +14,10 @@ const ORDERS = COMMERCE
 
 const calls = {
   track: (name, data) =>
-    record(name, ORDERS.test(name) ? { order: { ...data, amount: numberOf(data.amount) } } : { custom: data }),
+    record(
+      name,
+      ORDERS.test(name) ? { order: COMMERCE ? { ...data, amount: numberOf(data.amount) } : data } : { custom: data },
+    ),
   purchase: (order) => calls.track('purchase', order),
   refund: (order) => calls.track('refund', order),
   identify: (id, traits) => granted === CONSENTED && record('identify', { identity: { ...traits, external_id: id } }),

@@ -8,6 +8,7 @@ const READABLE = 'a,button,label,summary,[role=button],.t-btn,.t-submit'; // oth
 const INTERACTIVE = READABLE + ',input,select,textarea,[onclick],.tn-atom';
 const UNREADABLE = 'input,output,select,textarea,script,style,[contenteditable],[data-private]';
 const PASSING = /active|hover|focus|open|show|anim/; // classes that come and go
+const NAME = /^[a-z][\w-]{0,30}$/i; // IDs and classes that a selector may name
 const TEXT_LENGTH = 100;
 
 export const attribute = (element, name) => (element && element.getAttribute(name)) || undefined;
@@ -16,18 +17,13 @@ export const attribute = (element, name) => (element && element.getAttribute(nam
 export const interactive = (element) => element.closest(INTERACTIVE) || element;
 
 /** Returns a short selector that survives a reload: up to the nearest ID, at most four steps. */
-export const selectorOf = (element) => {
-  const steps = [];
-  for (let node = element; node && node.nodeType === 1 && steps.length < 4; node = node.parentElement) {
-    const id = node.getAttribute('id') || '';
-    if (/^[a-z][\w-]*$/i.test(id)) {
-      steps.unshift('#' + id);
-      break;
-    }
-    const names = [...node.classList].filter((name) => /^[a-z][\w-]*$/i.test(name) && !PASSING.test(name));
-    steps.unshift([node.localName, ...names.slice(0, 2)].join('.'));
-  }
-  return steps.join(' > ').slice(0, 300);
+export const selectorOf = (element, steps = 4) => {
+  const { classList, localName, parentElement } = element;
+  const id = attribute(element, 'id');
+  if (id && NAME.test(id)) return '#' + id;
+  const names = [...classList].filter((name) => NAME.test(name) && !PASSING.test(name));
+  const step = [localName, ...names.slice(0, 2)].join('.');
+  return steps > 1 && parentElement ? selectorOf(parentElement, steps - 1) + ' > ' + step : step;
 };
 
 /** Returns the visible text of a link, button or label, never typed text; `***` if it is private. */
@@ -35,7 +31,7 @@ export const textOf = (element) => {
   const unreadable = element.closest(UNREADABLE);
   if (unreadable) return unreadable.closest('[data-private]') ? '***' : undefined;
   if (!element.matches(READABLE)) return undefined;
-  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(element, 4); // NodeFilter.SHOW_TEXT
   let text = '';
   while (text.length < TEXT_LENGTH && walker.nextNode()) {
     const { data, parentElement } = walker.currentNode;

@@ -18,7 +18,7 @@ import {
   uuid,
 } from './environment.js';
 import { userId } from './identity.js';
-import { address, cleared, redact } from './privacy.js';
+import { address, cleared, isListed, redact } from './privacy.js';
 import { device, look, sizes } from './screen.js';
 import { keepSession, leaveSession, session, visit } from './session.js';
 import { enqueue, flush, retry } from './transport.js';
@@ -71,13 +71,8 @@ export const record = (type, sections, element) => {
   if (sent) enqueue(sent);
 };
 
-const hash = () => ('hash' in options ? location.hash : '');
-
-/** Returns the parts of the address that make another page: the path, listed parameters, and the hash if it counts. */
-const currentPlace = () => {
-  const query = new URLSearchParams(location.search);
-  return [location.pathname, ...listOf(options.query).map((name) => query.get(name)), hash()].join();
-};
+/** Returns the address without its campaign. Another path, listed parameter or counted hash is another page. */
+const currentPlace = () => address(location.href, isListed);
 
 /** Returns true if `data-exclude` lists the path. A `*` at the end of a pattern stands for any ending. */
 const isExcluded = () =>
@@ -93,7 +88,7 @@ export const openPage = (from) => {
   referrer = address(from);
   excluded = isExcluded();
   opened = active = performance.now();
-  watched = document.visibilityState === 'visible';
+  watched = !document.hidden;
   engaged = left = 0;
   runAll(whenOpened);
   record('page_view', { ...visit.source, device: device(), ...sizes });
@@ -156,7 +151,7 @@ const onPageHide = () => {
 };
 
 const onVisibility = () => {
-  if (document.visibilityState === 'visible') {
+  if (!document.hidden) {
     left = 0;
     watched = true;
     active = performance.now();
@@ -169,9 +164,7 @@ const onVisibility = () => {
 export const watchPages = () => {
   wrapHistory();
   attempt(() => {
-    const observer = new ResizeObserver(safely(look));
-    observer.observe(document.documentElement);
-    observer.observe(document.body);
+    new ResizeObserver(safely(look)).observe(document.body);
   });
   listen('pointerdown pointermove keydown wheel scroll', onActivity);
   listen('visibilitychange', onVisibility);

@@ -11,24 +11,22 @@ const NUMBER = /\+?\d([\s().\u2010-\u2015-]*\d){6,}(?![\s().\u2010-\u2015-]*\d|\
 // In paths, IDs are up to 12 digits long: /tproduct/500391223-857382911231-boots.
 const PATH_NUMBER = /(\+|%2B)\d{7,}|\d{13,}/gi;
 
-const allowed = listOf(options.query);
-
 /** Returns text of the page, if there is any, with e-mail addresses and numbers of seven digits or more masked. */
 export const redact = (text) => text && text.replace(EMAIL, HIDDEN).replace(NUMBER, HIDDEN);
+
+/** Returns true if `data-query` lists the parameter. */
+export const isListed = (name) => listOf(options.query).includes(name);
 
 /**
  * Returns the URL with campaign parameters and those that `data-query` lists, and with the fragment under `data-hash`.
  * Of `tel:`, `mailto:` and the like only the scheme is left.
  */
-export const address = (href) => {
+export const address = (href, isKept = (name) => isCampaign(name) || isListed(name)) => {
   const [, path, query, hash] = /^([^?#]*)\??([^#]*)(.*)/.exec(href);
   if (!/^(http|android|$)/.test(path)) return href.replace(/:.*/, ':');
   const kept = query
     .split('&')
-    .filter((parameter) => {
-      const [name] = parameter.split('=');
-      return isCampaign(name) || allowed.includes(name);
-    })
+    .filter((parameter) => isKept(parameter.split('=')[0]))
     .join('&');
   const fragment = 'hash' in options ? hash.replace(/[?=].*/, '') : '';
   return cut((path.replace(PATH_NUMBER, HIDDEN) + (kept && '?' + kept) + fragment).replace(EMAIL, HIDDEN), 2000);

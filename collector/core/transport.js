@@ -3,7 +3,7 @@
 import { CONSENTED, COOKIELESS, granted } from './consent.js';
 import { attempt, endpoint, later, log, MINUTE, options, SECOND, siteKey } from './environment.js';
 import { forgetUser, serverCookie } from './identity.js';
-import { forgetQueue, hold, nextBatch, put, release, remove } from './queue.js';
+import { forgetQueue, hold, nextBatch, put, release, remove, textOf } from './queue.js';
 import { local } from './storage.js';
 
 const RETRY_AT = 'analytics_retry_at:' + siteKey; // time in ms before which no page and no tab may send
@@ -24,7 +24,7 @@ let timer;
 export const enqueue = (event) => {
   if (!put(event)) return;
   unsent++;
-  const isUrgent = URGENT.test(event.event_type) || document.visibilityState === 'hidden' || unsent >= BATCH_EVENTS;
+  const isUrgent = URGENT.test(event.event_type) || document.hidden || unsent >= BATCH_EVENTS;
   flushIn(isUrgent ? 0 : BATCH_DELAY);
 };
 
@@ -64,7 +64,7 @@ const send = async (batch) => {
   try {
     response = await fetch(url + mode, {
       method: 'POST',
-      body: `{"sent_at":"${new Date().toISOString()}","events":[${batch.map(({ text }) => text).join()}]}`,
+      body: `{"sent_at":"${new Date().toISOString()}","events":[${textOf(batch)}]}`,
       keepalive: true,
       credentials: serverCookie && !mode ? 'include' : 'omit',
       signal: AbortSignal.timeout && AbortSignal.timeout(TIMEOUT),
@@ -88,7 +88,7 @@ const answered = (batch, response) => {
     send(batch.slice(0, middle));
     send(batch.slice(middle));
   } else if (ok || isRefused) {
-    if (isRefused) log('refused, dropped', status, batch[0].text);
+    if (isRefused) log('dropped', textOf(batch));
     failures = 0;
     remove(batch);
     flushIn(batch.more ? 0 : BATCH_DELAY);

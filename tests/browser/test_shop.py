@@ -147,7 +147,7 @@ def test_product_popup_is_a_product_view(page: Page, shop: str, api: RealApi) ->
 def test_product_page_is_a_product_view(page: Page, api: RealApi) -> None:
     with serve(api.site_key, api.url) as url:
         open_page(page, f"{url}product.html")
-        page.wait_for_function("window.dataLayer")
+        page.wait_for_function("(window.dataLayer || []).some(({ event }) => event === 'viewProduct')")
         hide(page)
         [view] = api.wait_for("product_view")
     assert order_of(view)["items"][0]["uid"] == "501"

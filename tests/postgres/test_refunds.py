@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from psycopg import errors
 
 from tests.postgres.landed import event, now
 from tilda.cli import cli
 from warehouse.events.landing import land
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
+from warehouse.kit.migrations import migrate
 from warehouse.sites.registry import add_site
 
 
@@ -106,6 +108,22 @@ def test_a_dry_run_and_a_missing_confirmation_record_nothing(url: str) -> None:
     assert "A refund of 500 EUR would be recorded." in result.output
     assert "needs confirmation" in refused("shop", "1001")
     assert events(url) == []
+
+
+def test_an_upgrade_keeps_custom_events_that_were_named_refund(old_database_url: str) -> None:
+    insert = (
+        "insert into public.events (site_id, event_type, created_at, payload) values ('shop', 'refund', now(), '{}')"
+    )
+    with connect(old_database_url) as owner:
+        owner.execute(insert)
+        migrate(old_database_url)
+        assert owner.execute("select count(*) from public.events where event_type = 'refund'").fetchone() == (1,)
+        validated = owner.execute(
+            "select distinct convalidated from pg_constraint where conname = 'events_refund_names_an_order'"
+        ).fetchall()
+        assert validated == [(False,)], "a month can move between tables only if their constraints are alike"
+        with pytest.raises(errors.CheckViolation):
+            owner.execute(insert)
 
 
 def test_unknown_orders_sites_and_amounts_are_refused(url: str) -> None:
