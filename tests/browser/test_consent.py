@@ -219,6 +219,8 @@ def test_consent_function_defined_after_the_script_is_asked(page: Page, stub_sit
 
 # https://developers.google.com/tag-platform/security/guides/consent: `gtag` pushes its `arguments`.
 GTAG = "<script>window.dataLayer = window.dataLayer || []; function gtag() { dataLayer.push(arguments); }</script>"
+DENIED = "gtag('consent', 'default', { analytics_storage: 'denied' })"
+DENIED_IN_AUSTRIA = "gtag('consent', 'default', { analytics_storage: 'denied', region: ['AT'] })"
 
 
 @pytest.mark.parametrize(
@@ -228,16 +230,8 @@ GTAG = "<script>window.dataLayer = window.dataLayer || []; function gtag() { dat
         ("gtag('consent', 'default', { analytics_storage: 'denied', wait_for_update: 500 })", False),
         ("gtag('js', new Date()); dataLayer.push({ event: 'x' }, null); gtag('config', 'G-1', null)", False),
         ("gtag('consent', 'default', { ad_storage: 'granted' })", False),
-        (
-            "gtag('consent', 'default', { analytics_storage: 'denied' });"
-            "gtag('consent', 'update', { analytics_storage: 'granted' })",
-            True,
-        ),
-        (
-            "gtag('consent', 'default', { analytics_storage: 'denied', region: ['AT'] });"
-            "gtag('consent', 'default', { analytics_storage: 'granted' })",
-            False,
-        ),
+        (f"{DENIED}; gtag('consent', 'update', {{ analytics_storage: 'granted' }})", True),
+        (f"{DENIED_IN_AUSTRIA}; gtag('consent', 'default', {{ analytics_storage: 'granted' }})", False),
         ("gtag('consent', 'default', { analytics_storage: 'granted', region: ['US-CA'] })", False),
     ],
 )

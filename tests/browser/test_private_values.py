@@ -12,10 +12,34 @@ from tests.browser.site import Site
 
 QUERY = "id,color"
 LETTERS = "bcdfghjklmnpqrstvwxz"  # no vowels: no word of a page, no hexadecimal ID and no option contains a value
-NAMES = (
-    "Email Name Phone password card q id color action method name form type value matches closest tildaspec-formname"
-    " tildaTranId utm_source key user_id token[] data[user][email] ФИО __proto__ constructor"
-).split()
+NAMES = [
+    "Email",
+    "Name",
+    "Phone",
+    "password",
+    "card",
+    "q",
+    "id",
+    "color",
+    "action",
+    "method",
+    "name",
+    "form",
+    "type",
+    "value",
+    "matches",
+    "closest",
+    "tildaspec-formname",
+    "tildaTranId",
+    "utm_source",
+    "key",
+    "user_id",
+    "token[]",
+    "data[user][email]",
+    "ФИО",
+    "__proto__",
+    "constructor",
+]
 TYPES = ("text", "email", "password", "search", "tel", "url", "hidden", "number")
 
 
