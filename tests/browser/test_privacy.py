@@ -173,7 +173,9 @@ def test_page_url_keeps_campaign_parameters_and_listed_ones(
         ("/card/4111111111111111", "/card/***"),
     ],
 )
-def test_paths_are_redacted_except_for_ids(page: Page, stub_site: Site, stub_api: StubApi, path: str, kept: str) -> None:
+def test_paths_are_redacted_except_for_ids(
+    page: Page, stub_site: Site, stub_api: StubApi, path: str, kept: str
+) -> None:
     open_page(page, stub_site.page(path))
     hide(page)
     [view] = stub_api.wait_for("page_view")
