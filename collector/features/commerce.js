@@ -3,7 +3,7 @@
 
 import { listen } from '../core/consent.js';
 import { attribute } from '../core/elements.js';
-import { later } from '../core/environment.js';
+import { later, safely } from '../core/environment.js';
 import { numberOf } from '../core/numbers.js';
 import { beforeRecord, record } from '../core/pages.js';
 import { describe } from './forms.js';
@@ -14,8 +14,8 @@ let form; // the form that Tilda sent last
 let paid; // the number of the last order
 
 /** Returns the item of a product. Tilda's cart escapes quotes in names for HTML. */
-const itemOf = ({ id, lid, name = '', price, quantity, sku, uid }) => ({
-  id: sku || uid || id || lid,
+const itemOf = ({ id, name = '', price, quantity, sku, uid }) => ({
+  id: sku || uid || id,
   sku,
   uid,
   name: name.replace(/&quot;/g, '"').replace(/&#039;/g, "'"),
@@ -73,7 +73,7 @@ const watchCart = ({ isTrusted }) => {
 };
 
 /** Records an order. With a payment widget the cart is empty by then, but Tilda's `tildaForm` still holds the order. */
-const onPayment = (products, price) => {
+const onPayment = (price) => {
   const { arProductsForStat, currencyForStat, orderIdForStat, tildapayment } = window.tildaForm || {};
   const [id] = /[^:]+$/.exec(orderIdForStat || '') || []; // payment systems know an order as "project:order"
   if (id && id === paid) return;
@@ -85,17 +85,17 @@ const onPayment = (products, price) => {
       amount: numberOf(price),
       currency: currencyForStat || currency(),
       promocode: (tildapayment || {}).promocode,
-      items: ((id ? arProductsForStat : products) || []).filter((product) => product.id !== 'delivery').map(itemOf),
+      items: (arProductsForStat || []).filter((product) => product.id !== 'delivery').map(itemOf),
     },
   });
 };
 
 const onReport = (address, title, details, price) => {
-  const { detail, purchase = {} } = (details || {}).ecommerce || {};
+  const { detail } = (details || {}).ecommerce || {};
   if (detail) note('product_view', detail.products);
   // A form with an event name of its own reports an order under this name. Buttons have no price.
   if (/\/payment\//.test(address) || (price > 0 && /^Order \d/.test(title) && !/^\/tilda\//.test(address)))
-    onPayment(purchase.products, price);
+    onPayment(price);
 };
 
 export const install = () => {
@@ -109,7 +109,7 @@ export const install = () => {
   });
   whenReported.push(onReport);
   // Product views before consent: Tilda has pushed them to the data layer.
-  Array.from(window.dataLayer || []).forEach((entry) => {
-    if (entry.event === 'viewProduct') onReport('', '', entry);
-  });
+  Array.from(window.dataLayer || []).forEach(
+    safely((entry) => entry.event === 'viewProduct' && onReport('', '', entry)),
+  );
 };

@@ -263,18 +263,13 @@ def test_a_second_order_is_a_second_purchase(page: Page, shop: str, api: RealApi
     assert [one["payload"]["form"]["tranid"] for one in purchases] == ["1:1", "1:2"]
 
 
-def test_a_purchase_reported_by_a_script_of_the_page_has_its_products(page: Page, site: Site, api: RealApi) -> None:
-    head = "<script>window.Tilda = { sendEventToStatistics() {} };</script>"
-    open_page(page, site.page("/", '<div id="allrecords" data-tilda-currency="USD"></div>', head=head))
-    page.evaluate(
-        """() => {
-            const products = [{ name: 'Tea', price: '1,990', quantity: 1, uid: '7' }];
-            Tilda.sendEventToStatistics('/tilda/rec1/payment/', 'Tea', { ecommerce: { purchase: { products } } }, 1990);
-        }"""
-    )
-    [purchase] = api.wait_for("purchase")
-    item = {"id": "7", "uid": "7", "name": "Tea", "price": 1990, "quantity": 1}
-    assert order_of(purchase) == {"amount": 1990, "currency": "USD", "items": [item]}
+def test_a_foreign_data_layer_breaks_nothing(page: Page, site: Site, api: RealApi) -> None:
+    head = "<script>window.dataLayer = [null, { event: 'viewProduct' }, ['config', 'G-1']];</script>"
+    open_page(page, site.page("/", head=head, options="data-web-vitals"))
+    page.wait_for_selector("script[src*='collector.vitals.js']", state="attached")
+    page.evaluate("tildaAnalytics.track('signup')")
+    api.wait_for("signup")
+    assert api.of_type("product_view") == []
 
 
 def test_amounts_are_read_in_every_notation(page: Page, site: Site, api: RealApi) -> None:
