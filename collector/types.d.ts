@@ -43,9 +43,10 @@ interface TildaAnalyticsCalls {
   purchase(order: TildaAnalyticsOrder): void;
   /** Records the refund of an order, or of a part of it. */
   refund(order: TildaAnalyticsRefund): void;
-  /** The visitor's answer: `true` starts, `false` stops and removes all that was stored. */
+  /** The visitor's answer: `true` starts, `false` stops and removes all that was stored. In cookieless mode, visitors are
+   * counted without IDs before `true` and after `false`. */
   consent(granted: boolean): void;
-  /** After a logout: another visitor and another session from here on. */
+  /** After a logout: another visitor and another session from here on. Does nothing in cookieless mode without consent. */
   reset(): void;
   /** No for good on this browser, whatever a banner says later. */
   optOut(): void;

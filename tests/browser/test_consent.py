@@ -194,19 +194,19 @@ def test_consent_follows_a_function_of_the_page(
     page: Page, site: Site, api: RealApi, function: str, *, granted: bool
 ) -> None:
     head = f"<script>window.askVisitor = {function};</script>"
-    open_page(page, site.page("/", head=head, options='data-consent="askVisitor"'))
-    page.wait_for_timeout(200)
+    with page.expect_response("**/collector.consent.js"):
+        open_page(page, site.page("/", head=head, options='data-consent="askVisitor"'))
+    page.wait_for_timeout(400)
     hide(page)
     if granted:
         api.wait_for("page_view")
-    page.wait_for_timeout(100)
     assert ("analytics_user_id" in stored(page)) is granted
 
 
 def test_consent_function_defined_after_the_script_is_asked(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     """Earlier, the function was looked for once, so that a banner loaded later was never asked."""
     open_page(page, stub_site.page("/", options='data-consent="askVisitor"'))
-    page.wait_for_timeout(250)
+    page.wait_for_timeout(400)
     page.evaluate("() => { window.askVisitor = (answer) => { window.answerLater = answer; return false; }; }")
     page.wait_for_function("Boolean(window.answerLater)")
     assert traces(page) == [{}, {}, ""]
@@ -219,6 +219,8 @@ def test_consent_function_defined_after_the_script_is_asked(page: Page, stub_sit
 
 # https://developers.google.com/tag-platform/security/guides/consent: `gtag` pushes its `arguments`.
 GTAG = "<script>window.dataLayer = window.dataLayer || []; function gtag() { dataLayer.push(arguments); }</script>"
+DENIED = "gtag('consent', 'default', { analytics_storage: 'denied' })"
+DENIED_IN_AUSTRIA = "gtag('consent', 'default', { analytics_storage: 'denied', region: ['AT'] })"
 
 
 @pytest.mark.parametrize(
@@ -228,16 +230,8 @@ GTAG = "<script>window.dataLayer = window.dataLayer || []; function gtag() { dat
         ("gtag('consent', 'default', { analytics_storage: 'denied', wait_for_update: 500 })", False),
         ("gtag('js', new Date()); dataLayer.push({ event: 'x' }, null); gtag('config', 'G-1', null)", False),
         ("gtag('consent', 'default', { ad_storage: 'granted' })", False),
-        (
-            "gtag('consent', 'default', { analytics_storage: 'denied' });"
-            "gtag('consent', 'update', { analytics_storage: 'granted' })",
-            True,
-        ),
-        (
-            "gtag('consent', 'default', { analytics_storage: 'denied', region: ['AT'] });"
-            "gtag('consent', 'default', { analytics_storage: 'granted' })",
-            False,
-        ),
+        (f"{DENIED}; gtag('consent', 'update', {{ analytics_storage: 'granted' }})", True),
+        (f"{DENIED_IN_AUSTRIA}; gtag('consent', 'default', {{ analytics_storage: 'granted' }})", False),
         ("gtag('consent', 'default', { analytics_storage: 'granted', region: ['US-CA'] })", False),
     ],
 )
@@ -271,6 +265,7 @@ CMP = """() => {
   let listener, data = { tcfPolicyVersion: 5, cmpId: 300, cmpStatus: 'loaded', listenerId: 1 };
   window.__tcfapi = (command, version, callback) => {
     if (command !== 'addEventListener' || version !== 2) return callback(null, false);
+    callback(null, false); // a failure must not throw
     listener = callback;
     listener({ ...data, eventStatus: 'cmpuishown', gdprApplies: true, purpose: { consents: {} }, publisher: {} }, true);
   };
