@@ -24,7 +24,7 @@ from warehouse.privacy.erase import erase
 from warehouse.rejected import rejected_events
 from warehouse.sites.registry import add_site
 
-README = (shipped("sql") / "README.md").read_text()
+README = (shipped("sql") / "README.md").read_text().partition("## Indexes")[2]
 NAMED = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", README, re.MULTILINE))
 QUERIES = re.findall(r"```sql\n-- (\S+)\n(.*?)```", README, re.DOTALL)
 # Index names before and after migration 0013.
