@@ -29,7 +29,7 @@ def snippet(site: Site, address: str, settings: Settings) -> str:
     key = html.escape(site.public_key)
     script = html.escape(f"{address}{settings.collector_path}")
     pixel = html.escape(f"{address}{settings.pixel_path}?key={quote(site.public_key, safe='')}")
-    # Without data-endpoint the collector sends to the origin of its script, which has no path.
+    # By default the collector sends to its script's origin, so an address with a path needs data-endpoint.
     endpoint = f' data-endpoint="{html.escape(address)}"' if urlsplit(address).path else ""
     # The pixel reads the page from the Referer header; this policy sends the full URL, not only the origin.
     return (
