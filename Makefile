@@ -122,7 +122,7 @@ status: .venv/.running ## Show the processes and addresses of the stack
 
 # Install MindsDB in the background; only its own tests wait for it.
 mindsdb-meanwhile: .venv/.running
-	@$(BIN)/python -m tilda.mindsdb >/dev/null 2>&1 </dev/null &
+	@$(BIN)/python -m tilda.mindsdb_process >/dev/null 2>&1 </dev/null &
 
 # These tiers run in two processes in parallel. The others start servers and browsers, which use the CPUs by themselves.
 SIDE_BY_SIDE := unit postgres

@@ -43,7 +43,9 @@ from warehouse.kit.queries import read_query
 from warehouse.partitions.months import Partition, ensure_months, list_partitions
 from warehouse.sites.registry import add_site
 
-SIMULATED_MONTH = "simulated_month"
+SQL_DIR = Path(__file__).parent / "sql"
+MIN_MONTHS = 5
+"""With fewer months, no month is old enough to be archived in the first runs."""
 ROWS_PER_SECOND = 20_000
 """Approximate rows per second of an archive run, so that kills happen while the run processes a month."""
 
@@ -120,7 +122,7 @@ class Ageing:
 
     def fill(self) -> None:
         """Fill the past months with simulated events."""
-        query = read_query(Path(__file__).parent / "sql", SIMULATED_MONTH)
+        query = read_query(SQL_DIR, "simulated_month")
         with connect(self._url) as connection:
             for month in self._months:
                 ensure_months(connection, [month])
@@ -283,12 +285,16 @@ def age(folder: Path, *, months: int, rows: int, kills: int, events_per_second: 
 def main() -> int:
     """Run the test and print its results; return the exit code: 1 if an event was lost or duplicated, else 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--months", type=int, default=14)
+    parser.add_argument("--months", type=int, default=14, help=f"at least {MIN_MONTHS}")
     parser.add_argument("--rows", type=int, default=1_500_000, help="events per month")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--events-per-second", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    if options.months < MIN_MONTHS:
+        parser.error(
+            f"With --months {options.months}, no month is due to be archived. Use --months {MIN_MONTHS} or more."
+        )
     with tempfile.TemporaryDirectory(prefix="tilda-ageing-", ignore_cleanup_errors=True) as place:
         account = age(
             Path(place),

@@ -6,9 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.embedded import migrated_database, running_postgres
+from tests.embedded import migrated_database, running_postgres, set_login_passwords
 from tests.ingest_server import IngestServer
-from warehouse.access import logins
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.secret_store import Secrets
 
@@ -33,7 +32,7 @@ def api_and_postgres(
     secrets = Secrets.load_or_create(folder)
     with running_postgres(folder / "postgres", port, secrets.postgres_password) as postgres:
         url = migrated_database(postgres, "bench")
-        logins.set_login_passwords(url, secrets)
+        set_login_passwords(url, secrets)
         server = IngestServer(url, secrets, folder, settings)
         server.add_site(server.site_id, server.site_key, domains)
         try:

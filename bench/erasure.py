@@ -27,7 +27,7 @@ from warehouse.kit.database import connect
 from warehouse.kit.embedded_postgres import programs
 from warehouse.kit.settings import Settings
 from warehouse.partitions.months import ensure_months
-from warehouse.privacy.erase import erase
+from warehouse.privacy.erase import erase_person
 from warehouse.privacy.identifier import Identifier
 from warehouse.privacy.search import search
 from warehouse.sites.registry import add_site
@@ -106,7 +106,7 @@ def measure(url: str, folder: Path, months: list[date], arguments: argparse.Name
     found = search(url, settings, "shop", Identifier.parse("email", ADDRESS), say=say)
     say(f"found {found.persons[0].visitor_ids} with {found.persons[0].events} events")
     started = time.monotonic()
-    done = erase(url, settings, "shop", visitor, say=say)
+    done = erase_person(url, settings, found.everybody, say=say)
     out.print(f"{done.seconds:8.2f} s  in total; left: {done.left}; removed: {done.removed}")
     out.print(
         f"occurrences of the visitor's ID in the database and all files: {count_occurrences(url, settings, visitor)}"

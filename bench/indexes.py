@@ -34,7 +34,7 @@ from warehouse.events.landing import LAND
 from warehouse.kit.database import connect
 from warehouse.kit.queries import read_query
 
-HERE = Path(__file__).parent
+SQL_DIR = Path(__file__).parent / "sql"
 LANDED = 300_000
 BATCHES, BATCH = 80, 500
 EVENTS_A_SESSION = 5
@@ -67,7 +67,7 @@ def main() -> None:
             sizes = _bytes_per_row(connection)
         with connect(migrated_database(server, "costs")) as connection:
             store_events(connection, options.events, console, end=datetime.now(UTC))
-            connection.execute(read_query(HERE, "indexes_counters"))
+            connection.execute(read_query(SQL_DIR, "indexes_counters"))
             connection.execute("vacuum analyze")
             costs, total = _costs(connection, list(sizes), options.rounds)
     table = Table("index", "bytes per row", "µs per event", title=f"CPU time to land an event: {total:.1f} µs")

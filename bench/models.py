@@ -1,11 +1,11 @@
 """Measure the dbt models: a full build, hourly incremental builds on a small and a large database, dashboard queries.
 
 `python -m bench.models` starts its own embedded Postgres. For each size it stores 50,000 events per day
-(`models_events.sql`) and runs a full build. It then adds 2,100 events, the events of one hour, and runs an incremental
-build; this is repeated five times. The first hour warms the caches. The result for each model is the median of the next
-three hours. In the fifth hour, 50 visitors are also merged with 50 others; rows rewritten because of the merges are
-reported separately. Times are measured by dbt, rewritten rows by Postgres. 18 million events need 50 GB of disk and
-almost an hour; `--sizes 150000 1500000` needs five minutes.
+(`sql/models_events.sql`) and runs a full build. It then adds 2,100 events, the events of one hour, and runs an
+incremental build; this is repeated five times. The first hour warms the caches. The result for each model is the
+median of the next three hours. In the fifth hour, 50 visitors are also merged with 50 others; rows rewritten because of
+the merges are reported separately. Times are measured by dbt, rewritten rows by Postgres. 18 million events need 50 GB
+of disk and almost an hour; `--sizes 150000 1500000` needs five minutes.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from warehouse.kit.database import connect
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.queries import read_query
 
-HERE = Path(__file__).parent
-QUERIES = HERE / "dashboard_queries"
+SQL_DIR = Path(__file__).parent / "sql"
+QUERIES = SQL_DIR / "dashboard"
 END = datetime(2026, 11, 1, tzinfo=UTC)
 LOADED_AT = END - timedelta(days=1)
 EVENTS_A_DAY = 50_000
@@ -131,7 +131,7 @@ def _measure(server: EmbeddedPostgres, events: int, folder: Path, console: Conso
         hours: list[Build] = []
         for hour, merges in enumerate(MERGES):
             console.print(f"{events:,} events: hour {hour + 1} …")
-            connection.execute(read_query(HERE, "models_increment"), {"end": END, "hour": hour, "merges": merges})
+            connection.execute(read_query(SQL_DIR, "models_increment"), {"end": END, "hour": hour, "merges": merges})
             hours.append(_build(connection, url, target, [*MODELS, *HOURLY]))
         sizes = [_bytes(connection, schema) for schema in ("public", "marts", "intermediate")]
         return Measured(events, full, _median(hours[1:-1]), hours[-1], *sizes)
@@ -157,7 +157,7 @@ def store_events(connection: psycopg.Connection, events: int, console: Console, 
     for first in range(1, visitors + 1, CHUNK):
         last = min(first + CHUNK - 1, visitors)
         connection.execute(
-            read_query(HERE, "models_events"),
+            read_query(SQL_DIR, "models_events"),
             {"first": first, "last": last, "start": start, "days": days, "loaded_at": LOADED_AT},
         )
         console.print(f"{events:,} events: {last / visitors:.0%} stored, {time.monotonic() - began:.0f} s")
@@ -250,7 +250,7 @@ def _time_queries(url: str) -> dict[str, dict[str, float]]:
     times: dict[str, dict[str, float]] = {}
     # query with the dashboard's role, which can read only the schemas marts and ml
     with connect(url) as connection:
-        connection.execute(read_query(HERE, "models_scores"), {"last": END})
+        connection.execute(read_query(SQL_DIR, "models_scores"), {"last": END})
         connection.execute("vacuum analyze")
         connection.execute("set role analyst")
         for path in sorted(QUERIES.glob("*.sql")):

@@ -15,7 +15,7 @@ from warehouse.kit.queries import read_query
 from warehouse.propensity import store
 from warehouse.propensity.scores import Wanted, page_of_scores
 
-SQL = Path(__file__).parent / "sql"
+SQL_DIR = Path(__file__).parent / "sql"
 TARGET = "conversion_7d"
 _FIGURES = ("n", "roc_auc", "brier", "log_loss", "base_rate")
 
@@ -49,7 +49,7 @@ def tables(url: str, shop: str, truth_file: Path) -> list[Table]:
 
 
 def _query(connection: psycopg.Connection, title: str, query: str, parameters: list[str]) -> Table:
-    cursor = connection.execute(read_query(SQL, query), parameters)
+    cursor = connection.execute(read_query(SQL_DIR, query), parameters)
     headings = [column.name.replace("_", " ") for column in cursor.description or []]
     return Table(title, headings, cursor.fetchall())
 
@@ -82,7 +82,8 @@ def _holdout(connection: psycopg.Connection, site_id: str, model: store.ModelVer
         return pd.DataFrame()
     period = [site_id, model.metrics["judged_from"], model.metrics["judged_until"]]
     labels = pd.DataFrame(
-        connection.execute(read_query(SQL, "holdout_labels"), period).fetchall(), columns=["user_id", "as_of", "label"]
+        connection.execute(read_query(SQL_DIR, "holdout_labels"), period).fetchall(),
+        columns=["user_id", "as_of", "label"],
     )
     truth = pd.read_csv(truth_file, parse_dates=["as_of"])
     labels["as_of"] = pd.to_datetime(labels["as_of"], utc=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import uvicorn
 
+from ingest_api.public.database_url import required_database_url
 from ingest_api.public.http_protocol import BoundedHttpProtocol
-from ingest_api.public.required import required_database_url
 from warehouse.kit.errors import UserError, explain
 from warehouse.kit.settings import load_settings
 

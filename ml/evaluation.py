@@ -126,13 +126,6 @@ def report(
     )
 
 
-def attainable_share(y: np.ndarray, p: np.ndarray, truth: np.ndarray) -> float:
-    """Share of the log-loss gain that the true probabilities reach over the base rate; 1 is perfect."""
-    base = float(losses(y, float(np.mean(y))).mean())
-    best = base - float(losses(y, truth).mean())
-    return (base - float(losses(y, p).mean())) / best
-
-
 def calibration(y: np.ndarray, p: np.ndarray) -> tuple[float, float]:
     """Slope and intercept of the outcomes' log-odds on the scores' log-odds; (1, 0) is calibrated.
 

@@ -17,7 +17,7 @@ PYTHON_ASSETS: list[dg.AssetsDefinition] = [
     retention_assets.expired_rows,
     privacy_assets.erasures,
     propensity_assets.training_set,
-    propensity_assets.propensity_model,
+    propensity_assets.model_versions,
     propensity_assets.propensity_scores,
     mindsdb_assets.mindsdb_model,
 ]

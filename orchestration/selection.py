@@ -46,7 +46,8 @@ def check_selection(selection: str) -> dg.AssetSelection:
 
 def known_assets() -> dict[str, str]:
     """Return the group of every asset by its key, such as `marts/sessions`."""
-    from orchestration.python_assets import PYTHON_ASSETS  # noqa: PLC0415 - takes a second, which a syntax error saves
+    # PLC0415 - this import takes a second; a selection with a syntax error fails before it
+    from orchestration.python_assets import PYTHON_ASSETS  # noqa: PLC0415
 
     own = {key.to_user_string(): group for asset in PYTHON_ASSETS for key, group in asset.group_names_by_key.items()}
     return dict(_dbt_assets(PROJECT_DIR)) | own

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from tests.embedded import NOT_DURABLE, migrated_database, running_postgres
+from tests.embedded import NOT_DURABLE, migrated_database, running_postgres, set_login_passwords
 from tests.ingest_server import IngestServer
-from warehouse.access import logins
 from warehouse.kit.database import connect, replace_in_url
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.secret_store import Secrets
@@ -47,7 +46,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) 
     """Start the server that all tests share, with a migrated template database."""
     data = tmp_path_factory.mktemp("postgres") / "data"
     with running_postgres(data, 55400, secrets.postgres_password, options=NOT_DURABLE) as server:
-        logins.set_login_passwords(migrated_database(server, TEMPLATE), secrets)
+        set_login_passwords(migrated_database(server, TEMPLATE), secrets)
         yield server
 
 

@@ -6,8 +6,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from warehouse.access import logins
 from warehouse.kit import migrations
+from warehouse.kit.database import connect
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
+from warehouse.kit.secret_store import Secrets
 
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """Server settings for data that may be lost in a crash: commits do not wait for the disk."""
@@ -47,3 +50,10 @@ def migrated_database(server: EmbeddedPostgres, name: str) -> str:
     url = server.url(name)
     migrations.migrate(url)
     return url
+
+
+def set_login_passwords(url: str, secrets: Secrets) -> None:
+    """Set the password of every login to the one in `secrets`."""
+    with connect(url) as connection, connection.transaction():
+        for login, secret in logins.PASSWORDS.items():
+            logins.set_password(connection, login, getattr(secrets, secret))

@@ -6,9 +6,9 @@ import subprocess
 
 from demo import loading, page, report
 from ml.errors import MindsDBError
-from ml.mindsdb import highest_scores
 from ml.mindsdb_client import Server
-from tilda import console, mindsdb
+from ml.mindsdb_publishing import highest_scores
+from tilda import console, mindsdb_process
 from tilda.materialize import materialize
 from warehouse.kit.database import connect, direct_url
 from warehouse.kit.errors import UserError
@@ -18,7 +18,7 @@ from warehouse.propensity.mindsdb_server import mindsdb_login, view_name
 from warehouse.sites.registry import Site
 from warehouse.sites.snippet import snippet as make_snippet
 
-ALL_BUT_MINDSDB = f'not key:"{mindsdb.ASSET}"'
+ALL_BUT_MINDSDB = f'not key:"{mindsdb_process.ASSET}"'
 """Assets that are materialized before the report. Publishing to MindsDB comes later, because it takes long."""
 
 
@@ -88,19 +88,19 @@ def _publish_to_mindsdb(settings: Settings, site_id: str, installing: subprocess
     if installing is not None:
         with console.waiting("Waiting for MindsDB"):
             if installing.wait() != 0:
-                raise UserError("MindsDB cannot be installed.", f"See the log: {mindsdb.LOG}")
-            mindsdb.wait_until_serving(settings)
+                raise UserError("MindsDB cannot be installed.", f"See the log: {mindsdb_process.LOG}")
+            mindsdb_process.wait_until_serving(settings)
     login = mindsdb_login(settings)
     with connect(direct_url(settings)) as connection:
         champion = store.champion(connection, site_id, report.TARGET)
     if login is None or champion is None:
         return
     with console.progress("Publishing to MindsDB") as progress:
-        materialize(settings, f'key:"{mindsdb.ASSET}"', progress)
+        materialize(settings, f'key:"{mindsdb_process.ASSET}"', progress)
     view = view_name(site_id, report.TARGET)
     try:
         scores = highest_scores(Server(login.url, login.username, login.password), view, limit=5)
     except MindsDBError as error:
         raise UserError(str(error)) from error
     console.print_table(f"Highest scores in MindsDB's view {view}", list(scores.columns), scores.to_numpy().tolist())
-    mindsdb.print_connection_help(settings)
+    mindsdb_process.print_connection_help(settings)

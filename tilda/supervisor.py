@@ -22,7 +22,7 @@ from types import FrameType
 import httpx
 import psutil
 
-from tilda import mindsdb, processes
+from tilda import mindsdb_process, processes
 from tilda.ports import choose_ports
 from tilda.processes import Recorded
 from tilda.services import Service, listening_on, services
@@ -64,7 +64,7 @@ class Supervisor:
         self._move_ports = move_ports
         self._state = State(supervisor=Recorded("supervisor", os.getpid(), processes.own_start_time()))
         self._children: list[_Child] = []
-        self._mindsdb: mindsdb.Server | None = None
+        self._mindsdb: mindsdb_process.Server | None = None
         self._mindsdb_answered = False
         self._mindsdb_retry_at = 0.0
 
@@ -112,8 +112,8 @@ class Supervisor:
         migrations.migrate(owner)
         ensure_database(owner, DAGSTER_DATABASE)
 
-        if mindsdb.is_wanted(settings) and mindsdb.is_installed():
-            mindsdb.configure(settings, move_ports=self._move_ports)  # fails here if a port is in use
+        if mindsdb_process.is_wanted(settings) and mindsdb_process.is_installed():
+            mindsdb_process.configure(settings, move_ports=self._move_ports)  # fails here if a port is in use
         ports = choose_ports(settings, listening_on(settings), move=self._move_ports)
         wanted = services(settings, ports)
         self._report("Starting the processes")
@@ -207,9 +207,14 @@ class Supervisor:
 
         If the server does not answer in time (for example, because its port is in use by then), it is restarted.
         """
-        if self._mindsdb_answered or not mindsdb.is_wanted(self._settings) or not mindsdb.is_installed():
+        if (
+            self._mindsdb_answered
+            or not mindsdb_process.is_wanted(self._settings)
+            or not mindsdb_process.is_installed()
+        ):
             return
-        server, child = self._mindsdb, next((one for one in self._children if one.service.name == mindsdb.NAME), None)
+        server = self._mindsdb
+        child = next((one for one in self._children if one.service.name == mindsdb_process.NAME), None)
         if server is None or child is None:
             self._start_mindsdb()
         elif server.answers():
@@ -217,7 +222,7 @@ class Supervisor:
             announce(self._settings, server.addresses)
             self._state.urls |= {"mindsdb": server.addresses.url, "mindsdb-mysql": server.addresses.mysql}
             self._state.write(self._settings.data_dir)
-        elif time.monotonic() - child.started > mindsdb.START_SECONDS:
+        elif time.monotonic() - child.started > mindsdb_process.START_SECONDS:
             self._stop_child(child)
             self._children.remove(child)
 
@@ -226,7 +231,7 @@ class Supervisor:
         if now < self._mindsdb_retry_at:
             return
         try:
-            self._mindsdb = mindsdb.configure(self._settings, move_ports=self._move_ports)
+            self._mindsdb = mindsdb_process.configure(self._settings, move_ports=self._move_ports)
         except UserError as error:  # a port is in use; retry later
             self._mindsdb_retry_at = now + MINDSDB_RETRY_SECONDS
             self._report(str(error))

@@ -54,7 +54,7 @@ def deliver_crawls(rows: NDArray[np.void], names: Names) -> NDArray[np.void]:
 
 
 def clock_errors(visitors: NDArray[np.int64], names: Names) -> NDArray[np.int64]:
-    """Return by how many milliseconds the clock of each visitor's phone is ahead; 0 for most."""
+    """Return the clock error of each visitor's phone in ms (negative: behind); 0 for most."""
     trait = names.traits("clock", visitors)
     size = names.traits("clock error", visitors)
     sign = np.where(names.traits("clock sign", visitors) < 0.5, -1, 1)

@@ -14,8 +14,9 @@ from pydantic import BaseModel, Field
 from ingest_api.problems import ProblemError, unavailable
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import Settings
-from warehouse.privacy.erase import Erasure, UnknownSiteError, erase
+from warehouse.privacy.erase import Erasure, erase
 from warehouse.privacy.export import export
+from warehouse.sites.registry import UnknownSiteError
 
 SiteId = Annotated[str, Path(max_length=63, description="Site ID.", examples=["shop"])]
 UserId = Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import json
 from datetime import datetime
@@ -18,10 +17,10 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from ingest_api.problems import ProblemError, unavailable
-from warehouse.kit.csv_cells import cell
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
-from warehouse.propensity.scores import ScorePosition, Wanted, page_of_scores
+from warehouse.propensity.score_files import write_score_page
+from warehouse.propensity.scores import ScorePage, ScorePosition, Wanted, page_of_scores
 
 MAX_PAGE = 10_000
 
@@ -119,15 +118,26 @@ def make_router(database_url: str) -> APIRouter:
         request: Request, wanted: Annotated[Filter, Query()], accept: Annotated[str, Header()] = ""
     ) -> Response:
         """Return scores of a site's newest scoring, highest first. A `Link` header names the next page."""
-        page = _read(database_url, _site_of(wanted), wanted)
+        site_id = _site_of(wanted)
+        found = _read(database_url, site_id, wanted)
+        next_cursor = _encode(found.next) if found.next else None
         headers = {"Cache-Control": "no-store"}
-        if page.next_cursor is not None:
-            query = urlencode([*_without_cursor(request), ("cursor", page.next_cursor)])
+        if next_cursor is not None:
+            query = urlencode([*_without_cursor(request), ("cursor", next_cursor)])
             headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
         as_csv = wanted.format is Format.CSV or (wanted.format is None and "text/csv" in accept)
         if as_csv:
-            name = f'attachment; filename="propensity-{page.target}.csv"'
-            return Response(_csv(page), headers=headers | {"Content-Disposition": name}, media_type="text/csv")
+            name = f'attachment; filename="propensity-{wanted.target}.csv"'
+            text = io.StringIO()
+            write_score_page(text, site_id, found)
+            return Response(text.getvalue(), headers=headers | {"Content-Disposition": name}, media_type="text/csv")
+        page = Page(
+            site_id=site_id,
+            target=wanted.target,
+            as_of=found.as_of,
+            scores=[Score.model_validate(score, from_attributes=True) for score in found.scores],
+            next_cursor=next_cursor,
+        )
         return JSONResponse(page.model_dump(mode="json"), headers=headers)
 
     return router
@@ -153,31 +163,11 @@ def _site_of(wanted: Filter) -> str:
     return names.pop()
 
 
-def _read(database_url: str, site_id: str, wanted: Filter) -> Page:
+def _read(database_url: str, site_id: str, wanted: Filter) -> ScorePage:
     after = _decode(wanted.cursor) if wanted.cursor else None
     selected = Wanted(site_id.replace("\x00", ""), wanted.target, wanted.min_score, wanted.band)
     try:
         with connect(database_url, application="tilda-private") as connection:
-            found = page_of_scores(connection, selected, limit=wanted.limit, after=after)
+            return page_of_scores(connection, selected, limit=wanted.limit, after=after)
     except (UserError, psycopg.OperationalError):
         raise unavailable("database_away", "The database cannot be reached; try again shortly.", 5) from None
-    return Page(
-        site_id=site_id,
-        target=wanted.target,
-        as_of=found.as_of,
-        scores=[Score.model_validate(score, from_attributes=True) for score in found.scores],
-        next_cursor=_encode(found.next) if found.next else None,
-    )
-
-
-def _csv(page: Page) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["site_id", "user_id", "as_of", "score", "decile", "band", "reasons", "model_version", "scored_at"])
-    for score in page.scores:
-        values = [
-            page.site_id, score.user_id, page.as_of, score.score, score.decile, score.band.value, score.reasons,
-            score.model_version, score.scored_at,
-        ]  # fmt: skip
-        writer.writerow(map(cell, values))
-    return text.getvalue()

@@ -25,6 +25,7 @@ from ingest_api.public.client_address import TrustedProxies
 from ingest_api.public.collector_script import CollectorEndpoint, ModuleEndpoint, module_paths
 from ingest_api.public.daily_salts import DailySalts, read_salt
 from ingest_api.public.database import Connection
+from ingest_api.public.database_url import required_database_url
 from ingest_api.public.events import EventsEndpoint
 from ingest_api.public.health import HealthEndpoints
 from ingest_api.public.middleware import OuterMiddleware
@@ -32,8 +33,7 @@ from ingest_api.public.operator_warnings import OperatorWarnings
 from ingest_api.public.pipeline import Pipeline
 from ingest_api.public.pixel import PixelEndpoint
 from ingest_api.public.rate_limits import RateLimits
-from ingest_api.public.refused_origins import RefusedOrigins
-from ingest_api.public.required import required_database_url
+from ingest_api.public.refused_origins import RefusedOriginCounter
 from ingest_api.public.sinks.fallback import FallbackSink
 from ingest_api.public.sinks.group_commit import GroupCommit
 from ingest_api.public.sinks.postgres import PostgresSink
@@ -77,7 +77,7 @@ class _Service:
             load=partial(self._lookup.run, read_sites), restore=self.spool.kept_sites, keep=self.spool.keep_sites
         )
         self._salts = DailySalts(partial(self._lookup.run, read_salt))
-        self._refused_origins = RefusedOrigins(Connection(url, "tilda-ingest-origins"))
+        self._refused_origins = RefusedOriginCounter(Connection(url, "tilda-ingest-origins"))
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self.warnings = OperatorWarnings()
         self.pipeline = Pipeline(

@@ -52,7 +52,7 @@ class Answer(msgspec.Struct):
     ) = UNSET
 
 
-class Batch(msgspec.Struct):
+class BatchBody(msgspec.Struct):
     """Events with the time of sending."""
 
     events: Annotated[list[Event], Meta(max_length=500)]
@@ -89,7 +89,7 @@ DESCRIPTION = openapi.describe(
     problems=(400, 401, 403, 408, 413, 415, 429, 431, 500, 503),
     parameters=[*openapi.KEY, openapi.COOKIELESS],
     body=openapi.json_body(
-        [Batch, list[Event], Event], Batch([EXAMPLE], EXAMPLE.created_at), "application/json", "text/plain"
+        [BatchBody, list[Event], Event], BatchBody([EXAMPLE], EXAMPLE.created_at), "application/json", "text/plain"
     ),
 )
 

@@ -23,7 +23,7 @@ from ingest_api.public.metrics import ACCEPTED, DUPLICATES, RECEIVED, REJECTED, 
 from ingest_api.public.middleware import FOREIGN_ORIGIN
 from ingest_api.public.operator_warnings import OperatorWarnings
 from ingest_api.public.rate_limits import RateLimits
-from ingest_api.public.refused_origins import RefusedOrigins
+from ingest_api.public.refused_origins import RefusedOriginCounter
 from ingest_api.public.requests import public_key
 from ingest_api.public.sinks.group_commit import GroupCommit
 from ingest_api.public.sites import Site, SiteRegistry
@@ -116,7 +116,7 @@ class Pipeline:
     max_request_bytes: int
     service_key: str | None
     sink: GroupCommit
-    refused_origins: RefusedOrigins
+    refused_origins: RefusedOriginCounter
     warnings: OperatorWarnings
     salts: DailySalts
 
@@ -232,12 +232,12 @@ class Pipeline:
             DUPLICATES.inc(outcome.duplicates)
             SPOOLED.inc(outcome.spooled)
         kept = rows[len(batch.events) :]
-        rejected = [_answer(one.index, row) for one, row in zip(batch.rejected, kept, strict=True)]
-        if outcome.refused:
+        rejected = [_rejection_answer(one.index, row) for one, row in zip(batch.rejected, kept, strict=True)]
+        if outcome.rejected_by_database:
             place = {id(row): index for row, index in zip(rows, batch.indexes, strict=False)}
-            rejected += [_answer(place[id(row)], row) for row in outcome.refused]
+            rejected += [_rejection_answer(place[id(row)], row) for row in outcome.rejected_by_database]
             rejected.sort(key=lambda one: one["index"])
-        for one in rejected:
+        for one in rejected:  # counts rejected events, except those of atomic batches and of replayed rows
             REJECTED.labels(one["code"]).inc()
         return Receipt(
             accepted=outcome.accepted,
@@ -277,7 +277,7 @@ class Pipeline:
         return hmac.compare_digest(given, b"Bearer " + self.service_key.encode())
 
 
-def _answer(index: int, row: Row) -> dict[str, Any]:
+def _rejection_answer(index: int, row: Row) -> dict[str, Any]:
     return {
         "index": index,
         "event_id": row.reject_event_id,

@@ -27,7 +27,11 @@ _HEADERS = {
 
 
 class Query(msgspec.Struct):
-    """Parameters of the pixel: fields of its event. To add a parameter, add a field of `Event` here."""
+    """Query parameters of the pixel.
+
+    Each is copied to the event field of the same name by `_record`; a value for the payload is set in `_record`
+    (unknown top-level fields are dropped).
+    """
 
     event_type: Annotated[str, Meta(description="`page_view` by default.")]
     page_url: Annotated[str, Meta(description="The referring page by default.")]

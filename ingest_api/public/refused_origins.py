@@ -18,7 +18,7 @@ MAX_WAITING = 1_000
 _log = logging.getLogger(__name__)
 
 
-class RefusedOrigins:
+class RefusedOriginCounter:
     """Collects counts in memory and adds them to `ops.refused_origins` every few seconds.
 
     Args:

@@ -33,6 +33,7 @@ from warehouse.events.identity import email_sha256, phone_sha256
 SOURCE = "webhook"
 TOKEN = "token"  # noqa: S105 - the name of the field
 MAX_FIELDS = 2000
+MAX_FIELD_NAME = 64
 HONEYPOT = "form-spec-comments"
 """A hidden form field. An event whose form has a value in it is marked as a bot's."""
 
@@ -192,10 +193,10 @@ def make_event(fields: list[tuple[str, str]], site_id: str, secret: str) -> dict
     payload: dict[str, Any] = {
         "form": _without_empty(
             {
-                "id": values.get("formid"),
-                "name": values.get("formname") or values.get("tildaspec-formname"),
+                "id": _text(values.get("formid")),
+                "name": _text(values.get("formname") or values.get("tildaspec-formname")),
                 "tranid": transaction,
-                "fields": sorted({name for name, _ in fields if not _OWN_FIELDS.fullmatch(name)})[:50],
+                "fields": sorted({name[:MAX_FIELD_NAME] for name, _ in fields if not _OWN_FIELDS.fullmatch(name)})[:50],
             }
         ),
         "identity": _without_empty(

@@ -12,7 +12,7 @@ import psutil
 import pymysql
 
 from ml.mindsdb_client import Server
-from tilda import mindsdb, processes
+from tilda import mindsdb_process, processes
 from warehouse.kit.installation import BASE_DIR
 from warehouse.kit.ports import free_port
 from warehouse.kit.settings import Settings
@@ -25,7 +25,7 @@ class MindsDB:
     """A MindsDB server with its own data folder. The data survives `stop` and `kill`."""
 
     def __init__(self, folder: Path) -> None:
-        mindsdb.install()  # waits if another process is installing MindsDB
+        mindsdb_process.install()  # waits if another process is installing MindsDB
         http = free_port(47400)
         self.settings = Settings(
             _env_file=None,
@@ -35,7 +35,7 @@ class MindsDB:
             mindsdb_port=http,
             mindsdb_mysql_port=free_port(http + 1),
         )
-        self.server = mindsdb.configure(self.settings)
+        self.server = mindsdb_process.configure(self.settings)
         self.log = folder / "mindsdb.log"
         self.process: subprocess.Popen[bytes] | None = None
 

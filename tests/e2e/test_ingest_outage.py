@@ -7,9 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.embedded import migrated_database, running_postgres
+from tests.embedded import migrated_database, running_postgres, set_login_passwords
 from tests.ingest_server import IngestServer, page_view
-from warehouse.access import logins
 from warehouse.kit.database import connect
 from warehouse.kit.embedded_postgres import EmbeddedPostgres
 from warehouse.kit.secret_store import Secrets
@@ -20,7 +19,7 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory, secrets: Secrets) -> 
     """Run a Postgres server that tests may stop, with the durability settings of production."""
     data = tmp_path_factory.mktemp("outage") / "data"
     with running_postgres(data, 55600, secrets.postgres_password) as server:
-        logins.set_login_passwords(migrated_database(server, "tilda"), secrets)
+        set_login_passwords(migrated_database(server, "tilda"), secrets)
         yield server
 
 

@@ -21,7 +21,7 @@ import pymysql
 import pytest
 from psycopg import sql
 
-from ml import artifacts, mindsdb, training
+from ml import artifacts, mindsdb_publishing, training
 from ml.errors import MindsDBError
 from ml.features import CATEGORICAL_NAMES, NUMERIC_NAMES, load_targets
 from ml.mindsdb_client import COMPLETE, Client, Server
@@ -52,7 +52,7 @@ class World:
 
     mindsdb: MindsDB
     connection: psycopg.Connection
-    database: mindsdb.Database
+    database: mindsdb_publishing.Database
     first: Propensity
     second: Propensity
 
@@ -167,7 +167,7 @@ def test_promoted_model_is_served_and_an_earlier_model_can_be_restored(serving: 
     for model in (serving.second, serving.first):
         serving.promote(model)
         serving.publish()
-    assert len(serving.complete()) <= mindsdb.KEPT_VERSIONS
+    assert len(serving.complete()) <= mindsdb_publishing.KEPT_VERSIONS
 
 
 def test_purchase_model_serves_expected_values(serving: World) -> None:
@@ -218,13 +218,13 @@ def test_rejected_model_leaves_the_served_model_in_place(serving: World, wrong: 
         "other answers": "differ from scikit-learn",
     }[wrong]
     with pytest.raises(MindsDBError, match=words):
-        mindsdb.publish(
+        mindsdb_publishing.publish(
             serving.mindsdb.login(),
             serving.database,
             name=VIEW,
             model_query=f"select artifact, artifact_sha256 from ml.model_versions where version = '{wrong}'",
             features_query="select 1",
-            sample=mindsdb.Sample(
+            sample=mindsdb_publishing.Sample(
                 "select * from marts.visitor_features where site_id = 'shop' and as_of ="
                 " (select max(as_of) from marts.visitor_features) order by user_id limit 20",
                 pd.Series(np.full(len(frame), 0.5), index=frame["user_id"].to_numpy()),

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tilda import mindsdb
+from tilda import mindsdb_process
 from tilda.ports import choose_ports
 from tilda.processes import Recorded
 from tilda.state import State
@@ -145,13 +145,13 @@ def test_taken_mindsdb_port_moves_in_the_demo_and_is_an_error_otherwise(taken: i
         mindsdb_port: int = taken
 
     settings = Defaults(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
-    assert mindsdb.configure(settings, move_ports=True).addresses.url != f"http://{LOOPBACK}:{taken}"
+    assert mindsdb_process.configure(settings, move_ports=True).addresses.url != f"http://{LOOPBACK}:{taken}"
     with pytest.raises(UserError, match="MINDSDB_PORT") as caught:
-        mindsdb.configure(settings)
+        mindsdb_process.configure(settings)
     this_process = Recorded("supervisor", os.getpid(), psutil.Process().create_time())
     State("ready", str(caught.value), this_process).write(tmp_path)  # as the supervisor does
     with pytest.raises(UserError, match="MINDSDB_PORT"):
-        mindsdb.wait_until_serving(settings, seconds=5)
+        mindsdb_process.wait_until_serving(settings, seconds=5)
 
 
 def test_start_waits_for_postgres_that_is_starting_or_stopping(tmp_path: Path) -> None:

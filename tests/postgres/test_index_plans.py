@@ -24,7 +24,7 @@ from warehouse.privacy.erase import erase
 from warehouse.rejected import rejected_events
 from warehouse.sites.registry import add_site
 
-README = (shipped("sql") / "README.md").read_text()
+README = (shipped("sql") / "README.md").read_text().partition("## Indexes")[2]
 NAMED = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)` \|", README, re.MULTILINE))
 QUERIES = re.findall(r"```sql\n-- (\S+)\n(.*?)```", README, re.DOTALL)
 # Index names before and after migration 0013.
@@ -51,7 +51,7 @@ def store(connection: psycopg.Connection) -> None:
         connection.execute("select ops.make_month(%s)", [month])
     connection.execute("alter table public.events disable trigger user")
     made: dict[str, Any] = {"days": 30, "loaded_at": now - timedelta(days=1)}
-    query = read_query(Path(models.__file__).parent, "models_events")
+    query = read_query(models.SQL_DIR, "models_events")
     connection.execute(query, made | {"first": 1, "last": 3000, "start": now - timedelta(days=30)})
     connection.execute(query, made | {"first": 5000, "last": 5500, "start": datetime(2015, 5, 1, tzinfo=UTC)})
     connection.execute("alter table public.events enable trigger user")

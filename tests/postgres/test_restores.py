@@ -14,10 +14,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.embedded import NOT_DURABLE, running_postgres
+from tests.embedded import NOT_DURABLE, running_postgres, set_login_passwords
 from tests.postgres import security_table
 from tests.postgres.landed import ago, count, event
-from warehouse.access import logins
 from warehouse.backup import backups, database_swap, restores
 from warehouse.backup.manifest import Manifest
 from warehouse.events.landing import land
@@ -159,7 +158,7 @@ def managed(managed_server: EmbeddedPostgres, settings: Settings) -> Iterator[Ma
             inside.execute("alter schema public owner to postgres")
             inside.execute("grant all on schema public to shop_owner with grant option")
         migrations.migrate(url)
-        logins.set_login_passwords(url, settings.secrets)
+        set_login_passwords(url, settings.secrets)
         add_site(url, "shop", ["shop.example"], "UTC")
         with connect(url) as owner:
             land(owner, [event(at=ago(minutes=n)) for n in range(20)])

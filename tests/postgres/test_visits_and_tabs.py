@@ -43,7 +43,10 @@ def test_the_columns_are_added_without_rewriting_a_table(old_database_url: str) 
 
 
 def test_the_migration_does_not_block_writers_while_it_waits_for_its_lock(database_url: str) -> None:
-    """A report holds a lock for 1.5 s. A writer would time out behind a migration that waits without a timeout."""
+    """A report holds a lock for 1.5 s.
+
+    If the migration waited for its lock without a timeout, writers would queue behind it and time out.
+    """
     migration = (migrations.SQL_DIR / "0019_visits_and_tabs.sql").read_text()
     insert = "insert into public.events (site_id, event_type) values ('shop', 'page_view')"
     with connect(database_url) as owner, connect(database_url) as report, connect(database_url) as writer:

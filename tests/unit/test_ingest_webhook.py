@@ -48,6 +48,14 @@ def test_a_form_becomes_a_form_submit_without_field_values():
     assert not any(value in text for value in ("анна", "anna@", "example.com", "111-22", "1112233"))
 
 
+def test_long_texts_of_a_form_are_shortened():
+    fields = {f"{number}{'я' * 3000}": "x" for number in range(60)}
+    event = read(FORM | fields | {"formid": "f" * 15_000, "tildaspec-formname": "n" * 15_000})
+    parse_event(json.dumps(event, ensure_ascii=False).encode(), Limits())
+    form = event["payload"]["form"]
+    assert (form["id"], form["name"], len(form["fields"])) == ("f" * 300, "n" * 300, 50)
+
+
 def test_without_a_valid_cookie_the_event_has_no_visitor_id():
     assert read({name: value for name, value in FORM.items() if name != "COOKIES"})["user_id"] is None
     assert read(FORM | {"COOKIES": "analytics_user_id=a b"})["user_id"] is None

@@ -8,12 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pandas as pd
 import pytest
 
-from ml import mindsdb
+from ml import mindsdb_publishing
 from ml.errors import MindsDBError
 from ml.mindsdb_client import Client, Server
 
-DATABASE = mindsdb.Database("127.0.0.1", 5432, "tilda", "reader", "secret-password")
-SAMPLE = mindsdb.Sample("SELECT 1", pd.Series([0.5], index=["v1"]))
+DATABASE = mindsdb_publishing.Database("127.0.0.1", 5432, "tilda", "reader", "secret-password")
+SAMPLE = mindsdb_publishing.Sample("SELECT 1", pd.Series([0.5], index=["v1"]))
 
 
 @contextmanager
@@ -48,8 +48,8 @@ def reply(status: int, body: str) -> Callable[[BaseHTTPRequestHandler], None]:
     return answer
 
 
-def publish(url: str, name: str = "propensity_shop", **settings: float | str) -> mindsdb.Published:
-    return mindsdb.publish(
+def publish(url: str, name: str = "propensity_shop", **settings: float | str) -> mindsdb_publishing.Published:
+    return mindsdb_publishing.publish(
         Server(url, **settings),
         DATABASE,
         name=name,

@@ -6,7 +6,7 @@ import pytest
 
 from ml.errors import TargetsError
 from ml.features import load_targets
-from ml.mindsdb import NAME
+from ml.mindsdb_publishing import NAME
 from warehouse.propensity.mindsdb_server import view_name
 
 

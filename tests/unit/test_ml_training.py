@@ -16,7 +16,14 @@ def evaluate_on_fresh_rows(rows: int, seed: int, **world: float) -> tuple[float,
     model = training.fit(visitors(rows, seed=seed, **world), **COLUMNS, visitor="user_id", horizon=WEEK)
     fresh = visitors(60_000, seed=seed + 500, **world)
     y, p = fresh["converted_7d"].to_numpy(), model.predict(fresh)
-    return evaluation.attainable_share(y, p, fresh["truth"].to_numpy()), evaluation.calibration(y, p)
+    return attainable_share(y, p, fresh["truth"].to_numpy()), evaluation.calibration(y, p)
+
+
+def attainable_share(y: np.ndarray, p: np.ndarray, truth: np.ndarray) -> float:
+    """Return the model's gain in log-loss over the base rate, as a share of the gain of the true probabilities."""
+    base = float(evaluation.losses(y, float(np.mean(y))).mean())
+    best = base - float(evaluation.losses(y, truth).mean())
+    return (base - float(evaluation.losses(y, p).mean())) / best
 
 
 def test_few_examples_reach_70_percent_of_the_attainable_gain() -> None:

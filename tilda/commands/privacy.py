@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -116,7 +115,7 @@ def erase(
     All visitor IDs of the person are erased, and their late events are dropped. Repeat an interrupted command to
     continue it. The command asks for confirmation; without a terminal it needs --yes.
     """
-    from warehouse.privacy.erase import erase_person  # noqa: PLC0415 - pyarrow takes a second to load
+    from warehouse.privacy.erase import erase_person, plan_erasure  # noqa: PLC0415 - pyarrow takes a second to load
 
     identifier = _identifier(user_id, **options)
     if not (yes or dry_run or sys.stdin.isatty()):
@@ -125,7 +124,6 @@ def erase(
             "Check the counts with --dry-run, then add --yes.",
         )
     settings = load_settings()
-    started = time.monotonic()
     with running_database(settings) as url:
         found = _search(url, settings, site_id, identifier, quiet=as_json)
         if not all_persons:
@@ -137,7 +135,7 @@ def erase(
             _print_places(found.held, "would be removed" if dry_run else "will be removed")
         if dry_run:
             if as_json:
-                console.print_json(found.planned_erasure(time.monotonic() - started))
+                console.print_json(plan_erasure(url, settings, found.everybody))
             return
         if not (yes or _confirmed(found)):
             console.err.print("Nothing was erased.")

@@ -14,7 +14,7 @@ import click
 import psutil
 from psycopg import errors
 
-from tilda import console, mindsdb, processes
+from tilda import console, mindsdb_process, processes
 from tilda.state import State, running, stack_lock
 from tilda.status import Status, read_status
 from tilda.supervisor import stop_leftovers
@@ -46,7 +46,7 @@ def up(*, with_demo: bool, detach: bool) -> None:
     if with_demo:
         allow_headless_visits(settings)
     # installs in the background; the supervisor starts MindsDB after the installation
-    installing = mindsdb.start_installing() if with_demo and mindsdb.is_wanted(settings) else None
+    installing = mindsdb_process.start_installing() if with_demo and mindsdb_process.is_wanted(settings) else None
     started = None
     if running(settings.data_dir) is None:
         started = _start_supervisor(settings, follow=not detach, move_ports=with_demo)

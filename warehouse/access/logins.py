@@ -107,15 +107,6 @@ def require_logins(url: str, settings: Settings) -> None:
         )
 
 
-def set_login_passwords(url: str, secrets: Secrets) -> None:
-    """Set the password of every login to the one in `secrets`.
-
-    Machines with other passwords cannot open new connections afterwards.
-    """
-    with connect(url) as connection, connection.transaction():
-        _set_passwords(connection, list(PASSWORDS), secrets)
-
-
 def rotate_passwords(url: str, settings: Settings) -> None:
     """Set new passwords for all logins and save them in secrets.json; a password from a setting is used as it is.
 

@@ -1,7 +1,7 @@
 """The device type in a user agent: desktop, mobile, tablet or tv.
 
 These rules are our own, because no maintained list of device types has a suitable licence. Most rules are for
-televisions. The package ua-parser-rs matches all of them at once in Rust, whose expressions have no lookaround.
+televisions. ua-parser-rs matches all rules at once with Rust's regex engine, which has no lookaround.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ _BROWSERS = (
     (r"Instagram[ /]", "Instagram"),
 )
 
-# Names that isbot lacks: synthetic monitors, emulated browsers, Yahoo's crawler. Catchpoint is here because its name is
-# in the place of a phone's model, which `_NOT_OF_PROGRAMS` hides from isbot.
+# Names that isbot lacks: synthetic monitors, emulated browsers, Yahoo's crawler. Catchpoint writes its
+# name where phones write their model, and `_NOT_OF_PROGRAMS` removes that part before isbot's second check.
 _PROGRAMS = (
     "appdynamics", "catchpoint", "checkly", "debugbear", "dynatrace", "gtmetrix", "ruxit", "thousandeyes", "uptrends",
     "happydom/", "htmlunit", "jsdom/", "puppeteer", "slimerjs", r"zombie\.js", r"slurp\b",

@@ -17,7 +17,8 @@ from psycopg import sql
 from warehouse.kit import locks
 from warehouse.kit.queries import read_query
 
-UNBUILT: LiteralString = read_query(Path(__file__).parent / "sql", "unbuilt_partition_indexes")
+SQL_DIR = Path(__file__).parent / "sql"
+UNBUILT: LiteralString = read_query(SQL_DIR, "unbuilt_partition_indexes")
 """Lists missing indexes of partitions: `index_name, drop_statement, build_statement, attach_statement`."""
 
 

@@ -8,9 +8,6 @@ person's rows until the end, because the rows that contain them are erased early
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -21,14 +18,15 @@ from warehouse.archive.runs import archive_lock
 from warehouse.backup import backups
 from warehouse.backup.backups import Backup
 from warehouse.kit import locks
-from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
 from warehouse.kit.progress import Say, silent
 from warehouse.kit.settings import Settings
 from warehouse.privacy import erased_visitors
+from warehouse.privacy.access import all_places, count_rows, session
 from warehouse.privacy.files import ColdFiles, SpoolFile
 from warehouse.privacy.person import Person, find_person
-from warehouse.privacy.places import Place, event_places, model_places, note_joined, record_places
+from warehouse.privacy.places import event_places, model_places, note_joined, record_places
+from warehouse.sites.registry import find_site
 
 ROUNDS = 3
 """Maximum number of rounds. Rows that were inserted by hand during a round are erased in the next round."""
@@ -36,20 +34,16 @@ ERASE_LOCK = "tilda.erase"
 """Lock that prevents concurrent erasures, which could do the same work twice."""
 
 
-class UnknownSiteError(UserError):
-    """There is no site with this ID."""
-
-
 @dataclass(frozen=True)
 class Erasure:
-    """Result of an erasure, or with `dry_run` the expected result.
+    """Result of an erasure, or of a dry run.
 
     Attributes:
-        erasure_id: ID of the row in `ops.erasures`; None with `dry_run`.
+        erasure_id: ID of the row in `ops.erasures`; None for a dry run.
         site_id: The person's site.
         visitor_ids: The person's visitor IDs.
         dry_run: Whether nothing was changed.
-        removed: Number of erased rows by place, including places with 0 rows.
+        removed: Number of erased rows, or for a dry run of rows to erase, by place, including places with 0 rows.
         left: Number of rows that the search after the erasure found: 0.
         seconds: Duration in seconds.
         backups: Backups that contain the person until they expire.
@@ -65,21 +59,33 @@ class Erasure:
     backups: list[Backup] = field(default_factory=list[Backup])
 
 
-def erase(
-    url: str, settings: Settings, site_id: str, user_id: str, *, dry_run: bool = False, say: Say = silent
-) -> Erasure:
-    """Erase the person with a visitor ID; see `erase_person`."""
-    return erase_person(url, settings, Person(site_id, frozenset({user_id})), dry_run=dry_run, say=say)
+def erase(url: str, settings: Settings, site_id: str, user_id: str, *, dry_run: bool = False) -> Erasure:
+    """Erase the person with a visitor ID, or count the rows; see `erase_person` and `plan_erasure`."""
+    known = Person(site_id, frozenset({user_id}))
+    return plan_erasure(url, settings, known) if dry_run else erase_person(url, settings, known)
 
 
-def erase_person(url: str, settings: Settings, known: Person, *, dry_run: bool = False, say: Say = silent) -> Erasure:
+def plan_erasure(url: str, settings: Settings, known: Person) -> Erasure:
+    """Count the rows that `erase_person` would erase now.
+
+    Raises:
+        UserError: The site does not exist, or a place cannot be read.
+    """
+    started = time.monotonic()
+    with session(url) as connection:
+        find_site(connection, known.site_id)
+        person = find_person(connection, known)
+        counted = count_rows(connection, all_places(connection, settings), person)
+    return Erasure(None, known.site_id, sorted(person.visitor_ids), True, counted, 0, _since(started))
+
+
+def erase_person(url: str, settings: Settings, known: Person, *, say: Say = silent) -> Erasure:
     """Erase all data of a person, and verify that nothing is left.
 
     Args:
         url: Database URL without a transaction pooler, with the owner's login or the login `tilda_privacy`.
         settings: Settings with the location of spool, cold files and backups.
         known: At least one visitor ID or identity of the person. All others are found.
-        dry_run: Whether to count rows only.
         say: Called with a description of each step.
 
     Raises:
@@ -89,12 +95,8 @@ def erase_person(url: str, settings: Settings, known: Person, *, dry_run: bool =
     started = time.monotonic()
     site_id = known.site_id
     with session(url) as connection, locks.held(connection, ERASE_LOCK):
-        require_site(connection, site_id)
+        find_site(connection, site_id)
         say("Looking for the person")
-        if dry_run:
-            person = find_person(connection, known)
-            counted = count_rows(connection, all_places(connection, settings), person)
-            return Erasure(None, site_id, sorted(person.visitor_ids), True, counted, 0, _since(started))
         erasure_id, person = _begin(connection, known)
         say("Waiting for open transactions")
         erased_visitors.wait_for_writers(connection)
@@ -123,27 +125,6 @@ def resume(url: str, settings: Settings) -> list[Erasure]:
             "select site_id, person from ops.erasures where finished_at is null order by requested_at"
         ).fetchall()
     return [erase_person(url, settings, Person.from_json(site_id, person)) for site_id, person in waiting]
-
-
-def all_places(connection: psycopg.Connection, settings: Settings) -> list[Place]:
-    """Return all places that may hold a person's data, in the order of erasure."""
-    return [
-        *event_places(),
-        ColdFiles(settings.cold_storage),
-        SpoolFile(settings),
-        *record_places(),
-        *model_places(connection),
-    ]
-
-
-def require_site(connection: psycopg.Connection, site_id: str) -> None:
-    """Check that a site exists.
-
-    Raises:
-        UnknownSiteError: There is no site with this ID.
-    """
-    if connection.execute("select from public.sites where site_id = %s", [site_id]).fetchone() is None:
-        raise UnknownSiteError(f"There is no site {site_id!r}.", "List the sites with `tilda site list`.")
 
 
 def unfinished(connection: psycopg.Connection, known: Person) -> tuple[UUID, Person] | None:
@@ -232,23 +213,6 @@ def _finish(connection: psycopg.Connection, erasure_id: UUID) -> dict[str, int]:
     ).fetchone()
     assert row is not None
     return row[0]
-
-
-def count_rows(connection: psycopg.Connection, places: Sequence[Place], person: Person) -> dict[str, int]:
-    """Count the rows of a person by place."""
-    counted: Counter[str] = Counter()
-    for place in places:
-        with connection.transaction():
-            counted[place.name] = place.count(connection, person)
-    return dict(counted)
-
-
-@contextmanager
-def session(url: str) -> Generator[psycopg.Connection]:
-    """Connect with sequential scans disabled, so that queries use an index wherever one exists."""
-    with connect(url, application="tilda-privacy") as connection:
-        connection.execute("set enable_seqscan = off")
-        yield connection
 
 
 def _since(started: float) -> float:

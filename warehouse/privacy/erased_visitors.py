@@ -72,9 +72,9 @@ def returned(connection: psycopg.Connection) -> list[tuple[str, str]]:
 
 
 def wait_for_writers(connection: psycopg.Connection, patience: float = PATIENCE_SECONDS) -> None:
-    """Wait until all transactions have ended that may not have seen the present list.
+    """Wait for every transaction that may have started before the list changed.
 
-    A statement locks its tables before it takes its snapshot, so a statement without a lock will see the list.
+    A statement takes its locks before its snapshot. So one that holds no lock yet will see the new list.
 
     Raises:
         UserError: A writing transaction did not end within `patience` seconds.

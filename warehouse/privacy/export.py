@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from warehouse.kit.settings import Settings
-from warehouse.privacy.erase import all_places, require_site, session
+from warehouse.privacy.access import all_places, session
 from warehouse.privacy.person import Person, find_person
+from warehouse.sites.registry import find_site
 
 MEANING = {
     "public.users": "The visitor as the website knows it: an ID that the browser stores, without a name",
@@ -40,7 +41,7 @@ def export_person(url: str, settings: Settings, known: Person) -> dict[str, Any]
     """
     held: list[dict[str, Any]] = []
     with session(url) as connection:
-        require_site(connection, known.site_id)
+        find_site(connection, known.site_id)
         person = find_person(connection, known)
         for place in all_places(connection, settings):
             with connection.transaction():

@@ -205,7 +205,7 @@ def _with_sessions_of_files(connection: psycopg.Connection, person: Person) -> P
     """Add sessions that only the files contain, because retention deletes old rows of `public.sessions`.
 
     As in `public.sessions`, a session belongs to the person if its first event with a visitor ID has one of the
-    person's IDs. Events of the session without a visitor ID then also belong to the person.
+    person's IDs. Those events of the session that have no visitor ID then also belong to the person.
     """
     known = person.own_sessions | person.shared_sessions
     unknown: set[uuid.UUID] = set()

@@ -18,11 +18,13 @@ from warehouse.kit.errors import UserError
 from warehouse.kit.progress import Say, silent
 from warehouse.kit.queries import read_query
 from warehouse.kit.settings import Settings
+from warehouse.privacy.access import all_places, count_rows, session
 from warehouse.privacy.catalogue import columns_of
-from warehouse.privacy.erase import Erasure, all_places, count_rows, require_site, session, unfinished
+from warehouse.privacy.erase import unfinished
 from warehouse.privacy.files import ColdFiles, SpoolFile
 from warehouse.privacy.identifier import Identifier
 from warehouse.privacy.person import ANONYMOUS, MANY_VISITORS, SQL_DIR, Person, event_keys, find_person
+from warehouse.sites.registry import find_site
 
 MAX_PERSONS = 50
 """Maximum number of persons. A shop may enter one placeholder address for all customers without an address."""
@@ -81,15 +83,6 @@ class Search:
     held: dict[str, int]
     everybody: Person = field(repr=False)
 
-    def planned_erasure(self, seconds: float) -> Erasure:
-        """Return the expected result of erasing all persons of this search, as a dry run reports it.
-
-        Args:
-            seconds: Duration of the search.
-        """
-        ids = sorted(self.everybody.visitor_ids)
-        return Erasure(None, self.site_id, ids, True, self.held, 0, round(seconds, 3))
-
     def require_one(self, remedy: str) -> None:
         """Check that only one person was found.
 
@@ -124,7 +117,7 @@ def search(url: str, settings: Settings, site_id: str, identifier: Identifier, *
         UserError: The site does not exist, or a place cannot be read.
     """
     with session(url) as connection:
-        require_site(connection, site_id)
+        find_site(connection, site_id)
         say("Looking for the person")
         if identifier.kind == "visitor":
             visitors = {identifier.value}

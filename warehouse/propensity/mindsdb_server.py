@@ -13,7 +13,7 @@ USERNAME = "tilda"
 """The only login of the stack's own server."""
 
 LONGEST_NAME = 55
-"""Maximum length of a view's name: `ml.mindsdb` accepts 61 characters and appends `_model` for the model's name."""
+"""Maximum length of a view's name. `ml.mindsdb_publishing` accepts 61 characters and appends `_model` for the model."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 from warehouse.kit.queries import read_query
 from warehouse.propensity.store import GoalLabel, labelled_rows
 
-SQL = Path(__file__).parent / "sql"
+SQL_DIR = Path(__file__).parent / "sql"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def count_examples(
         label: Name of the label.
         goal_label: Definition of the label if it is computed from goals; None for a column of the features.
     """
-    query = sql.SQL(read_query(SQL, "count_examples")).format(
+    query = sql.SQL(read_query(SQL_DIR, "count_examples")).format(
         label=sql.Identifier(label), target=sql.Literal(target), rows=labelled_rows(label, goal_label)
     )
     with connection.cursor(row_factory=class_row(ExampleCount)) as cursor:
@@ -81,17 +81,17 @@ def compare_scores_with_visitors(connection: psycopg.Connection) -> tuple[int, i
     Returns:
         The number of visitors without a score, and the number of scores without a visitor.
     """
-    row = connection.execute(read_query(SQL, "scores_against_visitors")).fetchone()
+    row = connection.execute(read_query(SQL_DIR, "scores_against_visitors")).fetchone()
     return row or (0, 0)
 
 
 def mean_scores(connection: psycopg.Connection) -> list[MeanScore]:
     """Return the mean score of each site, target and cut-off."""
     with connection.cursor(row_factory=class_row(MeanScore)) as cursor:
-        return cursor.execute(read_query(SQL, "mean_scores")).fetchall()
+        return cursor.execute(read_query(SQL_DIR, "mean_scores")).fetchall()
 
 
 def newest_drift(connection: psycopg.Connection) -> list[RecordedDrift]:
     """Return the sites and targets whose newest decision recorded drift."""
     with connection.cursor(row_factory=class_row(RecordedDrift)) as cursor:
-        return cursor.execute(read_query(SQL, "newest_drift")).fetchall()
+        return cursor.execute(read_query(SQL_DIR, "newest_drift")).fetchall()

@@ -1,4 +1,4 @@
-"""File formats for scores: a CSV table, and lists for advertising networks."""
+"""File formats for scores: CSV tables of all scores and of a page, and lists for advertising networks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import IO
 
 from warehouse.kit.csv_cells import cell
-from warehouse.propensity.scores import Person, Score
+from warehouse.propensity.scores import AudienceMember, Score, ScorePage
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Network:
 
     Attributes:
         headings: Column headings; empty if the network expects a list without a heading.
-        hashes: Attribute of `Person` for each column.
+        hashes: Attribute of `AudienceMember` for each column.
         minimum_people: Number of people below which the network refuses a list.
     """
 
@@ -49,7 +49,19 @@ def write_scores(file: IO[str], scores: Iterable[Score]) -> int:
     return count
 
 
-def write_audience(file: IO[str], people: Sequence[Person], network: Network) -> int:
+def write_score_page(file: IO[str], site_id: str, page: ScorePage) -> None:
+    """Write a page of a site's scores as CSV with a heading, in the format of the API."""
+    writer = csv.writer(file)
+    writer.writerow(["site_id", "user_id", "as_of", "score", "decile", "band", "reasons", "model_version", "scored_at"])
+    for score in page.scores:
+        values = [
+            site_id, score.user_id, page.as_of, score.score, score.decile, score.band, score.reasons,
+            score.model_version, score.scored_at,
+        ]  # fmt: skip
+        writer.writerow(map(cell, values))
+
+
+def write_audience(file: IO[str], people: Sequence[AudienceMember], network: Network) -> int:
     """Write the list for a network. Return the number of lines without the heading.
 
     People without any of the identifiers that the network accepts are left out.

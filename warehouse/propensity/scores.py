@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 from warehouse.kit.errors import UserError
 from warehouse.kit.queries import read_query
 
-SQL = Path(__file__).parent / "sql"
+SQL_DIR = Path(__file__).parent / "sql"
 FETCHED_AT_ONCE = 5_000
 
 
@@ -88,7 +88,7 @@ class ScorePage:
 
 
 @dataclass(frozen=True)
-class Person:
+class AudienceMember:
     """Hashed identifiers of a person who consented to advertising: SHA-256 in lower-case hex."""
 
     email_sha256: str | None
@@ -98,7 +98,7 @@ class Person:
 
 def order_values(site_id: str, before: sql.Composable) -> sql.Composed:
     """Return a query for expected order values: columns user_id (null for all others), currency, order_value."""
-    return sql.SQL(read_query(SQL, "order_values")).format(site=sql.Literal(site_id), before=before)
+    return sql.SQL(read_query(SQL_DIR, "order_values")).format(site=sql.Literal(site_id), before=before)
 
 
 def page_of_scores(
@@ -140,7 +140,7 @@ def newest_scores(connection: psycopg.Connection, wanted: Wanted) -> Iterator[Sc
     return _stream(connection, _query("newest_scores", wanted, as_of, order_values=order_values(wanted.site_id, as_of)))
 
 
-def audience(connection: psycopg.Connection, wanted: Wanted, *, consent: str) -> list[Person]:
+def audience(connection: psycopg.Connection, wanted: Wanted, *, consent: str) -> list[AudienceMember]:
     """Return people whose last answer in the trait or form field `consent` was yes, if an e-mail or phone is known.
 
     Raises:
@@ -149,7 +149,7 @@ def audience(connection: psycopg.Connection, wanted: Wanted, *, consent: str) ->
     """
     as_of = sql.Literal(_newest(connection, wanted))
     query = _query("audience", wanted, as_of, consent=sql.Literal(consent))
-    with connection.cursor(row_factory=class_row(Person)) as cursor:
+    with connection.cursor(row_factory=class_row(AudienceMember)) as cursor:
         people = cursor.execute(query).fetchall()
     if not people:
         _require_consent(connection, wanted, as_of, consent)
@@ -177,7 +177,7 @@ def _stream(connection: psycopg.Connection, query: sql.Composed) -> Iterator[Sco
 
 
 def _query(name: str, wanted: Wanted, as_of: sql.Literal, **parts: sql.Composable) -> sql.Composed:
-    return sql.SQL(read_query(SQL, name)).format(
+    return sql.SQL(read_query(SQL_DIR, name)).format(
         site=sql.Literal(wanted.site_id),
         target=sql.Literal(wanted.target),
         as_of=as_of,

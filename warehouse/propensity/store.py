@@ -17,7 +17,7 @@ from psycopg.rows import class_row
 from warehouse.kit.errors import UserError
 from warehouse.kit.queries import read_query
 
-SQL = Path(__file__).parent / "sql"
+SQL_DIR = Path(__file__).parent / "sql"
 SCORE_COLUMNS = ("site_id", "user_id", "target", "as_of", "score", "decile", "band", "reasons", "model_version")
 
 Decision = Literal["promoted", "kept", "refused", "rolled_back"]
@@ -87,7 +87,7 @@ def labelled_rows(label: str, goal_label: GoalLabel | None = None) -> sql.Compos
     name = sql.Identifier(label)
     if goal_label is None:
         return sql.SQL("select * from marts.visitor_features where {} is not null").format(name)
-    return sql.SQL(read_query(SQL, "labelled_by_goals")).format(
+    return sql.SQL(read_query(SQL_DIR, "labelled_by_goals")).format(
         label=name,
         goals=sql.Literal(list(goal_label.goals)),
         horizon=sql.Literal(goal_label.horizon),

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 import psycopg
 from psycopg.rows import class_row
 
 from warehouse.kit.errors import UserError
 
-SQL = Path(__file__).parent / "sql"
 ROLLED_BACK = "rolled_back"
 
 

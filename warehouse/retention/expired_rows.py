@@ -23,6 +23,7 @@ from warehouse.kit.progress import Progress, no_progress
 from warehouse.kit.queries import read_query
 from warehouse.kit.settings import Settings
 
+SQL_DIR = Path(__file__).parent / "sql"
 PAGES_A_BATCH = 64
 """Pages per batch. 64 pages are 0.5 MB: about 1,500 sessions, 4,000 visitors or 8,000 claims."""
 LATEST_CLOCK = timedelta(days=2)
@@ -138,6 +139,7 @@ def dry_run(url: str, settings: Settings) -> list[Expired]:
 
 
 def _present_rules(connection: psycopg.Connection, settings: Settings) -> list[_Rule]:
+    """Return the rules for existing tables: a database that was not migrated yet lacks the newest tables."""
     rules = _rules(settings, datetime.now(UTC))
     return [rule for rule in rules if table_exists(connection, rule.table)]
 
@@ -164,7 +166,7 @@ def _bound(connection: psycopg.Connection, rule: _Rule) -> datetime:
     """Return the time before which rows are expired."""
     if not rule.follows_events:
         return rule.before
-    row = connection.execute(read_query(Path(__file__).parent / "sql", "oldest_event")).fetchone()
+    row = connection.execute(read_query(SQL_DIR, "oldest_event")).fetchone()
     return rule.before if row is None or row[0] is None else min(rule.before, row[0] - LATEST_CLOCK)
 
 

@@ -38,6 +38,10 @@ _SELECT: LiteralString = """
 _DATA_TABLES = ("public.events", "archive.events", "public.sessions", "public.users", "public.rejected_events")
 
 
+class UnknownSiteError(UserError):
+    """There is no site with this ID."""
+
+
 @dataclass(frozen=True)
 class Site:
     """A row of `public.sites`.
@@ -172,7 +176,7 @@ def get_site(url: str, site_id: str) -> Site:
     """The site of this id.
 
     Raises:
-        UserError: There is none; the message names a site with a similar id.
+        UnknownSiteError: There is no site with this ID; the message names a site with a similar ID.
     """
     with connect(url) as connection:
         return find_site(connection, site_id)
@@ -187,7 +191,7 @@ def find_site(connection: psycopg.Connection, site_id: str, *, lock: bool = Fals
         lock: Keep others from changing it until the transaction ends.
 
     Raises:
-        UserError: There is none; the message names a site with a similar id.
+        UnknownSiteError: There is no site with this ID; the message names a site with a similar ID.
     """
     with connection.cursor(row_factory=kwargs_row(_read_site)) as cursor:
         query = f"{_SELECT} where site_id = %s{' for update' if lock else ''}"
@@ -195,7 +199,7 @@ def find_site(connection: psycopg.Connection, site_id: str, *, lock: bool = Fals
     if site is None:
         known = [row[0] for row in connection.execute("select site_id from public.sites")]
         alike = difflib.get_close_matches(site_id, known, n=1)
-        raise UserError(
+        raise UnknownSiteError(
             f"There is no site {site_id!r}.{f' Did you mean {alike[0]}?' if alike else ''}",
             f"`tilda site list` shows all; `tilda site add {site_id} --domain example.com` adds this one.",
         )

@@ -38,7 +38,7 @@ def snippet(site: Site, address: str, settings: Settings) -> str:
         "data-consent": site.collector.consent,
     }
     if urlsplit(address).path:
-        # Without data-endpoint the collector sends to the origin of its script, which has no path.
+        # By default the collector sends to its script's origin, so an address with a path needs data-endpoint.
         attributes["data-endpoint"] = address
     tag = f"<script async {_written(attributes)}></script>"
     if site.collector.consent not in WITHOUT_CONSENT:

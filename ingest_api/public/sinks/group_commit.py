@@ -39,13 +39,13 @@ class Outcome(msgspec.Struct, frozen=True):
         accepted: Number of events stored by this request.
         duplicates: Number of events that were already stored, by another request or earlier in this one.
         spooled: Number of events on the local disk. If it is not 0, `accepted` and `duplicates` are unknown.
-        refused: Rows that Postgres refused, with their `reject_code`.
+        rejected_by_database: Rows that Postgres refused, with their `reject_code`.
     """
 
     accepted: int = 0
     duplicates: int = 0
     spooled: int = 0
-    refused: tuple[Row, ...] = ()
+    rejected_by_database: tuple[Row, ...] = ()
 
 
 @dataclass(slots=True)
@@ -85,11 +85,6 @@ class GroupCommit:
         for flusher in self._flushers:
             flusher.cancel()
         await asyncio.gather(*self._flushers, return_exceptions=True)
-
-    @property
-    def waiting_rows(self) -> int:
-        """The number of queued rows."""
-        return self._waiting_rows
 
     async def submit(self, rows: list[Row]) -> Outcome:
         """Store the rows of one request; return after they are durable.
@@ -152,7 +147,7 @@ class GroupCommit:
 
 async def _flush(submissions: list[_Submission], sink: Sink) -> None:
     rows = [row for submission in submissions for row in submission.rows]
-    refused_before = {id(row) for row in rows if row.reject_code is not None}
+    rejected_before = {id(row) for row in rows if row.reject_code is not None}
     FLUSH_ROWS.observe(len(rows))
     with FLUSH_SECONDS.time():
         new = await sink.land(rows)
@@ -161,9 +156,9 @@ async def _flush(submissions: list[_Submission], sink: Sink) -> None:
         if all_are_new:
             outcome = Outcome(accepted=len(submission.rows))
         elif new is None:
-            outcome = Outcome(spooled=sum(id(row) not in refused_before for row in submission.rows))
+            outcome = Outcome(spooled=sum(id(row) not in rejected_before for row in submission.rows))
         else:
-            outcome = _outcome(submission.rows, new, refused_before)
+            outcome = _outcome(submission.rows, new, rejected_before)
         if not submission.outcome.done():
             submission.outcome.set_result(outcome)
 
@@ -174,16 +169,16 @@ def _fail(submissions: list[_Submission], error: Exception) -> None:
             submission.outcome.set_exception(error)
 
 
-def _outcome(rows: list[Row], new: Counter[EventKey], refused_before: set[int]) -> Outcome:
+def _outcome(rows: list[Row], new: Counter[EventKey], rejected_before: set[int]) -> Outcome:
     """Count one request's events. Of the flush's rows with the same key, the first counts as accepted."""
     accepted = duplicates = 0
-    refused: list[Row] = []
+    rejected: list[Row] = []
     for row in rows:
         if row.reject_code is not None:
-            if id(row) not in refused_before:
-                refused.append(row)
+            if id(row) not in rejected_before:
+                rejected.append(row)
         elif take_if_new(row, new):
             accepted += 1
         else:
             duplicates += 1
-    return Outcome(accepted, duplicates, refused=tuple(refused))
+    return Outcome(accepted, duplicates, rejected_by_database=tuple(rejected))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 import psycopg
 
-from ml import mindsdb
+from ml import mindsdb_publishing
 from ml.features import Target
 from ml.mindsdb_client import Server
 from orchestration.lib.stored_models import load_champion
@@ -43,14 +43,14 @@ class PublishedChampion:
     difference: float
 
 
-def mindsdb_database(url: str) -> mindsdb.Database:
+def mindsdb_database(url: str) -> mindsdb_publishing.Database:
     """Return the parameters with which MindsDB connects to Postgres; of several hosts, the one that answers.
 
     Args:
         url: Address with the read-only login.
     """
     parts = split_address(with_one_host(url))
-    return mindsdb.Database(
+    return mindsdb_publishing.Database(
         host=parts.host or "127.0.0.1",
         port=parts.port,
         database=parts.database,
@@ -61,7 +61,7 @@ def mindsdb_database(url: str) -> mindsdb.Database:
 
 
 def publish(
-    connection: psycopg.Connection, server: Server, database: mindsdb.Database, site_id: str, target: Target
+    connection: psycopg.Connection, server: Server, database: mindsdb_publishing.Database, site_id: str, target: Target
 ) -> PublishedChampion | None:
     """Publish the champion of a site and target to MindsDB.
 
@@ -79,14 +79,14 @@ def publish(
     columns = [*model.numeric, *model.categorical]
     has_order_value = target.name == PURCHASE_TARGET
     sample = store.scoring_frame(connection, site_id).head(SAMPLE_ROWS)
-    published = mindsdb.publish(
+    published = mindsdb_publishing.publish(
         server,
         database,
         name=view_name(site_id, target.name),
         model_query=mindsdb_queries.model_query(connection, site_id, target.name, model.version),
         features_query=mindsdb_queries.features_query(connection, site_id, columns, with_order_value=has_order_value),
         value_column=mindsdb_queries.EXPECTED_ORDER_VALUE if has_order_value else None,
-        sample=mindsdb.Sample(
+        sample=mindsdb_publishing.Sample(
             mindsdb_queries.sample_query(connection, site_id, columns, SAMPLE_ROWS),
             pd.Series(model.predict(sample), index=sample["user_id"].to_numpy()),
         ),

@@ -43,7 +43,7 @@ def training_set(warehouse: Warehouse) -> dg.MaterializeResult[Any]:
 
 
 @dg.asset(key=["ml", "model_versions"], deps=[training_set], group_name="ml", kinds={"scikitlearn"}, owners=OWNERS)
-def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
+def model_versions(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
     """Train a model for each site and target with enough examples, and decide whether to promote it to champion.
 
     Every decision is recorded in `ml.model_versions` with its reason. If a site has too few examples, no model is
@@ -79,7 +79,7 @@ def propensity_model(context: dg.AssetExecutionContext, warehouse: Warehouse) ->
 
 @dg.asset(
     key=["ml", "propensity_scores"],
-    deps=[propensity_model, FEATURES],
+    deps=[model_versions, FEATURES],
     group_name="ml",
     kinds={"scikitlearn", "postgres"},
     owners=OWNERS,

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration.defs.propensity.assets import propensity_model, propensity_scores
+from orchestration.defs.propensity.assets import model_versions, propensity_scores
 from orchestration.lib.warehouse import Warehouse
 from warehouse.propensity import quality
 
@@ -41,7 +41,7 @@ def mean_score_is_near_the_base_rate(warehouse: Warehouse) -> dg.AssetCheckResul
     )
 
 
-@dg.asset_check(asset=propensity_model)
+@dg.asset_check(asset=model_versions)
 def visitors_behave_as_the_model_learned(warehouse: Warehouse) -> dg.AssetCheckResult:
     """Features and scores have not drifted since training, and the newest known outcomes match the scores."""
     with warehouse.connect() as connection:

@@ -1,5 +1,5 @@
--- Mark for a rebuild of the models: the days of the person's events (the models correct clocks, so these may differ from
--- the days of created_at), and the visitors who share a session, an order or an identity with the person.
+-- Mark the days of the person's events for a rebuild of the models; the models correct clocks, so these days may differ
+-- from those of created_at. Also mark the visitors who share a session, an order or an identity with the person.
 with zone as materialized (
     -- an unknown time zone name means UTC, as in stg_sites
     select coalesce((select z.name from pg_timezone_names as z where z.name = s.timezone), 'UTC') as name

@@ -2,7 +2,7 @@
 
 MindsDB needs an older pandas than this project, so it has its own Python environment (`.tools/mindsdb`), created from
 `requirements-mindsdb.lock`. The stack never waits for MindsDB: the supervisor starts it after the installation and
-publishes its addresses when it answers. `python -m tilda.mindsdb` installs the server.
+publishes its addresses when it answers. `python -m tilda.mindsdb_process` installs the server.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _find_uv() -> str:
 
 def start_installing() -> subprocess.Popen[bytes]:
     """Install the server in a child process, which exits with 0 on success and stops when this process ends."""
-    return processes.spawn([sys.executable, "-m", "tilda.mindsdb"], dict(os.environ), LOG, cwd=working_dir())
+    return processes.spawn([sys.executable, "-m", "tilda.mindsdb_process"], dict(os.environ), LOG, cwd=working_dir())
 
 
 def _run(command: list[str]) -> None:

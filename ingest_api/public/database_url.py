@@ -1,4 +1,4 @@
-"""Settings without which the public application cannot start."""
+"""The setting DATABASE_URL, without which the public application cannot start."""
 
 from __future__ import annotations
 
