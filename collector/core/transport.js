@@ -13,8 +13,7 @@ const TIMEOUT = 15 * SECOND;
 const LONGEST_PAUSE = 60 * MINUTE;
 const URGENT = /^(page_view|form_submit|purchase|signup|identify)$/;
 
-const url =
-  endpoint + (options.path || '/api/events') + `?key=${siteKey}${serverCookie ? '&cookie=1' : ''}`;
+const url = endpoint + (options.path || '/api/events') + `?key=${siteKey}${serverCookie ? '&cookie=1' : ''}`;
 
 let unsent = 0; // events recorded since the last flush
 let failures = 0;
