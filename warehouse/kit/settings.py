@@ -84,7 +84,8 @@ class _SecretFiles(PydanticBaseSettingsSource):
 class Settings(BaseSettings):
     """All settings; `.env.example` documents them.
 
-    A port that is in use is an error, even if it is a default. Only the demo moves ports that were not set.
+    A port that is in use is an error, even if it is a default. Only `make demo` uses the next free port instead,
+    and only for ports that are not set.
     """
 
     model_config = SettingsConfigDict(
