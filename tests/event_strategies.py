@@ -134,7 +134,7 @@ def as_json(value: object) -> bytes:
 
 @st.composite
 def broken(draw: st.DrawFn, body: bytes) -> bytes:
-    """Draw a body in which up to three times bytes were changed, cut off or inserted."""
+    """Draw a body with one to three random edits: bytes changed, cut off or inserted."""
     text = bytearray(body)
     for _ in range(draw(st.integers(1, 3))):
         position = draw(st.integers(0, max(len(text) - 1, 0)))

@@ -62,7 +62,7 @@ def test_missing_values_and_shifted_scores_are_drift() -> None:
 
 
 def past_scores(shift: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return six cut-offs scored with the true probability; in the last three the true log-odds differ by ``shift``."""
+    """Return scores and outcomes of six cut-offs. In the last three, ``shift`` is added to the outcomes' log-odds."""
     frame = visitors(30_000, seed=9, weeks=6, shift_from=3, shift=shift).drop_duplicates(["user_id", "as_of"])
     stable = visitors(30_000, seed=9, weeks=6).drop_duplicates(["user_id", "as_of"])
     scores = stable[["site_id", "user_id", "as_of"]].assign(
