@@ -13,7 +13,7 @@ type TildaAnalyticsData = Record<string, unknown>;
 interface TildaAnalyticsOrder {
   /** The shop's own number. Reports count an order with the same id once. */
   id?: string;
-  /** Total; "1 990,50" is read as 1990.5. */
+  /** Total; With the shop, "1 990,50" is read as 1990.5. */
   amount: number | string;
   /** ISO 4217: "EUR". */
   currency?: string;
