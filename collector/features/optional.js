@@ -1,26 +1,23 @@
-// Loads the optional modules that the site has switched on.
+// Loads the optional modules that the site has switched on, and those that the page needs.
 
-import { options, script } from '../core/environment.js';
+import { later, options, SECOND } from '../core/environment.js';
+import { load } from '../core/modules.js';
 import { saveSession, session } from '../core/session.js';
 
-const names = [];
+/** The options that bear the name of their module. */
+const SAME_NAME = /^(errors|search|media|linker|deadClicks|tagged|notFound)$/;
+
+const TAGGED = '[data-ta-event],[class*=ta-event]';
 
 export const install = () => {
-  if ('webVitals' in options) names.push('vitals');
-  if ('formFields' in options || 'hashEmail' in options) names.push('fields');
+  Object.keys(options).forEach((name) => SAME_NAME.test(name) && load(name));
+  if ('webVitals' in options) load('vitals');
+  if ('formFields' in options || 'hashEmail' in options) load('fields');
   if ('fingerprint' in options && !session.fingerprinted) {
     session.fingerprinted = true; // once a session is enough
     saveSession();
-    names.push('fingerprint');
+    load('fingerprint');
   }
-  // Where a page demands Trusted Types, only a policy may name the source of a script.
-  const policy =
-    names[0] && window.trustedTypes && window.trustedTypes.createPolicy('tilda-analytics', { createScriptURL: String });
-  names.forEach((name) => {
-    const module = document.createElement('script');
-    const url = new URL(`collector.${name}.js`, script.src);
-    module.src = policy ? policy.createScriptURL(url) : url;
-    module.nonce = script.nonce;
-    document.head.append(module);
-  });
+  // The page may still be loading.
+  later(() => document.querySelector(TAGGED) && load('tagged'), SECOND);
 };

@@ -18,7 +18,13 @@ from warehouse.kit.installation import shipped
 
 FOLDER = shipped("collector/dist")
 SCRIPT = "collector.shop.js"
-MODULES = ("collector.fields.js", "collector.fingerprint.js", "collector.vitals.js")
+MODULES = tuple(
+    f"collector.{name}.js"
+    for name in (
+        "deadClicks", "early", "errors", "fields", "fingerprint", "linker", "media", "notFound", "search", "tagged",
+        "vitals",
+    )  # fmt: skip
+)
 
 CACHE_SECONDS = 3600
 VERSIONED_CACHE_SECONDS = 31_536_000

@@ -13,6 +13,7 @@ from msgspec import Meta
 EVENT_TYPES = (
     "page_view", "page_leave", "click", "scroll", "form_start", "form_abandon", "form_submit", "form_error",
     "purchase", "add_to_cart", "signup", "outbound_click", "file_download", "popup_open", "web_vitals", "identify",
+    "site_search", "media", "error", "not_found",
 )  # fmt: skip
 """Event types that the collector sends automatically; any other name is a custom event."""
 
