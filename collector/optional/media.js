@@ -48,7 +48,7 @@ window.tildaAnalytics.extend((record, listen) => {
   };
 
   const complete = (element, provider, duration) => {
-    report(element, provider, 'play', 0, duration);
+    advance(element, provider, duration, duration); // the last position may be some moments old
     report(element, provider, 'complete', 100, duration);
   };
 

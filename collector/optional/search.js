@@ -21,15 +21,14 @@ window.tildaAnalytics.extend((record, _listen, options, beforeRecord) => {
 
   const read = () => {
     const term = termOf(window.location.search);
-    if (term && term !== last) {
-      const counter = document.querySelector('[data-ta-results]');
-      const results = counter ? parseInt(counter.getAttribute('data-ta-results'), 10) : NaN;
-      record('site_search', { site_search: { term, results: results >= 0 ? results : undefined } });
-    }
+    const isNew = term && term !== last;
     last = term;
+    if (!isNew) return;
+    const counter = document.querySelector('[data-ta-results]');
+    const results = counter ? parseInt(counter.getAttribute('data-ta-results'), 10) : NaN;
+    record('site_search', { site_search: { term, results: results >= 0 ? results : undefined } });
   };
 
   read();
-  // Pages that change their address without loading.
-  beforeRecord.push(({ event_type: type }) => type === 'page_view' && setTimeout(read, 0));
+  beforeRecord.push(read); // pages that change their address without loading
 });

@@ -7,6 +7,7 @@ window.tildaAnalytics.track?.('video', { seconds: 12 });
 window.tildaAnalytics.purchase?.({ id: '17', amount: '1 990,50', currency: 'RUB', items: [{ sku: 'a', quantity: 2 }] });
 window.tildaAnalytics.identify?.('crm-9', { email_sha256: 'ab', plan: 'pro' });
 window.tildaAnalytics.optOut?.();
+window.tildaAnalytics.push(['setProperties', { plan: 'pro', seats: 3, old: null }]);
 
 // @ts-expect-error: no such call
 window.tildaAnalytics.push(['tracks', 'signup']);
@@ -14,3 +15,5 @@ window.tildaAnalytics.push(['tracks', 'signup']);
 window.tildaAnalytics.purchase?.({ id: '17' });
 // @ts-expect-error: consent takes a boolean
 window.tildaAnalytics.consent?.('yes');
+// @ts-expect-error: properties are flat
+window.tildaAnalytics.setProperties?.({ plan: { name: 'pro' } });
