@@ -14,7 +14,7 @@ TIERS := unit postgres dbt e2e browser
 # Without this, waiting threads of scikit-learn use the CPU for minutes on a busy machine.
 export OMP_WAIT_POLICY := passive
 
-.PHONY: help setup setup-dev lock wheel browser servers demo up mindsdb down status mindsdb-meanwhile test test-full lint format \
+.PHONY: help setup setup-dev lock wheel browser other-browsers servers demo up mindsdb down status mindsdb-meanwhile test test-full lint format \
 	collector bots docs bench-ingest bench-ml bench-models
 
 help: ## List the targets
@@ -92,6 +92,14 @@ servers:
 				|| DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends pgbouncer; } >/dev/null 2>&1; } \
 		|| echo "Postgres 15 or PgBouncer could not be installed; their tests are skipped."
 
+# Install Firefox and WebKitGTK for the long tests (as root, on Debian). Without them, their tests are skipped.
+other-browsers:
+	@{ command -v firefox-esr && command -v WebKitWebDriver && command -v xvfb-run; } >/dev/null \
+		|| { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && echo "Installing Firefox and WebKitGTK …" \
+			&& { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+				firefox-esr webkit2gtk-driver xvfb; } >/dev/null 2>&1; } \
+		|| echo "Firefox or WebKitGTK could not be installed; their tests are skipped."
+
 # --- running ----------------------------------------------------------------------------------------------------
 
 demo: .venv/.demo ## Run the stack with demo data, models and scores; DETACH=1 leaves it running in the background
@@ -128,7 +136,7 @@ endef
 test: .venv/.development mindsdb-meanwhile browser servers lint ## Run all checks and tests, with the short form of long campaigns
 	$(call run_tests,-m "not long")
 
-test-full: .venv/.development mindsdb-meanwhile browser servers lint ## Run all checks and tests, with the long form of each campaign
+test-full: .venv/.development mindsdb-meanwhile browser other-browsers servers lint ## Run all checks and tests, with the long form of each campaign
 	$(call run_tests)
 
 COLLECTOR_TOOLS := collector/node_modules/.package-lock.json

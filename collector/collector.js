@@ -10,13 +10,13 @@
 // This file lists the parts in the order in which they start. README.md describes the options and the calls.
 
 import { api, openCalls } from './core/calls.js';
-import { openConsent, watchConsent, whenForgotten } from './core/consent.js';
+import { CONSENTED, granted, openConsent, watchConsent, whenForgotten } from './core/consent.js';
 import { later, listenAlways, siteKey, uuid } from './core/environment.js';
 import { forgetUser, knownUser, rememberUser } from './core/identity.js';
 import { openPage, watchPages } from './core/pages.js';
 import { look } from './core/screen.js';
 import { forgetSession, openSession } from './core/session.js';
-import { forgetUnsent } from './core/transport.js';
+import { flush, forgetUnsent } from './core/transport.js';
 import * as clicks from './features/clicks.js';
 import * as commerce from './features/commerce.js';
 import { openAfter } from './features/early.js';
@@ -39,11 +39,12 @@ const installFeatures = () => {
 
 let started = false;
 
-/** Consent was given. */
-const start = () => {
+/** Consent was given or withdrawn, or the mode is cookieless. `before`: whether events were recorded until now. */
+const start = (before) => {
   look();
-  rememberUser(knownUser() || uuid());
-  openPage(openSession());
+  if (granted === CONSENTED) rememberUser(knownUser() || uuid());
+  const referrer = openSession();
+  if (!before) openPage(referrer);
   if (started) return;
   started = true;
   watchPages();
@@ -55,7 +56,7 @@ const main = () => {
   whenForgotten.push(forgetUnsent, forgetUser, forgetSession);
   const callWaiting = openCalls();
   const open = () => {
-    openConsent(start);
+    openConsent(start, flush);
     callWaiting();
     watchConsent();
   };
@@ -65,7 +66,7 @@ const main = () => {
 
 /** Waits for the title and for a first frame. In a hidden page there is no frame to wait for. */
 const begin = () => {
-  if (document.visibilityState === 'visible') requestAnimationFrame(() => later(main, 0));
+  if (!document.hidden) requestAnimationFrame(() => later(main, 0));
   else main();
 };
 

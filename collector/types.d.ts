@@ -17,7 +17,16 @@ interface TildaAnalyticsOrder {
   amount: number | string;
   /** ISO 4217: "EUR". */
   currency?: string;
-  items?: Array<{ name?: string; sku?: string; price?: number; quantity?: number }>;
+  items?: Array<{ id?: string; name?: string; sku?: string; price?: number; quantity?: number }>;
+}
+
+interface TildaAnalyticsRefund {
+  /** The number of the refunded order. */
+  id: string;
+  /** The refunded part, greater than 0; the complete order if missing. */
+  amount?: number | string;
+  /** ISO 4217: "EUR". */
+  currency?: string;
 }
 
 interface TildaAnalyticsTraits extends TildaAnalyticsData {
@@ -32,6 +41,8 @@ interface TildaAnalyticsCalls {
   identify(id: string, traits?: TildaAnalyticsTraits): void;
   /** Records an order. */
   purchase(order: TildaAnalyticsOrder): void;
+  /** Records the refund of an order, or of a part of it. */
+  refund(order: TildaAnalyticsRefund): void;
   /** The visitor's answer: `true` starts, `false` stops and removes all that was stored. */
   consent(granted: boolean): void;
   /** After a logout: another visitor and another session from here on. */

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import parse_qsl
 
 FOLDER: Final = Path(__file__).parent / "page"
 CONTENT_TYPES: Final = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -41,6 +42,33 @@ class _Site(ThreadingHTTPServer):
         self.forms_taken = 0
 
 
+def _answer_of_tilda(number: int, fields: dict[str, str]) -> dict[str, Any]:
+    """Return the answer that Tilda's form endpoint gives: the result `project:transaction`, with `:order` for an order.
+
+    Args:
+        number: Transaction number; the order number is 1000 more.
+        fields: The form's fields. `tildapayment` holds the order as JSON; `paymentsystem` chooses what follows: nothing
+            (cash), a redirect to a payment page, or a payment widget.
+    """
+    if "tildapayment" not in fields:
+        return {"message": "OK", "results": [f"1:{number}"]}
+    order = json.loads(fields["tildapayment"])
+    order_id = 1000 + number
+    answer: dict[str, Any] = {"message": "OK", "results": [f"1:{number}:{order_id}"]}
+    system = fields.get("paymentsystem")
+    if system == "link":
+        answer["next"] = {"type": "link", "value": "thanks.html"}
+    elif system in {"widget", "cloudpayments"}:
+        args = {
+            "amount": f"{order['amount']:.2f}",
+            "currency": order["currency"],
+            "description": f"Order {order_id}",
+            "invoiceId": f"1:{order_id}",
+        }
+        answer["next"] = {"type": "function", "value": {"sysname": system, "args": args}}
+    return answer
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: _Site  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -54,9 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(HTTPStatus.OK, CONTENT_TYPES[file.suffix], text.encode())
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        fields = dict(parse_qsl(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()))
         self.server.forms_taken += 1
-        answer = {"message": "OK", "tranid": f"1:{self.server.forms_taken}", "orderid": self.server.forms_taken}
+        answer = _answer_of_tilda(self.server.forms_taken, fields)
         self._answer(HTTPStatus.OK, "application/json", json.dumps(answer).encode())
 
     def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:

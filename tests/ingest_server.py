@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+from psycopg.types.json import Jsonb
 
 from ingest_api.private.metrics_page import exposition
 from warehouse.kit.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect, replace_in_url
@@ -50,11 +51,19 @@ class IngestServer:
     def log(self) -> Path:
         return self.folder / f"{self.application}.log"
 
-    def add_site(self, site_id: str, key: str, domains: list[str] | None = None, timezone: str = "UTC") -> None:
+    def add_site(
+        self,
+        site_id: str,
+        key: str,
+        domains: list[str] | None = None,
+        timezone: str = "UTC",
+        collector: dict[str, Any] | None = None,
+    ) -> None:
         with connect(self.database_url) as connection:
             connection.execute(
-                "insert into public.sites (site_id, name, public_key, domains, timezone) values (%s, %s, %s, %s, %s)",
-                [site_id, site_id, key, domains or [], timezone],
+                "insert into public.sites (site_id, name, public_key, domains, timezone, collector)"
+                " values (%s, %s, %s, %s, %s, %s)",
+                [site_id, site_id, key, domains or [], timezone, Jsonb(collector or {})],
             )
 
     def with_new_site(self) -> IngestServer:

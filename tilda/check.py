@@ -26,9 +26,6 @@ EVENT_TYPE = "tilda_check"
 USER_AGENT = "Mozilla/5.0 (compatible; tilda-check-bot/1.0)"
 """User agent of a bot, so that the models ignore the event if it cannot be deleted."""
 
-COLLECTOR_EVENTS_PATH = "/api/events"
-"""Path to which the collector sends, independent of EVENTS_PATH."""
-
 REQUEST_SECONDS = 10.0
 FOUND_WITHIN_SECONDS = 10.0
 NOTICED_WITHIN_SECONDS = 10.0
@@ -89,16 +86,16 @@ def _check_api(
 ) -> Generator[Step]:
     """Run the checks that need a response of the API."""
     address = settings.public_url or local or ""
-    collector = _collector(client, f"{address}{settings.collector_path}", local)
+    collector = _collector(client, site, settings, address, local)
     yield collector
     if collector.status == "failed":
         return
     try:
-        event = _send(client, site, address)
+        event = _send(client, site, settings, address)
     except httpx.HTTPError as error:
-        yield _unreachable("event", f"{address}{COLLECTOR_EVENTS_PATH}", error, local)
+        yield _unreachable("event", f"{address}{settings.events_path}", error, local)
         return
-    sent = _judge_response(event.answer, site, settings, local)
+    sent = _judge_response(event.answer, site, local)
     yield sent
     if sent.status == "failed":
         return
@@ -143,10 +140,11 @@ def _public_url(settings: Settings, local: str | None) -> Step:
     return Step("public address", "ok", f"PUBLIC_URL is {settings.public_url}.")
 
 
-def _collector(client: httpx.Client, url: str, local: str | None) -> Step:
-    """Check the script that the snippet loads."""
+def _collector(client: httpx.Client, site: Site, settings: Settings, address: str, local: str | None) -> Step:
+    """Check the script that the snippet loads, and that it contains the settings of the site."""
+    url = f"{address}{settings.collector_path}"
     try:
-        answer = client.get(url, follow_redirects=True)
+        answer = _get_collector(client, url, site)
     except httpx.HTTPError as error:
         return _unreachable("collector", url, error, local)
     if answer.status_code != HTTPStatus.OK:
@@ -159,12 +157,34 @@ def _collector(client: httpx.Client, url: str, local: str | None) -> Step:
             f"{url} serves something else ({media_type or 'no media type'}), not the collector.",
             _proxy_remedy(answer, url, local),
         )
+    if site.public_key.encode() not in answer.content:
+        return Step(
+            "collector",
+            "failed",
+            f"{url} serves the collector without the settings of {site.site_id}.",
+            "Let the reverse proxy pass the query string on, and check PUBLIC_URL: another installation may answer.",
+        )
     transferred = f"{answer.num_bytes_downloaded:,} bytes {answer.headers.get('content-encoding', 'uncompressed')}"
     tls = ", valid certificate" if answer.url.scheme == "https" else ""
     return Step("collector", "ok", f"{url}: {transferred}{tls}.")
 
 
-def _send(client: httpx.Client, site: Site, address: str) -> _Event:
+def _get_collector(client: httpx.Client, url: str, site: Site) -> httpx.Response:
+    """Request the script; repeat the request while the API does not know the key of a new site.
+
+    Raises:
+        httpx.HTTPError: The API cannot be reached.
+    """
+    give_up = time.monotonic() + NOTICED_WITHIN_SECONDS
+    while True:
+        answer = client.get(url, params={"key": site.public_key}, follow_redirects=True)
+        is_without_settings = b"tildaAnalytics" in answer.content and site.public_key.encode() not in answer.content
+        if not is_without_settings or time.monotonic() > give_up:
+            return answer
+        time.sleep(1)
+
+
+def _send(client: httpx.Client, site: Site, settings: Settings, address: str) -> _Event:
     """Send an event as the collector does: text/plain, with the origin of a page on the site's first domain.
 
     Raises:
@@ -184,7 +204,7 @@ def _send(client: httpx.Client, site: Site, address: str) -> _Event:
     while True:
         with client.stream(
             "POST",
-            f"{address}{COLLECTOR_EVENTS_PATH}",
+            f"{address}{settings.events_path}",
             params={"key": site.public_key},
             content=body,
             headers={"Content-Type": "text/plain;charset=UTF-8", "Origin": page},
@@ -207,7 +227,7 @@ def _origin(site: Site, address: str) -> str:
     return f"{scheme}://{domain}"
 
 
-def _judge_response(answer: httpx.Response, site: Site, settings: Settings, local: str | None) -> Step:
+def _judge_response(answer: httpx.Response, site: Site, local: str | None) -> Step:
     """Check whether the API accepted the event."""
     url = str(answer.url.copy_with(query=None))
     status = answer.status_code
@@ -223,9 +243,7 @@ def _judge_response(answer: httpx.Response, site: Site, settings: Settings, loca
         HTTPStatus.FORBIDDEN: f"Compare the domains: tilda site show {site.site_id}",
         HTTPStatus.TOO_MANY_REQUESTS: "Wait a few minutes, or raise RATE_LIMIT_PER_IP.",
     }
-    if status == HTTPStatus.NOT_FOUND and settings.events_path != COLLECTOR_EVENTS_PATH:
-        remedy = f"The collector sends to {COLLECTOR_EVENTS_PATH}: leave EVENTS_PATH empty."
-    elif answer.is_redirect:
+    if answer.is_redirect:
         remedy = (
             f"Browsers do not follow the redirect to {answer.headers.get('location')}: set PUBLIC_URL to that host."
         )

@@ -8,7 +8,19 @@ import sys
 import click
 from rich.markup import escape
 
-from tilda.commands import analysts, archive, data, database, mindsdb, models, privacy, retention, sites, stack
+from tilda.commands import (
+    analysts,
+    archive,
+    data,
+    database,
+    mindsdb,
+    models,
+    orders,
+    privacy,
+    retention,
+    sites,
+    stack,
+)
 from tilda.console import as_typed, err, own_name
 from warehouse.kit.errors import explain
 
@@ -30,7 +42,7 @@ def cli() -> None:
     """
 
 
-for group in (stack, sites, analysts, data, archive, retention, privacy, database, models, mindsdb):
+for group in (stack, sites, analysts, data, orders, archive, retention, privacy, database, models, mindsdb):
     for command in group.COMMANDS:
         cli.add_command(command)
 

@@ -19,6 +19,8 @@ from warehouse.sites import registry
 from warehouse.sites.snippet import snippet as make_snippet
 
 BLOG, SHOP = "blog", "shop"
+CONSENT = "opt-out"
+"""Consent mode of the demo's sites: their visitors are not real. A real site chooses its own mode."""
 VISITORS, DAYS, SEED = 8_000, 100, 7
 """Size of the simulated shop: enough conversions to train a model, and about three minutes of run time."""
 
@@ -64,7 +66,8 @@ def run(settings: Settings, urls: dict[str, str], installing: subprocess.Popen[b
     with console.progress("Materializing all assets") as advance:
         materialize(settings, ALL_BUT_MINDSDB, advance)
     report.print_report(settings, shop.site_id, truth_file)
-    console.out.print(f"\nThe snippet of {shop.site_id}:", style="bold")
+    mode = shop.collector.consent
+    console.out.print(f"\nThe snippet of {shop.site_id}, with the consent mode {mode}:", style="bold")
     console.out.print(make_snippet(shop, settings.public_url or urls["ingest"], settings), markup=False)
     try:
         serving.serve(settings, shop.site_id, installing)
@@ -78,7 +81,7 @@ def _demo_site(url: str, site_id: str, domains: list[str], timezone: str) -> reg
     Raises:
         UserError: A site with this ID has other domains. Simulated visitors must not mix with real visitors.
     """
-    site = registry.ensure_site(url, site_id, domains, timezone)
+    site = registry.ensure_site(url, site_id, domains, timezone, collector={"consent": CONSENT})
     if domains[0] not in site.domains:
         raise UserError(
             f"The site {site_id} does not belong to the demo: its domains are {', '.join(site.domains)}.",

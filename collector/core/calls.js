@@ -1,19 +1,31 @@
 // The public calls: `window.tildaAnalytics.track(…)` and the others, described in types.d.ts.
 
-import { consent, granted, listen, optOut, whenForgotten } from './consent.js';
-import { numberOf, options, safely, uuid } from './environment.js';
-import { rememberUser } from './identity.js';
+import { CONSENTED, consent, granted, listen, optOut, whenForgotten } from './consent.js';
+import { options, safely, uuid } from './environment.js';
+import { forgetUser, rememberUser } from './identity.js';
+import { numberOf } from './numbers.js';
 import { beforeLeave, beforeRecord, record } from './pages.js';
 import { newVisit } from './session.js';
 
+/** Events whose data is an order. Without the shop, orders may still be recorded by call. */
+const ORDERS = COMMERCE
+  ? /^(product_view|add_to_cart|remove_from_cart|checkout_start|purchase|refund)$/
+  : /^(purchase|refund)$/;
+
 const calls = {
-  track: (name, data) => (name === 'purchase' ? calls.purchase(data) : record(name, { custom: data })),
-  purchase: (order) => record('purchase', { order: { ...order, amount: numberOf(order.amount) } }),
+  track: (name, data) =>
+    record(
+      name,
+      ORDERS.test(name) ? { order: COMMERCE ? { ...data, amount: numberOf(data.amount) } : data } : { custom: data },
+    ),
+  purchase: (order) => calls.track('purchase', order),
+  refund: (order) => calls.track('refund', order),
   identify: (id, traits) => record('identify', { identity: { ...traits, external_id: id } }),
   consent,
   optOut,
   reset() {
-    if (!granted) return;
+    if (granted < CONSENTED) return;
+    forgetUser();
     rememberUser(uuid());
     newVisit();
   },

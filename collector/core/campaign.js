@@ -2,19 +2,19 @@
 
 import { cut } from './environment.js';
 
-const UTM = /^utm_(source|medium|campaign|term|content)$/;
-const CLICK_ID = /^(gclid|gbraid|wbraid|dclid|yclid|ymclid|vkclid|rb_clickid|fbclid|msclkid|ttclid|twclid|li_fat_id)$/;
+const CAMPAIGN =
+  /^(?:utm_(source|medium|campaign|term|content)|(gclid|gbraid|wbraid|dclid|yclid|ymclid|vkclid|rb_clickid|fbclid|msclkid|ttclid|twclid|li_fat_id))$/;
+
+export const isCampaign = (name) => CAMPAIGN.test(name);
 
 /** Returns {utm: {source, …}, click_ids: {gclid, …}}, without the sections that the query string does not name. */
 export const campaignOf = (search) => {
   const campaign = {};
-  const note = (section, name, value) => {
-    campaign[section] = { [name]: cut(value, 200), ...campaign[section] }; // the first value of a repeated parameter
-  };
   new URLSearchParams(search).forEach((value, name) => {
-    if (!value) return;
-    if (UTM.test(name)) note('utm', name.slice(4), value);
-    if (CLICK_ID.test(name)) note('click_ids', name, value);
+    const [, utm, clickId] = CAMPAIGN.exec(value && name) || [];
+    const section = utm ? 'utm' : 'click_ids';
+    // The first value of a repeated parameter stays.
+    if (utm || clickId) campaign[section] = { [utm || clickId]: cut(value, 200), ...campaign[section] };
   });
   return campaign;
 };

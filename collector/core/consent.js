@@ -1,73 +1,112 @@
-// Consent. Before it the collector stores, sends and remembers nothing; withdrawal removes everything stored.
+// Consent. Without it the collector stores, sends and remembers nothing, or in the mode `cookieless` stores nothing in the
+// browser. Withdrawal removes everything stored.
 
 import { later, listenAlways, log, navigator, options, runAll, safely } from './environment.js';
-import { local, readCookie } from './storage.js';
+import { load } from './modules.js';
+import { local, persist, readCookie } from './storage.js';
 
 const CONSENT = 'analytics_consent'; // "true", "false", or "never" after optOut()
 const TILDA_ANSWER = 500; // milliseconds from a click on Tilda's block until its cookies are written
+const FIRST_WAIT = 100; // milliseconds until the function that is asked for consent is looked for again
 
-const mode = options.consent || 'opt-out';
-const byDefault = mode === 'opt-out';
+// Values of `granted`.
+const NOTHING = 0;
+export const COOKIELESS = 1; // events are recorded without IDs, and the browser stores nothing
+export const CONSENTED = 2;
+
+const mode = options.consent || 'tilda';
+const isCookieless = mode === 'cookieless';
+const readsTilda = mode === 'tilda' || isCookieless;
+const isModule = mode === 'google' || mode === 'tcf';
 
 let onGranted;
+let beforeUpgrade;
+let tildaBefore; // Tilda's answer when consent was last decided
 
 /** Functions that the features add: called when consent is withdrawn, to remove what they hold. */
 export const whenForgotten = [];
 
-export let granted = false;
+export let granted = NOTHING;
 
-/** Listens as `listenAlways` does, but calls the handler only while consent is given. */
+/** Listens as `listenAlways` does, but calls the handler only while events are recorded. */
 export const listen = (types, handler) => listenAlways(types, (event) => granted && handler(event));
 
-const refused = () => navigator.globalPrivacyControl || navigator.doNotTrack === '1' || local.get(CONSENT) === 'never';
+const refused = () =>
+  (options.privacySignals !== 'off' && (navigator.globalPrivacyControl || navigator.doNotTrack === '1')) ||
+  local.get(CONSENT) === 'never';
 
 /** Reads the answer that Tilda's own consent block (T972) has stored. */
 const tildaConsent = () =>
   readCookie('t_cookiesConsentGiven') === 'true' && /analytics/.test(readCookie('t_cookiesCategories'));
 
+/** Returns the visitor's latest answer: stored by `consent`, given to Tilda's block, or the default. */
+const answer = () => (local.get(CONSENT) || String(readsTilda ? tildaConsent() : mode === 'opt-out')) === 'true';
+
 const decide = () => {
-  if (mode === 'tilda') apply(tildaConsent());
-  else if (/^opt-/.test(mode)) apply((local.get(CONSENT) || String(byDefault)) === 'true');
-  else {
-    // The name of a function of the page. It may return an answer, return a promise, or call back any number of times.
-    const answer = window[mode] && window[mode](safely(apply));
-    Promise.resolve(answer).then(
-      safely((yes) => typeof yes === 'boolean' && apply(yes)),
-      log,
-    );
-  }
+  tildaBefore = tildaConsent();
+  if (!readsTilda && !/^opt-/.test(mode)) return ask(FIRST_WAIT);
+  apply(answer());
+  if (!granted) runAll(whenForgotten); // what the browser holds from another mode or an answer of the API
+};
+
+/**
+ * Asks the function that the mode names: of the page, or of the module for consent platforms. It may return an answer,
+ * return a promise, or call back any number of times. Until it exists, waits `pause` ms, then twice as long.
+ */
+const ask = (pause) => {
+  const owner = isModule ? window.tildaAnalytics : window;
+  if (!owner[mode]) return later(() => ask(pause * 2), pause);
+  Promise.resolve(owner[mode](safely(apply))).then(
+    safely((yes) => typeof yes === 'boolean' && apply(yes)),
+    log,
+  );
 };
 
 const apply = (wanted) => {
-  wanted = !!wanted && !refused();
-  if (wanted === granted) return;
-  granted = wanted;
-  if (granted) onGranted();
-  else runAll(whenForgotten);
+  const before = granted;
+  const next = refused() ? NOTHING : wanted ? CONSENTED : +isCookieless;
+  if (next === before) return;
+  if (next > before) beforeUpgrade();
+  granted = next;
+  persist(next !== COOKIELESS);
+  if (next < CONSENTED) runAll(whenForgotten);
+  if (next) onGranted(before);
 };
 
-/** Applies the visitor's answer and stores it. A "no" is not stored if "no" is the default. */
+/** Applies the visitor's answer. It is stored unless it is what the collector assumes without it. */
 export const consent = (wanted) => {
+  if (!refused()) {
+    local.remove(CONSENT);
+    if (answer() !== !!wanted) local.set(CONSENT, !!wanted, true);
+  }
   apply(wanted);
-  if (refused()) return;
-  if (granted || byDefault) local.set(CONSENT, granted);
-  else local.remove(CONSENT);
 };
 
 /** Stops for good in this browser, whatever a banner says later. */
 export const optOut = () => {
-  local.set(CONSENT, 'never');
-  apply(false);
+  local.set(CONSENT, 'never', true);
+  apply();
 };
 
-/** Decides now, and calls `start` whenever consent is given. */
-export const openConsent = (start) => {
+/**
+ * Decides now. Calls `start(before)` whenever `granted` changes from `before` to another value than 0, and `flush` before
+ * cookieless events are followed by others.
+ */
+export const openConsent = (start, flush) => {
   onGranted = start;
+  beforeUpgrade = flush;
+  if (isModule) load('consent');
   safely(decide)();
 };
 
-/** Decides again when another tab has stored an answer, or when the visitor may have answered Tilda's block. */
+/** Decides again when another tab has stored an answer, or when the visitor has answered Tilda's block. */
 export const watchConsent = () => {
   listenAlways('storage', ({ key }) => key === CONSENT && decide());
-  if (mode === 'tilda') listenAlways('click', () => later(decide, TILDA_ANSWER));
+  if (readsTilda) listenAlways('click', () => later(onTilda, TILDA_ANSWER));
+};
+
+const onTilda = () => {
+  if (tildaConsent() === tildaBefore) return;
+  if (!refused()) local.remove(CONSENT); // the latest answer counts
+  decide();
 };

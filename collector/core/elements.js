@@ -2,10 +2,13 @@
 
 import { listen } from './consent.js';
 import { cut } from './environment.js';
+import { redact } from './privacy.js';
 
-const INTERACTIVE = 'a,button,input,select,textarea,label,summary,[role=button],[onclick],.t-btn,.t-submit,.tn-atom';
-const UNREADABLE = 'input,select,textarea,script,style,[contenteditable],[data-private]';
+const READABLE = 'a,button,label,summary,[role=button],.t-btn,.t-submit'; // other elements show data of visitors
+const INTERACTIVE = READABLE + ',input,select,textarea,[onclick],.tn-atom';
+const UNREADABLE = 'input,output,select,textarea,script,style,[contenteditable],[data-private]';
 const PASSING = /active|hover|focus|open|show|anim/; // classes that come and go
+const NAME = /^[a-z][\w-]{0,30}$/i; // IDs and classes that a selector may name
 const TEXT_LENGTH = 100;
 
 export const attribute = (element, name) => (element && element.getAttribute(name)) || undefined;
@@ -14,32 +17,27 @@ export const attribute = (element, name) => (element && element.getAttribute(nam
 export const interactive = (element) => element.closest(INTERACTIVE) || element;
 
 /** Returns a short selector that survives a reload: up to the nearest ID, at most four steps. */
-export const selectorOf = (element) => {
-  const steps = [];
-  for (let node = element; node && node.nodeType === 1 && steps.length < 4; node = node.parentElement) {
-    const id = node.getAttribute('id') || '';
-    if (/^[a-z][\w-]*$/i.test(id)) {
-      steps.unshift('#' + id);
-      break;
-    }
-    const names = [...node.classList].filter((name) => /^[a-z][\w-]*$/i.test(name) && !PASSING.test(name));
-    steps.unshift([node.localName, ...names.slice(0, 2)].join('.'));
-  }
-  return steps.join(' > ').slice(0, 300);
+export const selectorOf = (element, steps = 4) => {
+  const { classList, localName, parentElement } = element;
+  const id = attribute(element, 'id');
+  if (id && NAME.test(id)) return '#' + id;
+  const names = [...classList].filter((name) => NAME.test(name) && !PASSING.test(name));
+  const step = [localName, ...names.slice(0, 2)].join('.');
+  return steps > 1 && parentElement ? selectorOf(parentElement, steps - 1) + ' > ' + step : step;
 };
 
-/** Returns the visible text of the element, never typed text; `***` if it is private. */
+/** Returns the visible text of a link, button or label, never typed text; `***` if it is private. */
 export const textOf = (element) => {
   const unreadable = element.closest(UNREADABLE);
   if (unreadable) return unreadable.closest('[data-private]') ? '***' : undefined;
-  if (element.childElementCount && !element.matches(INTERACTIVE)) return undefined; // may be half of the page
-  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  if (!element.matches(READABLE)) return undefined;
+  const walker = document.createTreeWalker(element, 4); // NodeFilter.SHOW_TEXT
   let text = '';
   while (text.length < TEXT_LENGTH && walker.nextNode()) {
     const { data, parentElement } = walker.currentNode;
     if (!parentElement.closest(UNREADABLE)) text = (text + ' ' + data).replace(/\s+/g, ' ');
   }
-  return cut(text.trim(), TEXT_LENGTH) || undefined;
+  return cut(redact(text).trim(), TEXT_LENGTH) || undefined;
 };
 
 /** Calls `handler(element, event)` for each click of the visitor, left or middle, also inside open shadow trees. */

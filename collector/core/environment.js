@@ -68,11 +68,3 @@ export const within = (host, domain) => ('.' + host).endsWith('.' + domain);
 export const siteDomain = (options.cookieDomain || location.hostname).replace(/^(\.|www\.)/, '');
 
 export const isTopFrame = window.top === window;
-
-/** "1 990,50" as a number. Of several separators, the last one is the decimal point. */
-export const numberOf = (value) =>
-  parseFloat(
-    String(value)
-      .replace(/[^\d.,]|[.,](?=.*[.,])/g, '')
-      .replace(',', '.'),
-  ) || 0;

@@ -12,18 +12,18 @@ export const serverCookie = 'serverCookie' in options;
 
 export let userId;
 
-const writeCookie = (value, seconds) =>
+const writeCookie = (value, seconds, domain) =>
   attempt(() => {
     document.cookie =
       `${USER_ID}=${value}; Path=/; Max-Age=${seconds}; SameSite=Lax` +
-      (options.cookieDomain ? `; Domain=${options.cookieDomain}` : '') +
+      (domain ? `; Domain=${domain}` : '') +
       (location.protocol === 'https:' ? '; Secure' : '');
   });
 
 export const rememberUser = (id) => {
   userId = id;
   local.set(USER_ID, id);
-  if (!serverCookie) writeCookie(id, YEAR);
+  if (!serverCookie) writeCookie(id, YEAR, options.cookieDomain);
 };
 
 /**
@@ -35,5 +35,11 @@ export const knownUser = () =>
 
 export const forgetUser = () => {
   local.remove(USER_ID);
+  // The API may have set the cookie for the host of the page or for any of its parents.
+  let domain = location.hostname;
   writeCookie('', 0);
+  while (domain) {
+    writeCookie('', 0, domain);
+    domain = domain.replace(/^[^.]*\.?/, '');
+  }
 };

@@ -18,6 +18,7 @@ import {
   uuid,
 } from './environment.js';
 import { userId } from './identity.js';
+import { address, cleared, isListed, redact } from './privacy.js';
 import { device, look, sizes } from './screen.js';
 import { keepSession, leaveSession, session, visit } from './session.js';
 import { enqueue, flush, retry } from './transport.js';
@@ -57,25 +58,19 @@ export const record = (type, sections, element) => {
     tab_id: session.tab,
     user_id: userId,
     page_url: url,
-    page_title: cut(document.title, 300),
+    page_title: cut(redact(document.title), 300),
     referrer,
     target_element: element && selectorOf(element),
     target_text: element && textOf(element),
     payload: { page_view_id: id, ...sections },
   };
   runAll(beforeRecord, event, element);
-  enqueue(event);
+  const sent = cleared(event);
+  if (sent) enqueue(sent);
 };
 
-const hash = () => ('hash' in options ? location.hash : '');
-
-const address = () => cut(location.href.replace(/#.*/, '') + hash(), 2000);
-
-/** Returns the parts of the address that make another page: the path, listed parameters, and the hash if it counts. */
-const currentPlace = () => {
-  const query = new URLSearchParams(location.search);
-  return [location.pathname, ...listOf(options.query).map((name) => query.get(name)), hash()].join();
-};
+/** Returns the address without its campaign. Another path, listed parameter or counted hash is another page. */
+const currentPlace = () => address(location.href, isListed);
 
 /** Returns true if `data-exclude` lists the path. A `*` at the end of a pattern stands for any ending. */
 const isExcluded = () =>
@@ -86,12 +81,12 @@ const isExcluded = () =>
 /** Begins a page view. */
 export const openPage = (from) => {
   id = uuid();
-  url = address();
+  url = address(location.href);
   place = currentPlace();
-  referrer = cut(from, 2000);
+  referrer = address(from);
   excluded = isExcluded();
   opened = active = performance.now();
-  watched = document.visibilityState === 'visible';
+  watched = !document.hidden;
   engaged = left = 0;
   runAll(whenOpened);
   record('page_view', { ...visit.source, device: device(), ...sizes });
@@ -154,7 +149,7 @@ const onPageHide = () => {
 };
 
 const onVisibility = () => {
-  if (document.visibilityState === 'visible') {
+  if (!document.hidden) {
     left = 0;
     watched = true;
     active = performance.now();
@@ -167,9 +162,7 @@ const onVisibility = () => {
 export const watchPages = () => {
   wrapHistory();
   attempt(() => {
-    const observer = new ResizeObserver(safely(look));
-    observer.observe(document.documentElement);
-    observer.observe(document.body);
+    new ResizeObserver(safely(look)).observe(document.body);
   });
   listen('pointerdown pointermove keydown wheel scroll', onActivity);
   listen('visibilitychange', onVisibility);

@@ -12,52 +12,55 @@ const REQUEST_BYTES = 48 * 1024; // keepalive fetches share 64 KiB
 
 const inFlight = new Set(); // keys of the requests under way
 
-/** Returns the entries of this site, oldest first. Keys of earlier versions have no size and no site key. */
-const entries = () =>
+/** Returns the keys of this site, oldest first. */
+const queuedKeys = () =>
   local
     .keys()
-    .filter((key) => key.startsWith(QUEUE))
-    .sort()
-    .map((key) => {
-      const [, , , , bytes = 1000, owner = siteKey] = key.split(':');
-      return { key, bytes: +bytes, owner };
-    })
-    .filter(({ owner }) => owner === siteKey);
+    .filter((key) => key.startsWith(QUEUE) && (key.endsWith(':' + siteKey) || !bytesOf(key)))
+    .sort();
+
+/** Returns the bytes of the event, or NaN for a key of an earlier version, without site key. */
+const bytesOf = (key) => +key.split(':')[4];
 
 /** Writes the event to the queue; the oldest events give way. Returns false if it exceeds the size of a request. */
 export const put = (event) => {
   const text = JSON.stringify(event);
   let total = new TextEncoder().encode(text).length; // a Blob would wait for the browser process
-  if (total > REQUEST_BYTES) return log('too large, dropped', event);
+  if (total > REQUEST_BYTES) return log('dropped', event);
   const key = [QUEUE + Date.now(), event.session_id, event.event_id.slice(0, 8), total, siteKey].join(':');
-  for (const { key, bytes } of entries().reverse()) {
-    total += bytes;
+  for (const key of queuedKeys().reverse()) {
+    total += bytesOf(key) || 1000;
     if (total > QUEUE_BYTES) local.remove(key);
   }
   local.set(key, text);
   return true;
 };
 
-/** Returns the oldest events that fit into one request, as [{key, text}], with `more` set if others are left. */
+/** Returns the keys of the oldest events that fit into one request, with `more` set if others are left. */
 export const nextBatch = () => {
   const batch = [];
   let total = 0; // bytes of this request and of those under way
-  for (const { key, bytes } of entries()) {
-    const isHeld = inFlight.has(key);
-    const text = isHeld || total + bytes > REQUEST_BYTES ? '' : local.get(key);
-    if (text) batch.push({ key, text });
-    else batch.more = true;
-    if (text || isHeld) total += bytes + 1;
+  for (const key of queuedKeys()) {
+    total += bytesOf(key) || 1000;
+    if (inFlight.has(key) || total > REQUEST_BYTES) batch.more = true;
+    else batch.push(key);
   }
   return batch;
 };
 
 /** Marks the events as being sent; other requests leave them out. */
-export const hold = (batch) => batch.forEach(({ key }) => inFlight.add(key));
+export const hold = (batch) => batch.forEach((key) => inFlight.add(key));
 
-export const release = (batch) => batch.forEach(({ key }) => inFlight.delete(key));
+export const release = (batch) => batch.forEach((key) => inFlight.delete(key));
 
 /** Removes events that the API has stored or refused for good. */
-export const remove = (batch) => batch.forEach(({ key }) => local.remove(key));
+export const remove = (batch) => batch.forEach(local.remove);
 
-export const forgetQueue = () => remove(entries());
+export const forgetQueue = () => remove(queuedKeys());
+
+/** Returns the events as JSON. Those that another tab has just delivered are left out. */
+export const textOf = (batch) =>
+  batch
+    .map((key) => local.get(key))
+    .filter(Boolean)
+    .join();

@@ -17,10 +17,10 @@ export const look = () => {
   scrolled = window.scrollY;
 };
 
-export const device = () => ({
+export const device = ({ width, height } = window.screen) => ({
   language: navigator.language,
   utc_offset: -new Date().getTimezoneOffset(), // minutes; loading Intl for the zone's name would take 20 ms
-  screen: { width: window.screen.width, height: window.screen.height },
+  screen: { width, height },
   pixel_ratio: window.devicePixelRatio,
   touch: navigator.maxTouchPoints > 0,
 });

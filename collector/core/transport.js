@@ -1,9 +1,9 @@
 // Sends the queue to the API: in batches, with retries that back off, also while the page is being left.
 
-import { granted } from './consent.js';
+import { CONSENTED, COOKIELESS, granted } from './consent.js';
 import { attempt, endpoint, later, log, MINUTE, options, SECOND, siteKey } from './environment.js';
-import { serverCookie } from './identity.js';
-import { forgetQueue, hold, nextBatch, put, release, remove } from './queue.js';
+import { forgetUser, serverCookie } from './identity.js';
+import { forgetQueue, hold, nextBatch, put, release, remove, textOf } from './queue.js';
 import { local } from './storage.js';
 
 const RETRY_AT = 'analytics_retry_at:' + siteKey; // time in ms before which no page and no tab may send
@@ -13,8 +13,7 @@ const TIMEOUT = 15 * SECOND;
 const LONGEST_PAUSE = 60 * MINUTE;
 const URGENT = /^(page_view|form_submit|purchase|signup|identify)$/;
 
-const url =
-  endpoint + (options.path || '/api/events') + `?key=${encodeURIComponent(siteKey)}${serverCookie ? '&cookie=1' : ''}`;
+const url = endpoint + (options.path || '/api/events') + `?key=${siteKey}${serverCookie ? '&cookie=1' : ''}`;
 
 let unsent = 0; // events recorded since the last flush
 let failures = 0;
@@ -24,7 +23,7 @@ let timer;
 export const enqueue = (event) => {
   if (!put(event)) return;
   unsent++;
-  const isUrgent = URGENT.test(event.event_type) || document.visibilityState === 'hidden' || unsent >= BATCH_EVENTS;
+  const isUrgent = URGENT.test(event.event_type) || document.hidden || unsent >= BATCH_EVENTS;
   flushIn(isUrgent ? 0 : BATCH_DELAY);
 };
 
@@ -58,14 +57,15 @@ export const retry = () => {
  * unlike a beacon it reports the answer.
  */
 const send = async (batch) => {
+  const mode = granted === COOKIELESS ? '&cookieless=1' : '';
   hold(batch);
   let response;
   try {
-    response = await fetch(url, {
+    response = await fetch(url + mode, {
       method: 'POST',
-      body: `{"sent_at":"${new Date().toISOString()}","events":[${batch.map(({ text }) => text).join()}]}`,
+      body: `{"sent_at":"${new Date().toISOString()}","events":[${textOf(batch)}]}`,
       keepalive: true,
-      credentials: serverCookie ? 'include' : 'omit',
+      credentials: serverCookie && !mode ? 'include' : 'omit',
       signal: AbortSignal.timeout && AbortSignal.timeout(TIMEOUT),
     });
     // A request counts against the 64 KiB of keepalive until its last byte has arrived.
@@ -74,6 +74,7 @@ const send = async (batch) => {
     log(error);
   }
   release(batch);
+  if (granted < CONSENTED) forgetUser(); // the answer to a request before a withdrawal may have set the cookie
   if (granted) attempt(() => answered(batch, response));
 };
 
@@ -86,7 +87,7 @@ const answered = (batch, response) => {
     send(batch.slice(0, middle));
     send(batch.slice(middle));
   } else if (ok || isRefused) {
-    if (isRefused) log('refused, dropped', status, batch[0].text);
+    if (isRefused) log('dropped', textOf(batch));
     failures = 0;
     remove(batch);
     flushIn(batch.more ? 0 : BATCH_DELAY);

@@ -3,18 +3,26 @@
 import { listen, whenForgotten } from '../core/consent.js';
 import { attribute } from '../core/elements.js';
 import { record, whenEnded } from '../core/pages.js';
+import { redact } from '../core/privacy.js';
 
 const touched = new Map(); // forms begun and not yet sent, each with the name of the field last touched
+let sent; // Tilda's transaction number of the form sent last, until the visitor fills a field
 
-const describe = (form, more) => ({
-  id: attribute(form, 'id'),
-  name: attribute(form.querySelector('[name=tildaspec-formname]'), 'value') || attribute(form, 'name'),
-  ...more,
-});
+/** Returns the payload's section about a form. Tilda's number 0 means none. */
+export const describe = (form, field) => {
+  const { tildaTranId } = form;
+  return {
+    id: attribute(form, 'id'),
+    name: redact(attribute(form.querySelector('[name=tildaspec-formname]'), 'value') || attribute(form, 'name')),
+    tranid: /[1-9]/.test(tildaTranId) ? tildaTranId : undefined,
+    field,
+  };
+};
 
-const onField = ({ target }) => {
+const onField = ({ isTrusted, target }) => {
   const { form, type, name } = target;
-  if (!form || type === 'hidden') return;
+  if (!isTrusted || !form || type === 'hidden') return;
+  sent = 0;
   if (!touched.has(form)) record('form_start', { form: describe(form) }, form);
   touched.set(form, name || target.id);
 };
@@ -22,19 +30,27 @@ const onField = ({ target }) => {
 /** Records that a form was sent or refused. */
 export const endForm = (type, form) => {
   if (!form.matches('form')) return;
-  record(type, { form: describe(form, { tranid: form.tildaTranId || undefined }) }, form);
-  if (type === 'form_submit') touched.delete(form);
+  const { tildaTranId } = form;
+  if (type === 'form_submit') {
+    // After a payment in a widget, Tilda reports the form a second time.
+    if (sent && (tildaTranId === '0' || tildaTranId === sent)) return;
+    sent = tildaTranId;
+    touched.delete(form);
+  }
+  record(type, { form: describe(form) }, form);
 };
 
 const reportAbandoned = () => {
-  touched.forEach((field, form) => record('form_abandon', { form: describe(form, { field }) }, form));
+  touched.forEach((field, form) => record('form_abandon', { form: describe(form, field) }, form));
   touched.clear();
 };
 
 export const install = () => {
   listen('input change', onField);
   // Tilda reports its own forms when its server has taken them.
-  listen('submit', ({ target }) => target.matches('.js-form-proccess') || endForm('form_submit', target));
+  listen('submit', ({ isTrusted, target }) => {
+    if (isTrusted && !target.matches('.js-form-proccess')) endForm('form_submit', target);
+  });
   whenEnded.push(reportAbandoned);
   whenForgotten.push(() => touched.clear());
 };

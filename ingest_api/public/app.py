@@ -22,7 +22,8 @@ from ingest_api.public import collector_script, events, health, pixel, tilda_web
 from ingest_api.public.adapters import postgrest
 from ingest_api.public.adapters.supabase import EventsTable, ProfilesTable
 from ingest_api.public.client_address import TrustedProxies
-from ingest_api.public.collector_script import MODULES, SCRIPT, ScriptEndpoint
+from ingest_api.public.collector_script import CollectorEndpoint, ModuleEndpoint, module_paths
+from ingest_api.public.daily_salts import DailySalts, read_salt
 from ingest_api.public.database import Connection
 from ingest_api.public.events import EventsEndpoint
 from ingest_api.public.health import HealthEndpoints
@@ -75,6 +76,7 @@ class _Service:
         self._sites = SiteRegistry(
             load=partial(self._lookup.run, read_sites), restore=self.spool.kept_sites, keep=self.spool.keep_sites
         )
+        self._salts = DailySalts(partial(self._lookup.run, read_salt))
         self._refused_origins = RefusedOrigins(Connection(url, "tilda-ingest-origins"))
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self.warnings = OperatorWarnings()
@@ -91,6 +93,7 @@ class _Service:
             sink=self._commits,
             refused_origins=self._refused_origins,
             warnings=self.warnings,
+            salts=self._salts,
         )
 
     async def open(self) -> None:
@@ -104,6 +107,7 @@ class _Service:
         await self._commits.stop()
         await self.sink.stop()
         await self._sites.stop()
+        await self._salts.stop()
         await self._refused_origins.stop()
         await self.spool.close()
         for closing in (self._lookup, self.profiles, self._postgres, self._replay):
@@ -155,13 +159,14 @@ def _add_routes(app: FastAPI, service: _Service, settings: Settings) -> None:
         ProfilesTable(pipeline, "sessions", service.profiles),
         ProfilesTable(pipeline, "users", service.profiles),
     ]
-    folder = settings.collector_path.rpartition("/")[0]
+    collector = CollectorEndpoint(pipeline.sites, service.warnings, settings)
+    modules = module_paths(settings.collector_path)
     health_endpoints = HealthEndpoints(service.sink, service.spool, service.warnings)
     webhook = WebhookEndpoint(pipeline, settings.tilda_webhook_token)
     routes: list[tuple[str, str, Endpoint, dict[str, Any]]] = [
         ("POST", settings.events_path, EventsEndpoint(pipeline), events.DESCRIPTION),
-        ("GET", settings.collector_path, ScriptEndpoint(SCRIPT), collector_script.DESCRIPTION),
-        *(("GET", f"{folder}/{name}", ScriptEndpoint(name), collector_script.MODULE_DESCRIPTION) for name in MODULES),
+        ("GET", settings.collector_path, collector, collector_script.DESCRIPTION),
+        *(("GET", path, ModuleEndpoint(file), collector_script.MODULE_DESCRIPTION) for path, file in modules.items()),
         ("GET", settings.pixel_path, PixelEndpoint(pipeline), pixel.DESCRIPTION),
         ("POST", "/api/webhooks/tilda", webhook, tilda_webhook.DESCRIPTION),
         *(("POST", f"/rest/v1/{table.name}", table, table.description) for table in tables),

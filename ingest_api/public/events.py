@@ -60,6 +60,10 @@ class Batch(msgspec.Struct):
         datetime | None,
         Meta(description="Time of sending by the sender's clock; the server corrects the clock's error."),
     ] = None
+    cookieless: Annotated[
+        bool,
+        Meta(description="True to recognize the visitor for one day only, like the URL parameter `cookieless=1`."),
+    ] = False
 
 
 EXAMPLE = Event(
@@ -81,7 +85,7 @@ DESCRIPTION = openapi.describe(
     " stored once; without a valid `created_at`, the `event_id` alone identifies the event.",
     answers={202: openapi.json_answer("Durable", Answer, Answer([], [], 1, 0))},
     problems=(400, 401, 403, 408, 413, 415, 429, 431, 500, 503),
-    parameters=openapi.KEY,
+    parameters=[*openapi.KEY, openapi.COOKIELESS],
     body=openapi.json_body(
         [Batch, list[Event], Event], Batch([EXAMPLE], EXAMPLE.created_at), "application/json", "text/plain"
     ),
@@ -112,11 +116,13 @@ class EventsEndpoint:
             too_many = error.code == "too_many_events"
             status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if too_many else HTTPStatus.BAD_REQUEST
             raise ProblemError(status, error.code, error.detail) from None
-        receipt = await pipeline.receive(sender, Envelope(SOURCE, opened.events, opened.sent_at, opened.ignored))
+        envelope = Envelope(SOURCE, opened.events, opened.sent_at, opened.ignored, is_cookieless=opened.is_cookieless)
+        receipt = await pipeline.receive(sender, envelope)
         response = Response(_encode(_answer(receipt)), HTTPStatus.ACCEPTED, media_type="application/json")
-        cookie = set_cookie(scope, headers, sender.site, receipt.user_id)
-        if cookie is not None:
-            response.headers["Set-Cookie"] = cookie
+        if not (sender.is_cookieless or envelope.is_cookieless):
+            cookie = set_cookie(scope, headers, sender.site, receipt.user_id)
+            if cookie is not None:
+                response.headers["Set-Cookie"] = cookie
         return response
 
 

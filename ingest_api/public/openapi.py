@@ -26,6 +26,13 @@ KEY: list[dict[str, Any]] = [
     },
     {"name": "apikey", "in": "header", "schema": {"type": "string"}},
 ]
+COOKIELESS: dict[str, Any] = {
+    "name": "cookieless",
+    "in": "query",
+    "schema": {"type": "string", "enum": ["1"]},
+    "description": "`1` to recognize the visitor for one day only: a keyed hash of address and user agent replaces"
+    " `user_id`, and no session ID, identity, address or user agent is stored.",
+}
 
 
 def describe(
@@ -76,10 +83,10 @@ def json_body(types: Sequence[Any], example: object, *media_types: str) -> dict[
     return {"required": True, "content": dict.fromkeys(media_types or ("application/json",), content)}
 
 
-def form_body(example: Mapping[str, str]) -> dict[str, Any]:
-    """Describe a urlencoded form with arbitrary fields."""
-    content = {"schema": {"type": "object", "additionalProperties": {"type": "string"}}, "example": dict(example)}
-    return {"required": True, "content": {"application/x-www-form-urlencoded": content}}
+def form_body(example: Mapping[str, str], *media_types: str) -> dict[str, Any]:
+    """Describe a form with arbitrary fields under one or several media types."""
+    content = {"schema": {"type": "object", "additionalProperties": True}, "example": dict(example)}
+    return {"required": True, "content": dict.fromkeys(media_types, content)}
 
 
 def query_parameters(type_: type[msgspec.Struct]) -> list[dict[str, Any]]:

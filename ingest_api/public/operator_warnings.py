@@ -12,6 +12,7 @@ WINDOW_SECONDS = 300.0
 """Length of a window. Counts cover the current and the previous window."""
 MAX_PEERS = 100
 FEWEST_FORWARDED = 10
+FEWEST_UNKNOWN = 10
 FEWEST_LIMITED = 20
 LIMITED_SHARE = 0.05
 LOG_SECONDS = 60.0
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class OperatorWarnings:
-    """Counts answers, forwarded headers and refused origins of this process."""
+    """Counts answers, forwarded headers, refused origins and unknown keys of this process."""
 
     def __init__(self) -> None:
         self._window = 0
@@ -43,6 +44,16 @@ class OperatorWarnings:
         """Count a request from a page whose domain is not registered for the site."""
         self._turn()
         self._counts["foreign"] += 1
+
+    def unknown_key(self) -> None:
+        """Count a request for the collector with a key that no site has."""
+        self._turn()
+        self._counts["unknown keys"] += 1
+
+    def missing_key(self) -> None:
+        """Count a request for the collector without a key, as the snippets of earlier releases send it."""
+        self._turn()
+        self._counts["missing keys"] += 1
 
     def ignored_forwarding(self, peer: str) -> None:
         """Count a request whose `X-Forwarded-For` was ignored because its peer is not a trusted proxy."""
@@ -75,6 +86,16 @@ class OperatorWarnings:
             warnings.append(
                 f"{foreign:,} recent requests came from pages whose domain is not registered for their site and were"
                 " refused. `tilda rejected list` names the domains."
+            )
+        if (unknown := self._sum("unknown keys")) >= FEWEST_UNKNOWN:
+            warnings.append(
+                f"{unknown:,} recent requests loaded the collector with a key that no open site has; the events of"
+                " these pages are refused. `tilda snippet SITE` prints the snippet with the right key."
+            )
+        if (missing := self._sum("missing keys")) >= FEWEST_UNKNOWN:
+            warnings.append(
+                f"{missing:,} recent requests loaded the collector without a key, so it does not record the shop and"
+                " ignores the settings of the site. Replace the snippet in these pages: `tilda snippet SITE`."
             )
         return warnings
 

@@ -18,6 +18,7 @@ from starlette.types import Scope
 
 from ingest_api.problems import ProblemError
 from ingest_api.public.client_address import TrustedProxies
+from ingest_api.public.daily_salts import DailySalts
 from ingest_api.public.metrics import ACCEPTED, DUPLICATES, RECEIVED, REJECTED, SPOOLED
 from ingest_api.public.middleware import FOREIGN_ORIGIN
 from ingest_api.public.operator_warnings import OperatorWarnings
@@ -26,6 +27,7 @@ from ingest_api.public.refused_origins import RefusedOrigins
 from ingest_api.public.requests import public_key
 from ingest_api.public.sinks.group_commit import GroupCommit
 from ingest_api.public.sites import Site, SiteRegistry
+from warehouse.events.cookieless import make_cookieless, reject_identify, visitor_id
 from warehouse.events.enrichment import make_refusal, make_row
 from warehouse.events.schema import Limits, Rejection, Row
 from warehouse.events.user_agents import UserAgents
@@ -42,12 +44,14 @@ class Sender(msgspec.Struct, frozen=True):
         address: The visitor's full IP address, never stored; None if unknown: then no rate limit per address applies.
         user_agent: The visitor's `User-Agent`.
         is_exempt: True if no rate limit applies: the owner's server and Tilda's webhook send for many visitors.
+        is_cookieless: True if the request's URL has the parameter `cookieless=1`.
     """
 
     site: Site
     address: str | None
     user_agent: str | None
     is_exempt: bool
+    is_cookieless: bool = False
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -60,6 +64,7 @@ class Envelope(msgspec.Struct, frozen=True):
         ignored: Names of unknown fields of the request.
         is_bot: True if a bot sent the events.
         is_atomic: True if one rejected event rejects the complete request.
+        is_cookieless: True if the visitor must be recognized for one day only, without an ID from the browser.
     """
 
     source: str
@@ -68,6 +73,7 @@ class Envelope(msgspec.Struct, frozen=True):
     ignored: Sequence[str] = ()
     is_bot: bool = False
     is_atomic: bool = False
+    is_cookieless: bool = False
 
 
 class RejectedBatchError(Exception):
@@ -87,7 +93,7 @@ class Receipt(msgspec.Struct, frozen=True):
         spooled: Number of events on the local disk. If it is not 0, `accepted` and `duplicates` are unknown.
         rejected: One object per rejected event, ordered by position in the request.
         ignored: Names of unknown fields.
-        user_id: The first visitor ID in the request.
+        user_id: The last visitor ID in the request: the current one, if the visitor changed between its events.
     """
 
     accepted: int
@@ -112,6 +118,7 @@ class Pipeline:
     sink: GroupCommit
     refused_origins: RefusedOrigins
     warnings: OperatorWarnings
+    salts: DailySalts
 
     async def receive(self, sender: Sender, envelope: Envelope) -> Receipt:
         """Store the events of an authenticated sender.
@@ -122,8 +129,11 @@ class Pipeline:
         """
         arrived_at = datetime.now(UTC)
         await self.admit(sender, len(envelope.events))
-        batch = self.parse(envelope)
+        is_cookieless = sender.is_cookieless or envelope.is_cookieless
+        batch = self.parse(envelope, is_cookieless=is_cookieless)
         rows = self.enrich(batch, sender, envelope, arrived_at)
+        if is_cookieless:
+            await self.anonymize(rows[: len(batch.events)], sender)
         return await self.land(rows, batch, envelope)
 
     async def authenticate(self, scope: Scope, headers: Headers) -> Sender:
@@ -164,13 +174,15 @@ class Pipeline:
         if not sender.is_exempt:
             await self.rate_limits.take(address=sender.address, site_id=sender.site.site_id, events=events)
 
-    def parse(self, envelope: Envelope) -> Batch:
-        """Validate each event independently of the others.
+    def parse(self, envelope: Envelope, *, is_cookieless: bool = False) -> Batch:
+        """Validate each event independently of the others. A cookieless visitor cannot be identified.
 
         Raises:
             RejectedBatchError: The envelope is atomic and one of its events was rejected.
         """
         batch = parse_events(envelope.events, self.limits)
+        if is_cookieless:
+            reject_identify(batch)
         if envelope.is_atomic and batch.rejected:
             raise RejectedBatchError(batch.rejected[0])
         return batch
@@ -198,6 +210,15 @@ class Pipeline:
         ]
         return rows
 
+    async def anonymize(self, events: Sequence[Row], sender: Sender) -> None:
+        """Replace the visitor's IDs by an ID that lives for one day; remove address and user agent."""
+        visitor = None
+        if events and sender.address is not None:
+            salt = await self.salts.today()
+            visitor = visitor_id(salt, sender.site.site_id, sender.address, sender.user_agent)
+        for row in events:
+            make_cookieless(row, visitor)
+
     async def land(self, rows: list[Row], batch: Batch, envelope: Envelope) -> Receipt:
         """Make the rows durable, and count each event in the receipt.
 
@@ -224,7 +245,7 @@ class Pipeline:
             spooled=outcome.spooled,
             rejected=rejected,
             ignored=sorted({*envelope.ignored, *batch.ignored}),
-            user_id=next((row.user_id for row in rows if row.user_id), None),
+            user_id=next((row.user_id for row in reversed(rows) if row.user_id), None),
         )
 
     def _sender(self, scope: Scope, headers: Headers, site: Site) -> Sender:
@@ -237,14 +258,17 @@ class Pipeline:
         client: tuple[str, int] | None = scope["client"]
         peer = client[0] if client else None
         user_agent = headers.get(b"user-agent", b"").decode("latin-1") or None
+        query: bytes = scope["query_string"]
+        is_cookieless = b"cookieless=1" in query and b"cookieless=1" in query.split(b"&")
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         if self._has_service_key(headers):
             named = forwarded[0].decode("latin-1").partition(",")[0].strip() if forwarded else None
             is_browser = user_agent is not None and user_agent.startswith("Mozilla/")
-            return Sender(site, named, user_agent if is_browser else None, is_exempt=True)
+            return Sender(site, named, user_agent if is_browser else None, is_exempt=True, is_cookieless=is_cookieless)
         if forwarded and peer is not None and not self.proxies.trusts(peer):
             self.warnings.ignored_forwarding(peer)
-        return Sender(site, self.proxies.client(peer, forwarded), user_agent, is_exempt=False)
+        address = self.proxies.client(peer, forwarded)
+        return Sender(site, address, user_agent, is_exempt=False, is_cookieless=is_cookieless)
 
     def _has_service_key(self, headers: Headers) -> bool:
         given = headers.get(b"authorization")

@@ -40,9 +40,10 @@ class Query(msgspec.Struct):
 
 DESCRIPTION = openapi.describe(
     "Record an event of an e-mail or of a browser without JavaScript",
-    "Always answers with a GIF. A browser that sends Global Privacy Control or Do-Not-Track is not recorded.",
+    "Always answers with a GIF. A browser that sends Global Privacy Control or Do-Not-Track is not recorded, unless the"
+    " site's settings ignore these signals.",
     answers={200: openapi.plain_answer("A GIF of one pixel", "image/gif")},
-    parameters=[*openapi.KEY, *openapi.query_parameters(Query)],
+    parameters=[*openapi.KEY, openapi.COOKIELESS, *openapi.query_parameters(Query)],
 )
 
 
@@ -54,9 +55,7 @@ class PixelEndpoint:
 
     async def __call__(self, request: Request) -> Response:
         """Answer with the GIF, after the event is durable or refused. HEAD records nothing."""
-        # The headers of Global Privacy Control and Do-Not-Track.
-        is_refused = request.headers.get("sec-gpc") == "1" or request.headers.get("dnt") == "1"
-        if request.method == "GET" and not is_refused:
+        if request.method == "GET":
             with contextlib.suppress(ProblemError):  # an error would show as a broken image
                 await self._record(request)
         return Response(_GIF, headers=_HEADERS, media_type="image/gif")
@@ -64,6 +63,8 @@ class PixelEndpoint:
     async def _record(self, request: Request) -> None:
         scope = request.scope
         sender = await self._pipeline.authenticate(scope, dict(scope["headers"]))
+        if sender.site.collector.privacy_signals and _sends_refusal(request):
+            return
         query = request.query_params
         event: dict[str, object] = {"event_type": "page_view", "page_url": request.headers.get("referer")}
         if not query.get("event_id"):
@@ -71,3 +72,8 @@ class PixelEndpoint:
             event |= {"event_id": str(uuid4()), "created_at": datetime.now(UTC)}
         event.update({name: query[name] for name in Query.__struct_fields__ if query.get(name)})
         await self._pipeline.receive(sender, Envelope(SOURCE, [msgspec.json.encode(event)]))
+
+
+def _sends_refusal(request: Request) -> bool:
+    """Return True if the browser sends Global Privacy Control or Do-Not-Track."""
+    return request.headers.get("sec-gpc") == "1" or request.headers.get("dnt") == "1"

@@ -12,6 +12,7 @@ from http.cookies import CookieError, SimpleCookie
 from starlette.types import Scope
 
 from ingest_api.public.sites import Site
+from warehouse.events.cookieless import is_cookieless
 from warehouse.kit.addresses import is_within
 
 NAME = "analytics_user_id"
@@ -28,7 +29,7 @@ def read_cookie(text: str) -> str | None:
     """Return the visitor ID from a `Cookie` header or from the field COOKIES of Tilda's webhook, or None."""
     for part in text.split(";"):
         name, _, value = part.strip().partition("=")
-        if name == NAME and _ID.fullmatch(value):
+        if name == NAME and _ID.fullmatch(value) and not is_cookieless(value):
             return value
     return None
 

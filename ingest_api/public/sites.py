@@ -16,9 +16,10 @@ from ingest_api.problems import ProblemError, unavailable
 from ingest_api.public.database import PostgresError
 from warehouse.events.spool import SpoolError
 from warehouse.kit.addresses import is_within
+from warehouse.sites.collector import DEFAULTS, CollectorSettings
 
 REFRESH_SECONDS = 30.0
-"""Time between refreshes: the delay until a change of a site's domains or the removal of a site takes effect."""
+"""Time between refreshes: the delay until a change of a site's settings or the removal of a site takes effect."""
 UNKNOWN_KEY_SECONDS = 0.1
 """Minimum time between two refreshes caused by unknown keys. A new site works at once, while a sender of random keys
 causes at most ten queries per second."""
@@ -39,11 +40,13 @@ class Site:
         site_id: The site's ID.
         public_key: The key that identifies the site in requests.
         domains: Host names in lower case without `www.`; each includes its subdomains. If empty, any page may send.
+        collector: Settings of the collector.
     """
 
     site_id: str
     public_key: str
     domains: tuple[str, ...]
+    collector: CollectorSettings = DEFAULTS
     _allowed: dict[bytes, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def allows(self, origin: bytes | None) -> bool:
@@ -63,8 +66,11 @@ class Site:
 
 def read_sites(connection: psycopg.Connection) -> list[Site]:
     """Read all sites from Postgres."""
-    rows = connection.execute("select site_id, public_key, domains from public.list_sites()").fetchall()
-    return [Site(site_id, key, tuple(map(_host_name, domains))) for site_id, key, domains in rows]
+    rows = connection.execute("select site_id, public_key, domains, collector from public.list_sites()").fetchall()
+    return [
+        Site(site_id, key, tuple(map(_host_name, domains)), CollectorSettings.from_json(collector))
+        for site_id, key, domains, collector in rows
+    ]
 
 
 class SiteRegistry:

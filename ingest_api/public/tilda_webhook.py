@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import html
 import math
 import re
 from http import HTTPStatus
@@ -35,17 +36,26 @@ MAX_FIELDS = 2000
 HONEYPOT = "form-spec-comments"
 """A hidden form field. An event whose form has a value in it is marked as a bot's."""
 
+JSON = b"application/json"
+FORM = b"application/x-www-form-urlencoded"
+
 _OWN_FIELDS = re.compile(
-    r"tranid|formid|formname|cookies|test|token|payment.*|tildaspec-.*|form-spec-comments", re.IGNORECASE
+    r"tranid|formid|formname|cookies|referer|test|token|payment.*|tildaspec-.*|form-spec-comments", re.IGNORECASE
 )
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
+_NUMBER = re.compile(r"-?\d(?:[\d\s.,'\u2019]*\d)?")
+_THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(?:(?:,\d{3})+|(?:\.\d{3}){2,})")
+"""A number whose separators all separate thousands: 1,990 and 1.990.000, but not 1.990."""
+_PRODUCT = re.compile(r"(.+?)(?:\s+x\s+(\d{1,6})|\s+-\s+(\d{1,6})x[\d.,]+)?\s*[=≡]\s*(-?[\d\s.,]+)", re.DOTALL)
+"""A product as text: its name, perhaps its quantity, and the amount of the line."""
 
 
 DESCRIPTION = openapi.describe(
     "Tilda's webhook for forms and orders",
     "A form becomes a `form_submit` event, an order a `purchase`. A repeated call has the same `tranid` and is a"
     " duplicate. The URL is `/api/webhooks/tilda?token=…`; if there are several sites, add `&key=` with the site's"
-    " public key. The token may also be sent in the header `token` or in the form's field `token`.",
+    " public key. The token may also be sent in the header `token` or in the form's field `token`. Tilda's setting"
+    " `application/json` is accepted as well.",
     answers={200: openapi.plain_answer("Durable, or a test call", "text/plain")},
     problems=[400, 401, 403, 404, 413, 415, 429, 503],
     parameters=[
@@ -53,7 +63,11 @@ DESCRIPTION = openapi.describe(
         openapi.header(TOKEN),
         *openapi.KEY,
     ],
-    body=openapi.form_body({"tranid": "1234567:7654321", "formid": "form123", "Email": "a@shop.example"}),
+    body=openapi.form_body(
+        {"tranid": "1234567:7654321", "formid": "form123", "Email": "a@shop.example"},
+        "application/x-www-form-urlencoded",
+        "application/json",
+    ),
 )
 
 
@@ -78,9 +92,10 @@ class WebhookEndpoint:
         outside = _tokens_outside_the_form(request)
         if outside and not self._is_token(outside):
             raise _wrong_token()
-        require_media_type(headers, b"application/x-www-form-urlencoded")
+        require_media_type(headers, FORM, JSON)
         body = await read_body(request.receive, headers, self._pipeline.max_request_bytes)
-        fields = _read_form(body)
+        is_json = headers.get(b"content-type", b"").lower().startswith(JSON)
+        fields = _read_json(body) if is_json else _read_form(body)
         values = dict(fields)
         if not outside and not self._is_token([values.get(TOKEN, "")]):
             raise _wrong_token()
@@ -136,12 +151,28 @@ def _read_form(body: bytes) -> list[tuple[str, str]]:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid_form", detail) from None
 
 
+def _read_json(body: bytes) -> list[tuple[str, str]]:
+    """Read the fields of a JSON object. Numbers, objects and arrays become JSON texts, as in a form's `payment`."""
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        detail = "The body is not a JSON object in UTF-8."
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid_form", detail) from None
+    if len(fields) > MAX_FIELDS:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "invalid_form", f"The body has more than {MAX_FIELDS:,} fields.")
+    return [
+        (name, value if isinstance(value, str) else msgspec.json.encode(value).decode())
+        for name, value in fields.items()
+        if value is not None
+    ]
+
+
 def make_event(fields: list[tuple[str, str]], site_id: str, secret: str) -> dict[str, Any]:
     """Make the event of a webhook call.
 
     The event ID is an HMAC of the transaction number, so that a repeated call is a duplicate, and so that nobody can
     post an event with this ID in advance by guessing an order number. The event has no `created_at`: its time is the
-    arrival of the first call.
+    arrival of the first call. Tilda sends the transaction number 0 for "none".
 
     Args:
         fields: Names and values of the form.
@@ -149,9 +180,15 @@ def make_event(fields: list[tuple[str, str]], site_id: str, secret: str) -> dict
         secret: The webhook's token, the key of the HMAC.
     """
     values = {name.lower(): value.replace("\x00", "") for name, value in fields}
-    transaction = values.get("tranid", "")
-    # Without a transaction number, the content identifies the call, because a repeated call has the same content.
-    identity = transaction or hashlib.sha256(repr(sorted(fields)).encode(errors="surrogatepass")).hexdigest()
+    transaction = _known_number(values.get("tranid"))
+    order = _order(fields)
+    # Without a transaction number, the order number identifies the call. Without both, the content does, because a
+    # repeated call has the same content.
+    identity = (
+        transaction
+        or (f"order\n{order['id']}" if order is not None and "id" in order else None)
+        or hashlib.sha256(repr(sorted(fields)).encode(errors="surrogatepass")).hexdigest()
+    )
     payload: dict[str, Any] = {
         "form": _without_empty(
             {
@@ -168,7 +205,6 @@ def make_event(fields: list[tuple[str, str]], site_id: str, secret: str) -> dict
             }
         ),
     }
-    order = _order(fields)
     if order is not None:
         payload["order"] = order
     page = values.get("tildaspec-referer") or values.get("referer")
@@ -210,11 +246,11 @@ def _order(fields: list[tuple[str, str]]) -> dict[str, Any] | None:
         products = list(products.values())
     return _without_empty(
         {
-            "id": _text(payment.get("orderid")),
+            "id": _known_number(payment.get("orderid")),
             "amount": _number(payment.get("amount")),
             "currency": _text(payment.get("currency") or payment.get("currency_code")),
             "promocode": _text(payment.get("promocode")),
-            "items": [_item(product) for product in products[:100]] if isinstance(products, list) else None,
+            "items": [item for one in products[:100] if (item := _item(one))] if isinstance(products, list) else None,
         }
     )
 
@@ -231,13 +267,15 @@ def _put(target: dict[str, Any], path: list[str], value: str) -> None:
     target[path[-1] or str(len(target))] = value
 
 
-def _item(product: object) -> object:
+def _item(product: object) -> dict[str, Any]:
+    """Read a product: an object, or a text unless Tilda's setting "products as an array" is on."""
     if not isinstance(product, dict):
-        return _text(product)
+        return _item_of_text(_text(product) or "")
     return _without_empty(
         {
             "id": _text(product.get("sku") or product.get("externalid")),
-            "name": _text(product.get("name")),
+            "sku": _text(product.get("sku")),
+            "name": _name(_text(product.get("name")) or ""),
             "quantity": _number(product.get("quantity")),
             "amount": _number(product.get("amount")),
             "price": _number(product.get("price")),
@@ -245,21 +283,51 @@ def _item(product: object) -> object:
     )
 
 
+def _item_of_text(product: str) -> dict[str, Any]:
+    """Read a product such as `Tea (T-1) x 2 ≡ 700`, `Tea - 2x350 = 700` or `Tea=350`; the name alone if it is not."""
+    match = _PRODUCT.fullmatch(product.strip())
+    if match is None:
+        return _without_empty({"name": _name(product.strip())})
+    quantity = int(match[2] or match[3] or 1)
+    amount = _number(match[4])
+    price = None if amount is None or not quantity else _plain(round(amount / quantity, 2))
+    return _without_empty({"name": _name(match[1]), "quantity": quantity, "amount": amount, "price": price})
+
+
+def _name(text: str) -> str:
+    """Return a product's name as on its page: Tilda's cart escapes quotes for HTML."""
+    return html.unescape(text)
+
+
 def _text(value: object) -> str | None:
     return str(value)[:300] if isinstance(value, str | int | float) and value != "" else None
 
 
+def _known_number(value: object) -> str | None:
+    """Return the number of a transaction or an order as text; None for 0, which Tilda sends if there is none."""
+    text = _text(value)
+    return None if text is None or text.rpartition(":")[2].strip() in {"", "0"} else text
+
+
 def _number(value: object) -> float | int | None:
-    """Parse a number in Tilda's formats (`1 990,50`, `1990.5`); None if it is not a finite number."""
+    """Parse a number as people and Tilda write it; None if the value has no digits or is not finite.
+
+    Of several different separators, the last one is the decimal point. A single comma before three digits separates
+    thousands: `1,990` is 1990. A single point is a decimal point: `4.500` is 4.5.
+    """
     if isinstance(value, int | float):
         return value
-    text = re.sub(r"\s", "", value).replace(",", ".") if isinstance(value, str) else ""
-    try:
-        number = float(text)
-    except ValueError:
+    match = _NUMBER.search(value) if isinstance(value, str) else None
+    if match is None:
         return None
-    if not math.isfinite(number):
-        return None
+    text = re.sub(r"[\s'\u2019]", "", match[0])
+    if _THOUSANDS.fullmatch(text):
+        text = re.sub(r"[.,]", "", text)
+    number = float(re.sub(r"[.,](?=.*[.,])", "", text).replace(",", "."))
+    return _plain(number) if math.isfinite(number) else None
+
+
+def _plain(number: float) -> float | int:
     return int(number) if number.is_integer() else number
 
 

@@ -18,6 +18,7 @@ def set_visibility(page: Page, state: str) -> None:
     page.evaluate(
         """state => {
             Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+            Object.defineProperty(document, 'hidden', { value: state === 'hidden', configurable: true });
             document.dispatchEvent(new Event('visibilitychange'));
         }""",
         state,

@@ -25,6 +25,8 @@ class EventLog(ABC):
 
     url: str
     site_key: str
+    script = "/collector.js"
+    """Path and query of the script in the pages of a test site."""
 
     @property
     @abstractmethod
@@ -45,7 +47,8 @@ class RealApi(EventLog):
         self.server = server
         self.site_id = site_id
         self.site_key = f"pk_{site_id}"
-        server.add_site(site_id, self.site_key)
+        self.script = f"/collector.js?key={self.site_key}"
+        server.add_site(site_id, self.site_key, collector={"consent": "opt-out"})
 
     @property
     def url(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]

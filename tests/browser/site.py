@@ -32,10 +32,12 @@ class Site:
         return f"http://{host}:{self._server.server_port}{path}"
 
     def snippet(self, options: str = "") -> str:
-        return (
-            f'<script async src="{self.api.url}/collector.js" data-site-key="{self.api.site_key}" data-localhost'
-            f" {options}></script>"
-        )
+        """Return the script tag. Unless the options name a mode of consent, visitors are counted without asking."""
+        if "data-consent" not in options:
+            options += ' data-consent="opt-out"'
+        options += " data-localhost"
+        source = f"{self.api.url}{self.api.script}"
+        return f'<script async src="{source}" data-site-key="{self.api.site_key}" {options}></script>'
 
     def page(self, path: str, body: str = "", *, options: str = "", head: str = "") -> str:
         """Register a page at the path and return its URL."""

@@ -86,7 +86,8 @@ class StubApi(EventLog):
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                name = "collector.shop.js" if self.path == "/collector.js" else self.path[1:]
+                path = urlsplit(self.path).path
+                name = "collector.shop.js" if path == "/collector.js" else path[1:]
                 self._send(200, (DIST / name).read_bytes(), {"Content-Type": "text/javascript"})
 
             def do_POST(self) -> None:

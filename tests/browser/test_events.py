@@ -22,7 +22,7 @@ TILDA_FORM = """
     const form = document.querySelector('form');
     form.tildaTranId = '12:345';
     form.dispatchEvent(new CustomEvent(window.outcome || 'tildaform:aftersuccess', { bubbles: true }));
-    form.tildaTranId = null;
+    form.tildaTranId = '0';
   });
 </script>
 """
@@ -147,6 +147,7 @@ def test_storage_cookie_and_events_contain_the_same_ids(
 def test_scroll_depth_is_a_share_of_the_page_as_it_is_when_reported(page: Page, site: Site, api: RealApi) -> None:
     open_page(page, site.page("/", '<div id="content" style="height: 900px"></div>'))
     page.evaluate("scrollTo(0, 50)")
+    page.wait_for_timeout(400)
     page.evaluate("document.querySelector('#content').style.height = '9000px'")  # a lazy block arrives
     page.wait_for_timeout(400)
     hide(page)

@@ -1,12 +1,15 @@
 """Visitor IDs and session IDs, with storage and without."""
 
+from collections.abc import Iterator
+from contextlib import closing
+
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
 from tests.browser.actions import READY, hide, open_page, stored
 from tests.browser.event_log import RealApi, wait_until
 from tests.browser.site import Site
-from tests.browser.stub_api import StubApi
+from tests.browser.stub_api import Answer, StubApi
 
 # Playwright cannot disable storage in Chromium, so this script makes storage fail as in a browser that forbids it.
 DENY_STORAGE = """
@@ -102,6 +105,59 @@ def test_visitor_cookie_set_by_the_server_is_kept(
     assert stub_api.requests[0].path.endswith("&cookie=1")
     [cookie] = context.cookies(url)
     assert cookie["expires"] > 4_000_000_000 or cookie["expires"] > page.evaluate("Date.now() / 1000") + 380 * 86_400
+
+
+@pytest.fixture
+def own_domain(api: RealApi) -> Iterator[Site]:
+    """Serve a website whose API runs on a subdomain of the site's domain and sets the visitor's cookie."""
+    api.server.add_site(api.site_id + "-own", api.site_key + "-own", ["shop.localhost"])
+    api.site_id += "-own"
+    api.site_key += "-own"
+    with closing(Site(api)) as site:
+        source = f"http://api.shop.localhost:{api.server.port}/collector.js"
+        site.pages["/"] = (
+            f'<!doctype html><title>Page</title><script async src="{source}" data-site-key="{api.site_key}"'
+            ' data-consent="opt-out" data-server-cookie></script>'
+        )
+        yield site
+
+
+def cookie_of(page: Page) -> str:
+    """Return the visitor ID in the cookies that a script can read."""
+    return page.evaluate("(/analytics_user_id=([^;]*)/.exec(document.cookie) || [])[1] || ''")
+
+
+def test_reset_replaces_the_cookie_set_by_the_server(page: Page, own_domain: Site, api: RealApi) -> None:
+    """Earlier, the API renewed the former cookie, which brought the former visitor back with the next page."""
+    url = own_domain.url("/", host="www.shop.localhost")
+    open_page(page, url)
+    page.evaluate("tildaAnalytics.track('signup')")
+    former = wait_until(lambda: cookie_of(page))
+    page.evaluate("tildaAnalytics.track('click'); tildaAnalytics.reset(); tildaAnalytics.track('signup')")
+    api.wait_for("signup", count=2)
+    renewed = wait_until(lambda: cookie_of(page))
+    assert renewed == page.evaluate("localStorage.analytics_user_id") != former
+    open_page(page, url)
+    assert page.evaluate("localStorage.analytics_user_id") == renewed
+
+
+def test_withdrawal_removes_the_cookie_set_by_the_server(page: Page, own_domain: Site, api: RealApi) -> None:
+    """Earlier, without data-cookie-domain, the cookie of the parent domain stayed."""
+    open_page(page, own_domain.url("/", host="www.shop.localhost"))
+    page.evaluate("tildaAnalytics.track('signup')")
+    wait_until(lambda: cookie_of(page))
+    page.evaluate("tildaAnalytics.consent(false)")
+    assert page.context.cookies() == []
+
+
+def test_answer_after_a_withdrawal_leaves_no_cookie(page: Page, stub_site: Site, stub_api: StubApi) -> None:
+    open_page(page, stub_site.page("/", options="data-server-cookie"))
+    stub_api.answer = lambda request: Answer(hang_seconds=0.5)
+    page.evaluate("tildaAnalytics.track('signup')")
+    wait_until(lambda: any(event["event_type"] == "signup" for one in stub_api.requests for event in one.events))
+    # The stub is on another site, so a script sets the cookie that the API would set.
+    page.evaluate("tildaAnalytics.consent(false); document.cookie = 'analytics_user_id=former-visitor'")
+    wait_until(lambda: page.evaluate("document.cookie") == "")
 
 
 def test_page_without_a_secure_context_records_events(page: Page, site: Site, api: RealApi) -> None:

@@ -1,4 +1,4 @@
-"""Recording of carts, popups, forms and payments that Tilda's own scripts handle."""
+"""Recording of popups and forms that Tilda's own scripts report. `demo/page/tilda.js` names their functions."""
 
 from playwright.sync_api import Page
 
@@ -15,18 +15,13 @@ STATISTICS = """
 """
 
 
-def test_tilda_cart_popup_and_form_are_recorded(page: Page, api: RealApi) -> None:
+def test_popup_and_form_are_recorded(page: Page, api: RealApi) -> None:
     with serve(api.site_key, api.url) as url:
         open_page(page, url)
-        page.click("#rec102 .js-product-buy >> nth=1")
         page.click("a.tn-atom")
         page.fill("#form105 [name=Phone]", "+7 800 123 45 67")
         page.click("#form105 .t-submit")
         [submit] = api.wait_for("form_submit")
-    [cart] = api.of_type("add_to_cart")
-    assert cart["payload"]["order"] == {
-        "amount": 1.2, "currency": "EUR", "items": [{"name": "Poppy roll", "price": 1.2, "quantity": 1}]
-    }  # fmt: skip
     [popup] = api.of_type("popup_open")
     assert popup["payload"]["popup"] == {"id": "rec105"}
     assert submit["payload"]["form"] == {"id": "form105", "name": "Call back", "tranid": "1:1"}
@@ -48,19 +43,53 @@ def test_form_submit_is_recorded_before_its_redirect(page: Page, api: RealApi) -
     assert submit["payload"]["page_view_id"] == views[0]["payload"]["page_view_id"]
 
 
-def test_payment_is_recorded_as_a_purchase_with_the_cart_items(page: Page, site: Site, api: RealApi) -> None:
-    open_page(page, site.page("/", head=STATISTICS))
-    given = page.evaluate(
+def test_a_form_may_be_sent_twice(page: Page, api: RealApi) -> None:
+    with serve(api.site_key, api.url) as url:
+        open_page(page, url)
+        page.click("a.tn-atom")
+        for number in ("1", "2"):
+            page.fill("#form105 [name=Phone]", number)
+            page.click("#form105 .t-submit")
+            page.wait_for_function("document.querySelector('#form105 [name=Phone]').value === ''")
+        first, second = api.wait_for("form_submit", count=2)
+    assert [one["payload"]["form"]["tranid"] for one in (first, second)] == ["1:1", "1:2"]
+    assert len(api.of_type("form_start")) == 2
+
+
+def test_a_form_without_a_transaction_number_is_recorded_without_tranid(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", '<form id="f" class="js-form-proccess"><input name="a"></form>'))
+    page.evaluate(
         """() => {
-            window.tcart = { products: [{ name: 'Chair', sku: 'C1', price: '1 990,50', quantity: 2 }] };
-            return Tilda.sendEventToStatistics('/tilda/form9/payment/', 'Order 1887', '', '3981.00');
+            const form = document.querySelector('form');
+            form.tildaTranId = '0';
+            form.dispatchEvent(new CustomEvent('tildaform:aftersuccess', { bubbles: true }));
         }"""
     )
-    [purchase] = api.wait_for("purchase")
-    assert purchase["payload"]["order"] == {
-        "id": "1887", "amount": 3981, "items": [{"name": "Chair", "sku": "C1", "price": 1990.5, "quantity": 2}]
-    }  # fmt: skip
-    assert given == 7, "the wrapper returns the value of Tilda's function"
+    [submit] = api.wait_for("form_submit")
+    assert submit["payload"]["form"] == {"id": "f"}
+
+
+def test_fields_that_scripts_change_start_no_form(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", '<form id="f"><input name="a"><select name="b"><option>1</option></select></form>'))
+    page.evaluate(
+        """() => {
+            for (const type of ['input', 'change']) {
+                document.querySelector('input').dispatchEvent(new Event(type, { bubbles: true }));
+                document.querySelector('select').dispatchEvent(new Event(type, { bubbles: true }));
+            }
+            document.querySelector('form').dispatchEvent(new Event('submit', { bubbles: true, cancelable: true }));
+        }"""
+    )
+    page.goto("about:blank")
+    api.wait_for("page_leave")
+    assert api.of_type("form_start", "form_abandon", "form_submit") == []
+
+
+def test_tildas_function_gets_its_arguments_and_returns_its_value(page: Page, site: Site, api: RealApi) -> None:
+    open_page(page, site.page("/", head=STATISTICS))
+    given = page.evaluate("Tilda.sendEventToStatistics('/tilda/form9/payment/', 'Order 1887', '', '3981.00')")
+    api.wait_for("purchase")
+    assert given == 7
     assert page.evaluate("statisticsCalls") == [["/tilda/form9/payment/", "Order 1887", "", "3981.00"]]
 
 
@@ -68,18 +97,19 @@ def test_tilda_statistics_loaded_later_are_recorded(page: Page, site: Site, api:
     open_page(page, site.page("/", "<button>Buy</button>"))
     page.evaluate("window.Tilda = { sendEventToStatistics() {} }")
     page.click("button")
-    page.evaluate(
-        "Tilda.sendEventToStatistics('/tilda/cart/add/17', 'Chair', '', 1990); tildaAnalytics.track('signup')"
-    )
-    [cart] = api.wait_for("add_to_cart")
-    assert cart["payload"]["order"]["items"] == [{"name": "Chair", "price": 1990, "quantity": 1}]
+    page.evaluate("Tilda.sendEventToStatistics('/tilda/popup/rec1/opened', '#popup:x'); tildaAnalytics.track('signup')")
+    [popup] = api.wait_for("popup_open")
+    assert popup["payload"]["popup"] == {"id": "rec1"}
 
 
 def test_collector_errors_do_not_reach_tilda(page: Page, site: Site, api: RealApi) -> None:
-    open_page(page, site.page("/", head=STATISTICS))
-    page.evaluate("window.tcart = { products: 'nonsense' }; Tilda.sendEventToStatistics('/payment/', 'Order 1', '', 1)")
+    open_page(page, site.page("/", "<button>Buy</button>", head=STATISTICS))
+    page.evaluate("window.tcart = { products: 'nonsense' }; window.tildaForm = { arProductsForStat: 7 }")
+    page.click("button")
+    page.evaluate("Tilda.sendEventToStatistics(7, 'Order 1', { ecommerce: { detail: 1 } }, 1)")
+    page.evaluate("Tilda.sendEventToStatistics('/payment/', 'Order 1', null, 1)")
     page.evaluate("tildaAnalytics.track('loop', window); tildaAnalytics.purchase(); tildaAnalytics.push('nonsense')")
     page.evaluate("tildaAnalytics.track('signup')")
     api.wait_for("signup")
-    assert wait_until(lambda: page.evaluate("statisticsCalls.length")) == 1
+    assert wait_until(lambda: page.evaluate("statisticsCalls.length")) == 2
     assert api.rejected == []

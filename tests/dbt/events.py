@@ -97,6 +97,11 @@ def hostile_events(seed: int, visits: int) -> list[dict[str, Any]]:
             }
             if event_type in ("form_submit", "custom thing") and of_addresses.random() < 0.3:
                 event["payload"]["identity"] = {"email_sha256": f"address {of_addresses.randint(1, 60)}"}
+            if event_type == "web_vitals" and len(events) % 2:
+                event |= {
+                    "event_type": "refund",
+                    "payload": event["payload"] | {"order": {"id": f"o{len(events) % 60}"}},
+                }
             event["created_at"] = event["client_created_at"] or event["received_at"]
             events.append(event)
             if rng.random() < 0.06:  # a duplicate with another time

@@ -23,7 +23,7 @@ RANK = {
     "page_leave": 7,
 }
 IDLE = timedelta(minutes=30)
-PASSIVE = ("page_leave", "web_vitals", "form_abandon")
+PASSIVE = ("page_leave", "web_vitals", "form_abandon", "refund")
 
 Event = dict[str, Any]
 

@@ -70,8 +70,11 @@ def test_wheel_serves_the_collector_and_counts_an_event(environment: Path, stack
     stack.run("site", "add", "shop", "--domain", "shop.example")
     [site] = json.loads(stack.run("site", "list", "--json"))
     status = stack.status()
-    script = (ROOT / "collector" / "dist" / "collector.shop.js").read_text()
+    script = (ROOT / "collector" / "dist" / "collector.base.js").read_text()
     assert httpx.get(f"{status['ingest_url']}/collector.js").text == script
+    with_settings = httpx.get(f"{status['ingest_url']}/collector.js", params={"key": site["public_key"]}).text
+    assert '"consent":"tilda"' in with_settings
+    assert "robokassa.ru" in with_settings, "the wheel contains the list of payment services"
     event = {"event_id": str(uuid.uuid4()), "event_type": "signup", "user_id": "u"}
     answer = httpx.post(f"{status['ingest_url']}/api/events", params={"key": site["public_key"]}, json=[event])
     assert answer.json()["accepted"] == 1

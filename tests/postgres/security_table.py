@@ -47,6 +47,7 @@ DECISIONS: Rights = {
     "ops.days_to_rebuild": NOBODY,
     "ops.site_settings": NOBODY,
     "ops.refused_origins": NOBODY,
+    "ops.daily_salts": NOBODY,
     "ops.watermarks": NOBODY,
     "ops.months": NOBODY,
     "ops.yoyo_lock": NOBODY,
@@ -65,6 +66,7 @@ FUNCTIONS: dict[str, set[str]] = {
     "anon": {"ops.is_erased", "ops.is_recent", "ops.site_exists"},
     "authenticated": {"ops.is_team_member"},
     INGEST_LOGIN: {
+        "public.daily_salt",
         "public.land_events",
         "public.land_profiles",
         "public.land_refused_origins",

@@ -96,6 +96,11 @@ def test_validation_and_postgres_agree_at_the_bounds_of_each_check(database_url:
         "scroll": number("scroll", "scrollPercent", 0, 100, 50.0, 50.5, -1, 101, 1e-300, 99.99999999999999, *odd),
         "page_leave": number("timing", "timeOnPage", 0, 0.001, 31_536_000, 31_536_000.001, -0.001, *odd),
         "purchase": number("order", "amount", 0, 9.99, 1_000_000_000_000, 1_000_000_000_000.5, -0.01, *odd),
+        "refund": [
+            {"order": {"id": order_id, "amount": amount}}
+            for order_id in ("o-1", "", 1001, *odd)
+            for amount in (0, 0.01, 1_000_000_000_000, 1_000_000_000_000.5, -0.01, *odd)
+        ],
         "form_submit": [{"form": value} for value in odd],
         "form_start": [{"form": value} for value in odd],
         "form_abandon": [{"form": value} for value in odd],

@@ -95,6 +95,7 @@ def test_expired_rows_are_deleted(owner: psycopg.Connection, database_url: str, 
     expected = {
         "public.rejected_events": 2,
         "ops.refused_origins": 2,
+        "ops.daily_salts": 0,
         "public.event_claims": 1,
         "public.users": 1,
         "public.sessions": 1,
@@ -281,6 +282,7 @@ def test_the_command_and_the_scheduled_asset_delete_expired_rows(
     assert "public.sessions: 1 rows older than 20" in tilda("--dry-run")
     assert {one["table"]: one["rows"] for one in json.loads(tilda("--json"))} == {
         "public.rejected_events": 0,
+        "ops.daily_salts": 0,
         "public.event_claims": 0,
         "public.users": 0,
         "public.sessions": 1,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
 from tests.postgres.landed import event
 from tilda import demo_run
 from tilda.cli import cli
+from tilda.commands import sites
 from warehouse.events.landing import land
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
@@ -68,6 +70,51 @@ def test_changes_are_printed_as_old_and_new_values() -> None:
     assert tilda("site", "set", "shop").exit_code != 0
 
 
+def test_collector_settings_are_added_shown_and_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLIC_URL", "https://stats.example.com")
+    said = printed("site", "add", "shop", "--domain", "shop.example", "--query", "size, color", "--no-shop")
+    assert "consent mode tilda: count visitors who accept analytics" in said
+    shown = printed("site", "show", "shop")
+    assert "consent: tilda\nshop: no\nquery: size, color\n" in shown
+    assert "exclude" not in shown, "settings with their default are left out"
+
+    said = printed("site", "set", "shop", "--consent", "opt-out", "--query", "", "--no-privacy-signals")
+    assert "consent: tilda → opt-out" in said
+    assert "query: size, color → none" in said
+    assert "privacy signals: yes → no" in said
+    assert "within an hour" in said
+    assert "tilda snippet shop" in said
+    assert 'data-consent="opt-out"' in printed("snippet", "shop")
+    change = json.loads(printed("site", "set", "shop", "--shop", "--json"))
+    assert change["changes"] == {"shop": {"old": False, "new": True}}
+    assert change["site"]["collector"]["consent"] == "opt-out"
+    assert "nothing to change" in printed("site", "set", "shop", "--shop", "--consent", "opt-out")
+    assert "--exclude contains" in refused("site", "set", "shop", "--exclude", "a" * 200)
+
+
+def test_the_consent_mode_is_asked_for_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sites, "_is_interactive", lambda: True)
+    add = ["site", "add", "shop", "--domain", "shop.example"]
+    result = CliRunner().invoke(cli, add, standalone_mode=False, input="cookieless\n")
+    assert result.exception is None
+    assert "When may visitors be counted?" in result.output
+    assert "consent: cookieless" in printed("site", "show", "shop")
+    assert "counted?" not in printed("site", "add", "blog", "--domain", "blog.example", "--consent", "opt-in")
+    assert json.loads(printed("site", "add", "docs", "--domain", "docs.example", "--json"))["collector"]["consent"] == (
+        "tilda"
+    )
+
+
+def test_invalid_settings_in_the_database_do_not_break_a_site(url: str) -> None:
+    """Members of the team may write public.sites with the Supabase client."""
+    printed("site", "add", "shop", "--domain", "shop.example")
+    with connect(url) as connection:
+        connection.execute("""update public.sites set collector = '{"consent": 7, "query": ["size"], "other": 1}'""")
+        with pytest.raises(psycopg.errors.CheckViolation):
+            connection.execute("update public.sites set collector = '[]'")
+    assert "consent: tilda\nshop: yes\nquery: size\n" in printed("site", "show", "shop")
+
+
 def test_one_flag_allows_tildas_preview_domain() -> None:
     printed("site", "add", "shop", "--domain", "shop.example", "--allow-tilda-preview")
     assert "shop.example, tilda.ws" in printed("site", "show", "shop")
@@ -108,11 +155,15 @@ def test_the_snippet_uses_the_public_url(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("PUBLIC_URL", "https://stats.example.com/t/")
     monkeypatch.setenv("COLLECTOR_PATH", "/assets/c.js")
     monkeypatch.setenv("PIXEL_PATH", "/p.gif")
+    printed("site", "set", "shop", "--consent", "cookieless")
     said = printed("snippet", "shop")
-    assert 'src="https://stats.example.com/t/assets/c.js"' in said
+    assert 'src="https://stats.example.com/t/assets/c.js?key=pk_' in said
+    assert 'data-consent="cookieless"' in said
     assert 'src="https://stats.example.com/t/p.gif?key=pk_' in said
     assert "this machine" not in said
-    assert 'src="https://b.example/assets/c.js"' in printed("snippet", "shop", "--ingest-url", "https://b.example")
+    assert 'src="https://b.example/assets/c.js?key=pk_' in printed(
+        "snippet", "shop", "--ingest-url", "https://b.example"
+    )
 
 
 def test_every_command_suggests_the_site_for_a_typo(tmp_path: Path) -> None:
@@ -144,6 +195,7 @@ def test_every_command_suggests_the_site_for_a_typo(tmp_path: Path) -> None:
 def test_the_demo_adds_its_sites_once_and_does_not_change_a_real_site(url: str) -> None:
     first = demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC")
     assert demo_run._demo_site(url, "blog", ["semicomplete.com"], "UTC") == first
+    assert first.collector.consent == "opt-out"
     printed("site", "add", "shop", "--domain", "real-shop.example")
     with pytest.raises(UserError, match=r"real-shop\.example"):
         demo_run._demo_site(url, "shop", ["shop.example", "127.0.0.1"], "UTC")

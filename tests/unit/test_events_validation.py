@@ -251,3 +251,21 @@ def test_an_order_may_have_no_amount(payload: dict[str, Any] | None) -> None:
 @pytest.mark.parametrize("order", [{"amount": a} for a in (1e13, -1, "5", True, [], {})] + ["o-1", [], 5])  # type: ignore[operator]
 def test_an_invalid_order_amount_is_rejected(order: object) -> None:
     assert code_of(event(event_type="purchase", payload={"order": order})) == "invalid_payload"
+
+
+@pytest.mark.parametrize(
+    "order", [{"id": "o-1"}, {"id": 1001}, {"id": "o-1", "amount": None}, {"id": "o", "amount": 9.5}]
+)
+def test_a_refund_names_its_order(order: dict[str, Any]) -> None:
+    payload = {"order": order}
+    assert parse_event(event(event_type="refund", payload=payload), LIMITS).payload == payload
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [None, {}, {"order": None}, {"order": "o-1"}, {"order": {}}, {"order": {"amount": 5}}]
+    + [{"order": {"id": id_}} for id_ in ("", None, True, [], {})]
+    + [{"order": {"id": "o-1", "amount": amount}} for amount in (0, -1, 1e13, "5", True, [], {})],
+)
+def test_a_refund_without_an_order_or_with_an_invalid_amount_is_rejected(payload: dict[str, Any] | None) -> None:
+    assert code_of(event(event_type="refund", payload=payload)) == "invalid_payload"

@@ -3,13 +3,14 @@
 import multiprocessing
 import os
 import signal
+import sqlite3
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from warehouse.events.schema import Row
-from warehouse.events.spool import FILE_NAME, Spool, SpoolError
+from warehouse.events.spool import FILE_NAME, KnownSite, Spool, SpoolError
 
 MEGABYTE = 1_048_576
 
@@ -138,9 +139,24 @@ def test_spool_files_are_readable_by_their_owner_only(tmp_path: Path):
 def test_saved_sites_are_replaced_completely(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 2**20)
     assert spool.kept_sites() == []
-    spool.keep_sites([("pk_1", "shop", ("shop.example", "xn--80a.ru")), ("pk_2", "blog", ())])
+    shop = KnownSite("pk_1", "shop", ("shop.example", "xn--80a.ru"), {"consent": "opt-out", "query": ["size"]})
+    blog = KnownSite("pk_2", "blog", (), {})
+    spool.keep_sites([shop, blog])
     spool.close()
     again = Spool(tmp_path, 2**20)
-    assert again.kept_sites() == [("pk_2", "blog", ()), ("pk_1", "shop", ("shop.example", "xn--80a.ru"))]
-    again.keep_sites([("pk_3", "shop", ())])
-    assert again.kept_sites() == [("pk_3", "shop", ())]
+    assert again.kept_sites() == [blog, shop]
+    other = KnownSite("pk_3", "shop", (), {})
+    again.keep_sites([other])
+    assert again.kept_sites() == [other]
+
+
+def test_a_spool_of_an_earlier_release_keeps_its_sites(tmp_path: Path) -> None:
+    Spool(tmp_path, 2**20).close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as file:
+        file.execute("drop table sites")
+        file.execute("create table sites (public_key text primary key, site_id text, domains text) without rowid")
+        file.execute("insert into sites values ('pk_1', 'shop', 'shop.example')")
+    for _ in range(2):
+        spool = Spool(tmp_path, 2**20)
+        assert spool.kept_sites() == [KnownSite("pk_1", "shop", ("shop.example",), {})]
+        spool.close()

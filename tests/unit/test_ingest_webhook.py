@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from ingest_api.public.tilda_webhook import make_event
+from tests.number_cases import NOT_NUMBERS, NUMBERS
 from warehouse.events.schema import Limits
 from warehouse.events.validation import parse_event
 
@@ -54,7 +55,7 @@ def test_without_a_valid_cookie_the_event_has_no_visitor_id():
 
 PRODUCTS = [{"name": "Tea", "quantity": "2", "amount": "700", "price": "350", "sku": "T-1"}]
 ORDER = {"id": "order-1", "amount": 1990.5, "currency": "RUB"}
-ITEMS = [{"id": "T-1", "name": "Tea", "quantity": 2, "amount": 700, "price": 350}]
+ITEMS = [{"id": "T-1", "sku": "T-1", "name": "Tea", "quantity": 2, "amount": 700, "price": 350}]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,92 @@ def test_repeated_calls_have_the_same_event_id():
     )
     without = {name: value for name, value in FORM.items() if name != "tranid"}
     assert read(without)["event_id"] == read(without)["event_id"] != read(without | {"Name": "x"})["event_id"]
+
+
+# As sent by Tilda; recorded by the owners of public repositories (names shortened).
+UNPAID = {
+    "sys": "none",
+    "systranid": "0",
+    "orderid": "1487047237",
+    "products": ["Camp 2026=1000"],
+    "promocode": "HALF",
+    "discountvalue": "50%",
+    "discount": "500",
+    "subtotal": "1000",
+    "amount": "500",
+}
+PAID = {
+    "sys": "tinkoff",
+    "systranid": "4471888162",
+    "orderid": "2100966246",
+    "products": [
+        {"name": "Spoon", "quantity": 3, "amount": 6, "price": "2"},
+        {"name": "Fork", "quantity": 5, "amount": 5, "price": "1"},
+    ],
+    "amount": "11",
+}
+
+
+def test_orders_with_and_without_a_payment_system_are_purchases():
+    unpaid = read(FORM | {"payment": json.dumps(UNPAID)})
+    assert (unpaid["event_type"], unpaid["payload"]["form"]["tranid"]) == ("purchase", "1234567:7654321")
+    assert unpaid["payload"]["order"] == {
+        "id": "1487047237",
+        "amount": 500,
+        "promocode": "HALF",
+        "items": [{"name": "Camp 2026", "quantity": 1, "amount": 1000, "price": 1000}],
+    }
+    paid = read(FORM | {"payment": json.dumps(PAID)})
+    assert paid["payload"]["order"] == {
+        "id": "2100966246",
+        "amount": 11,
+        "items": [
+            {"name": "Spoon", "quantity": 3, "amount": 6, "price": 2},
+            {"name": "Fork", "quantity": 5, "amount": 5, "price": 1},
+        ],
+    }, "Tilda sends no currency and systranid is the payment system's number, not Tilda's"
+
+
+@pytest.mark.parametrize(
+    ("text", "item"),
+    [
+        ("Camp 2026=1000", {"name": "Camp 2026", "quantity": 1, "amount": 1000, "price": 1000}),
+        ("Tea (T-1) x 2 ≡ 700", {"name": "Tea (T-1)", "quantity": 2, "amount": 700, "price": 350}),
+        ("Necklace (0023) - 1x4390 = 4390", {"name": "Necklace (0023)", "quantity": 1, "amount": 4390, "price": 4390}),
+        ("Run (a=b, option) x 1 ≡ 1 790,50", {"name": "Run (a=b, option)", "quantity": 1, "amount": 1790.5,
+                                              "price": 1790.5}),
+        ("10 km (event=100)", {"name": "10 km (event=100)"}),
+        ("Free gift", {"name": "Free gift"}),
+        ("Rye &quot;best&quot; loaf=5", {"name": 'Rye "best" loaf', "quantity": 1, "amount": 5, "price": 5}),
+    ],
+)  # fmt: skip
+def test_products_sent_as_text_become_items(text: str, item: dict[str, Any]):
+    order = read(FORM | {"payment": json.dumps(UNPAID | {"products": [text, ""]})})["payload"]["order"]
+    assert order["items"] == [item]
+
+
+def test_names_of_products_are_as_on_the_page():
+    products = [{"name": "Women&#039;s &quot;X&quot;", "quantity": 1}]
+    order = read(FORM | {"payment": json.dumps(PAID | {"products": products})})["payload"]["order"]
+    assert order["items"] == [{"name": """Women's "X\"""", "quantity": 1}]
+
+
+def test_a_transaction_number_0_means_none():
+    first = read(FORM | {"tranid": "0", "payment": json.dumps(PAID)})
+    assert "tranid" not in first["payload"]["form"]
+    other = read(FORM | {"tranid": "0", "payment": json.dumps(PAID | {"orderid": "2100966247"})})
+    assert first["event_id"] != other["event_id"], "two orders are two events"
+    repeated = read(FORM | {"tranid": "0", "payment": json.dumps(PAID), "Wishes": "quickly"})
+    assert repeated["event_id"] == first["event_id"], "the order number identifies the call"
+    assert "tranid" not in read(FORM | {"tranid": "1234567:0"})["payload"]["form"]
+    without = read(FORM | {"tranid": "0", "payment": json.dumps(PAID | {"orderid": "0"})})
+    assert "id" not in without["payload"]["order"]
+
+
+@pytest.mark.parametrize("text", [*NUMBERS, *NOT_NUMBERS])
+def test_amounts_are_read_in_every_notation(text: str):
+    order = read(FORM | {"payment": json.dumps({"orderid": "1", "amount": text})})["payload"]["order"]
+    assert order.get("amount") == NUMBERS.get(text)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
@@ -10,10 +11,19 @@ import pytest
 from warehouse.kit.addresses import is_local_address, is_within, public_address
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import Settings, load_settings
+from warehouse.sites.collector import CollectorSettings
 from warehouse.sites.registry import Site
 from warehouse.sites.snippet import snippet
 
-SITE = Site("blog", "blog", ["a.example"], "UTC", "pk_a+b", datetime(2026, 11, 1, tzinfo=UTC))
+SITE = Site(
+    "blog",
+    "blog",
+    ["a.example"],
+    "UTC",
+    "pk_a+b",
+    datetime(2026, 11, 1, tzinfo=UTC),
+    collector=CollectorSettings(consent="opt-out"),
+)
 
 
 @pytest.mark.parametrize(
@@ -107,21 +117,39 @@ def settings(**values: str) -> Settings:
 def test_the_snippet_is_valid_html() -> None:
     tags = _Tags(snippet(SITE, "https://in.example", settings())).tags
     assert list(tags) == ["script", "noscript", "img"]
-    assert tags["script"] == {"async": None, "src": "https://in.example/collector.js", "data-site-key": "pk_a+b"}
+    assert tags["script"] == {
+        "async": None,
+        "src": "https://in.example/collector.js?key=pk_a%2Bb",
+        "data-site-key": "pk_a+b",
+        "data-consent": "opt-out",
+    }
     assert tags["img"]["src"] == "https://in.example/api/pixel.gif?key=pk_a%2Bb"
 
 
 def test_the_snippet_uses_the_configured_paths() -> None:
     tags = _Tags(snippet(SITE, "https://in.example", settings(collector_path="/assets/c.js", pixel_path="/p.gif"))).tags
-    assert tags["script"]["src"] == "https://in.example/assets/c.js"
+    assert tags["script"]["src"] == "https://in.example/assets/c.js?key=pk_a%2Bb"
     assert tags["img"]["src"] == "https://in.example/p.gif?key=pk_a%2Bb"
 
 
 def test_the_snippet_names_the_endpoint_when_the_url_has_a_path() -> None:
     """Without `data-endpoint` the collector sends to the origin of its script, without the path."""
     tags = _Tags(snippet(SITE, "https://in.example/stats", settings())).tags
-    assert tags["script"]["src"] == "https://in.example/stats/collector.js"
+    assert tags["script"]["src"] == "https://in.example/stats/collector.js?key=pk_a%2Bb"
     assert tags["script"]["data-endpoint"] == "https://in.example/stats"
+
+
+def test_the_snippet_names_the_consent_mode_and_counts_nobody_who_cannot_consent() -> None:
+    """Visitors without JavaScript cannot answer, so only modes that need no answer have a pixel."""
+    pixels = {}
+    for mode in ("tilda", "opt-in", "opt-out", "cookieless"):
+        tags = _Tags(
+            snippet(replace(SITE, collector=CollectorSettings(consent=mode)), "https://in.example", settings())
+        ).tags
+        assert tags["script"]["data-consent"] == mode
+        pixels[mode] = tags["img"]["src"] if "img" in tags else None
+    address = "https://in.example/api/pixel.gif?key=pk_a%2Bb"
+    assert pixels == {"tilda": None, "opt-in": None, "opt-out": address, "cookieless": f"{address}&cookieless=1"}
 
 
 def test_a_closed_site_has_no_snippet() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import click
 
@@ -16,6 +18,7 @@ from warehouse.kit.database import connect, running_database
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import Settings, load_settings
 from warehouse.sites import registry
+from warehouse.sites.collector import CONSENT_MODES, DEFAULT_CONSENT, CollectorSettings
 from warehouse.sites.snippet import snippet as make_snippet
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -26,6 +29,28 @@ _preview_option = click.option(
     help=f"Also accept events from {registry.TILDA_PREVIEW}, where Tilda shows all projects without a domain. Prefer"
     " the host of your project, such as project1234567.tilda.ws.",
 )
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _collector_options(command: _Command) -> _Command:
+    """Add an option for each setting of the collector; an option that is not given is None."""
+    for setting in reversed(fields(CollectorSettings)):
+        flag, help_ = f"--{setting.name.replace('_', '-')}", setting.metadata["help"]
+        if setting.name == "consent":
+            modes = "; ".join(f"{mode}: {meaning}" for mode, meaning in CONSENT_MODES.items())
+            option = click.option(flag, type=click.Choice(list(CONSENT_MODES)), help=f"{help_} {modes}.")
+        elif isinstance(setting.default, bool):
+            option = click.option(f"{flag}/--no-{flag.removeprefix('--')}", default=None, help=help_)
+        elif isinstance(setting.default, tuple):
+            option = click.option(flag, metavar="LIST", help=f"{help_} Separated by commas; '' for none.")
+        else:
+            option = click.option(flag, metavar="DOMAIN", help=help_)
+        command = option(command)
+    return command
+
+
+def _given(options: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @click.group()
@@ -39,17 +64,33 @@ def site() -> None:
 @_preview_option
 @click.option("--timezone", default="UTC", show_default=True, help="IANA time zone for the site's days.")
 @click.option("--name", help="Display name; default: SITE.")
+@_collector_options
 @_json_option
 def add(
-    *, site_id: str, domains: tuple[str, ...], tilda_preview: bool, timezone: str, name: str | None, as_json: bool
+    *,
+    site_id: str,
+    domains: tuple[str, ...],
+    tilda_preview: bool,
+    timezone: str,
+    name: str | None,
+    as_json: bool,
+    **collector: object,
 ) -> None:
-    """Add a site. An existing site is not changed."""
+    """Add a site. An existing site is not changed.
+
+    Without --consent, the command asks for the mode of consent; if it cannot ask, the mode is tilda.
+    """
+    chosen = _given(collector)
+    if "consent" not in chosen and not as_json and _is_interactive():
+        chosen["consent"] = _ask_for_consent()
     with running_database(load_settings()) as url:
-        added = registry.add_site(url, site_id, _with_preview(domains, tilda_preview), timezone, name)
+        added = registry.add_site(url, site_id, _with_preview(domains, tilda_preview), timezone, name, collector=chosen)
     if as_json:
         console.print_json(added)
-    else:
-        console.echo(f"{added.site_id}: key {added.public_key}. Print its snippet: tilda snippet {added.site_id}")
+        return
+    mode = added.collector.consent
+    console.echo(f"{added.site_id}: key {added.public_key}, consent mode {mode}: {CONSENT_MODES[mode]}.")
+    console.echo(f"Print its snippet: tilda snippet {added.site_id}")
 
 
 @site.command("show")
@@ -70,6 +111,7 @@ def show(site_id: str, *, as_json: bool) -> None:
         ("timezone", found.timezone),
         ("key", found.public_key),
         ("added", f"{found.created_at:%Y-%m-%d %H:%M %Z}"),
+        *_shown_settings(found.collector),
     ):
         click.echo(f"{label}: {value}")
 
@@ -79,12 +121,22 @@ def show(site_id: str, *, as_json: bool) -> None:
 @click.option("--name", help="Display name.")
 @click.option("--timezone", help="IANA time zone for the site's days; rebuilds the reports of all days.")
 @click.option("--reopen", is_flag=True, help="Accept events again, after `tilda site remove --keep-data`.")
+@_collector_options
 @_json_option
-def set_(site_id: str, name: str | None, timezone: str | None, *, reopen: bool, as_json: bool) -> None:
-    """Change the name or time zone of a site, or reopen it."""
-    if name is None and timezone is None and not reopen:
-        raise click.UsageError("Use at least one of --name, --timezone and --reopen.")
-    _change(lambda url: registry.set_site(url, site_id, name=name, timezone=timezone, reopen=reopen), as_json=as_json)
+def set_(
+    site_id: str, name: str | None, timezone: str | None, *, reopen: bool, as_json: bool, **collector: object
+) -> None:
+    """Change a site's name, time zone or collector settings, or reopen it.
+
+    An attribute of the script tag in a page takes precedence over the setting.
+    """
+    chosen = _given(collector)
+    if name is None and timezone is None and not reopen and not chosen:
+        raise click.UsageError("Use at least one option; `tilda site set --help` lists them.")
+    _change(
+        lambda url: registry.set_site(url, site_id, name=name, timezone=timezone, reopen=reopen, collector=chosen),
+        as_json=as_json,
+    )
 
 
 @site.command("remove")
@@ -156,7 +208,10 @@ def remove_domain(site_id: str, domains: tuple[str, ...], *, as_json: bool) -> N
 @click.argument("site_id", metavar="SITE")
 @click.option("--ingest-url", metavar="URL", help="Public address of the API; default: PUBLIC_URL.")
 def snippet(site_id: str, ingest_url: str | None) -> None:
-    """Print the snippet: the script for the HEAD of the site, and the pixel for visitors without JavaScript."""
+    """Print the snippet for the HEAD of the site.
+
+    In the consent modes opt-out and cookieless, a second line counts visitors without JavaScript.
+    """
     settings = load_settings()
     with running_database(settings) as url:
         found = registry.get_site(url, site_id)
@@ -216,19 +271,51 @@ def _change(work: Callable[[str], registry.Change], *, as_json: bool) -> None:
         return
     click.echo(f"{site_id}:")
     for field, values in change.changes.items():
-        label = "state" if field == "is_open" else field
+        label = "state" if field == "is_open" else field.replace("_", " ")
         click.echo(f"  {label}: {_shown(field, values.old)} → {_shown(field, values.new)}")
     if change.changes.keys() & {"domains", "is_open"}:
         click.echo("The ingest API applies the change within a minute.")
     if change.changes.keys() & {"domains", "timezone"}:
         click.echo("The next run of the models rebuilds the sessions of this site.")
+    if change.changes.keys() & {setting.name for setting in fields(CollectorSettings)}:
+        click.echo("Visitors' browsers load the changed collector within an hour.")
+    if "consent" in change.changes:
+        console.echo(
+            f"The snippet in your pages names the old mode: replace it with the output of tilda snippet {site_id}."
+        )
 
 
 def _shown(field: str, value: object) -> str:
     """Format a value of a site for display."""
     if field == "is_open":
         return "open" if value else "closed"
-    return ", ".join(map(str, value)) or "any" if isinstance(value, list) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or ("any" if field == "domains" else "none")
+    return str(value) or "none"
+
+
+def _shown_settings(collector: CollectorSettings) -> list[tuple[str, str]]:
+    """Return the label and value of the settings `consent` and `shop`, and of those that differ from the default."""
+    changed = collector.as_json().keys() | {"consent", "shop"}
+    return [
+        (setting.name.replace("_", " "), _shown(setting.name, getattr(collector, setting.name)))
+        for setting in fields(collector)
+        if setting.name in changed
+    ]
+
+
+def _is_interactive() -> bool:
+    return sys.stdin.isatty()
+
+
+def _ask_for_consent() -> str:
+    for mode, meaning in CONSENT_MODES.items():
+        click.echo(f"  {mode}: {meaning}", err=True)
+    return click.prompt(
+        "When may visitors be counted?", type=click.Choice(list(CONSENT_MODES)), default=DEFAULT_CONSENT, err=True
+    )
 
 
 def _planned(removal: registry.Removal) -> str:
@@ -240,7 +327,7 @@ def _planned(removal: registry.Removal) -> str:
 
 
 def _confirms(question: str) -> bool:
-    if not sys.stdin.isatty():
+    if not _is_interactive():
         raise UserError("This command needs confirmation, but its input is not a terminal.", "Add --yes.")
     return click.confirm(question, err=True)
 

@@ -12,7 +12,8 @@ from msgspec import Meta
 
 EVENT_TYPES = (
     "page_view", "page_leave", "click", "scroll", "form_start", "form_abandon", "form_submit", "form_error",
-    "purchase", "add_to_cart", "signup", "outbound_click", "file_download", "popup_open", "web_vitals", "identify",
+    "product_view", "add_to_cart", "remove_from_cart", "checkout_start", "purchase", "refund",
+    "signup", "outbound_click", "file_download", "popup_open", "web_vitals", "identify",
     "site_search", "media", "error", "not_found",
 )  # fmt: skip
 """Event types that the collector sends automatically; any other name is a custom event."""
@@ -22,6 +23,9 @@ CONVERSION_EVENT_TYPES = ("form_submit", "signup", "purchase")
 # Times outside this range cannot come from a wrong clock, and some tools cannot represent them.
 EARLIEST_TIME = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST_TIME = datetime(2200, 1, 1, tzinfo=UTC)
+
+COOKIELESS = "cookieless."
+"""Begins the ID of every cookieless visitor: an ID of one day, made by the API. Clients may not send such an ID."""
 
 MAX_EVENT_TYPE = 64
 MAX_USER_ID = 128
@@ -110,7 +114,7 @@ class Rejection:
         index: Position in the batch, from 0.
         event_id: The event's ID as sent; None if it could not be read.
         code: A stable name: `invalid_json`, `invalid_event`, `invalid_payload`, `payload_too_large`, `invalid_text`,
-            `time_out_of_range`.
+            `time_out_of_range`, `reserved_user_id`, `cookieless_identify`.
         detail: One sentence for a developer.
         body: The event's text as sent, truncated, with bytes escaped that a text column cannot hold.
     """

@@ -7,6 +7,7 @@ atomic. Each event is one row, so that a person's events can be erased.
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -36,7 +38,8 @@ create table if not exists events (
 create table if not exists sites (
     public_key text primary key,
     site_id text not null,
-    domains text not null
+    domains text not null,
+    collector text not null default '{}'
 ) without rowid;
 """
 
@@ -60,6 +63,22 @@ class Depth:
 
     rows: int
     size: int
+
+
+class KnownSite(NamedTuple):
+    """A site in the saved list of sites.
+
+    Attributes:
+        public_key: The key in requests.
+        site_id: The site.
+        domains: Host names.
+        collector: Settings of the collector as JSON, in the form of `public.sites.collector`.
+    """
+
+    public_key: str
+    site_id: str
+    domains: tuple[str, ...]
+    collector: dict[str, Any]
 
 
 class Spool:
@@ -129,20 +148,25 @@ class Spool:
             )
         return Depth(rows, (pages - free) * page_size if rows else 0)
 
-    def keep_sites(self, sites: Sequence[tuple[str, str, Sequence[str]]]) -> None:
-        """Replace the saved list of sites (public key, ID, domains), which is needed for a start without Postgres."""
+    def keep_sites(self, sites: Sequence[KnownSite]) -> None:
+        """Replace the saved list of sites, which is needed for a start without Postgres."""
         with self._transaction():
             self._db.execute("delete from sites")
             self._db.executemany(
-                "insert into sites values (?, ?, ?)",
-                ((key, site_id, " ".join(domains)) for key, site_id, domains in sites),
+                "insert into sites (public_key, site_id, domains, collector) values (?, ?, ?, ?)",
+                ((site.public_key, site.site_id, " ".join(site.domains), json.dumps(site.collector)) for site in sites),
             )
 
-    def kept_sites(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """Return the saved list of sites: public key, ID, domains."""
+    def kept_sites(self) -> list[KnownSite]:
+        """Return the saved list of sites, ordered by ID."""
         with _translated():
-            found = self._db.execute("select public_key, site_id, domains from sites order by site_id").fetchall()
-        return [(key, site_id, tuple(domains.split())) for key, site_id, domains in found]
+            found = self._db.execute(
+                "select public_key, site_id, domains, collector from sites order by site_id"
+            ).fetchall()
+        return [
+            KnownSite(key, site_id, tuple(domains.split()), json.loads(collector))
+            for key, site_id, domains, collector in found
+        ]
 
     def of_site(self, site_id: str) -> Iterator[tuple[int, Row]]:
         """Yield a site's rows, oldest first, each with its number."""
@@ -205,6 +229,9 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
         (page_size,) = database.execute("pragma page_size").fetchone()
         database.execute(f"pragma max_page_count = {max(max_bytes // page_size, 16)}")
         database.executescript(_SCHEMA)
+        if not database.execute("select 1 from pragma_table_info('sites') where name = 'collector'").fetchone():
+            # the file was created by an earlier release
+            database.execute("alter table sites add column collector text not null default '{}'")
     except sqlite3.Error:
         database.close()
         raise

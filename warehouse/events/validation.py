@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from warehouse.events import json_parts
 from warehouse.events.schema import (
+    COOKIELESS,
     EARLIEST_TIME,
     LATEST_TIME,
     MAX_PAYLOAD_DEPTH,
@@ -44,6 +45,7 @@ class BatchError(Exception):
 class _Envelope(msgspec.Struct):
     events: list[msgspec.Raw] | UnsetType = UNSET
     sent_at: Time | None = None
+    cookieless: bool = False
 
 
 class _KnownEnvelope(_Envelope, forbid_unknown_fields=True):
@@ -62,11 +64,13 @@ class OpenedEnvelope:
         events: One text for each event, in order.
         sent_at: Time of sending by the sender's clock.
         ignored: Names of the envelope's unknown fields.
+        is_cookieless: True if the envelope's field `cookieless` is true.
     """
 
     events: Sequence[bytes]
     sent_at: datetime | None = None
     ignored: Sequence[str] = ()
+    is_cookieless: bool = False
 
 
 class _OnlyId(msgspec.Struct):
@@ -108,8 +112,8 @@ _decode_time = msgspec.json.Decoder(Time | None).decode
 _decode_event = msgspec.json.Decoder(Event).decode
 _decode_id = msgspec.json.Decoder(_OnlyId).decode
 
-# An event sent alone may contain `sent_at` in addition to its own fields.
-_EVENT_FIELDS = frozenset(Event.__struct_fields__) | {"sent_at"}
+# An event sent alone may contain the fields of the envelope in addition to its own fields.
+_EVENT_FIELDS = frozenset(Event.__struct_fields__) | (frozenset(_Envelope.__struct_fields__) - {"events"})
 
 _READ_ERRORS = (msgspec.DecodeError, UnicodeDecodeError)
 _HALF_PAIR = re.compile(
@@ -120,7 +124,7 @@ T = TypeVar("T")
 
 
 def open_envelope(body: bytes, limits: Limits) -> OpenedEnvelope:
-    """Find the events in a request's body: an array of events, one event, or `{"sent_at": …, "events": […]}`.
+    """Find the events in a request's body: an array, one event, or `{"sent_at": …, "cookieless": …, "events": […]}`.
 
     Raises:
         BatchError: The body has none of these forms, or contains more events than `limits.max_events`.
@@ -155,7 +159,7 @@ def _parse_known(raw: bytes, limits: Limits) -> Event | None:
         event = _decode_known_event(raw)
     except (*_READ_ERRORS, msgspec.ValidationError, RecursionError):
         return None
-    check_event(event, raw, limits)
+    _check_sent_event(event, raw, limits)
     return event
 
 
@@ -184,17 +188,18 @@ def _open_envelope(body: bytes) -> OpenedEnvelope:
         cut = _cut_envelope(body)
         if cut is None:
             raise BatchError("invalid_json", f"The body is not JSON in UTF-8: {error}.") from error
-        return OpenedEnvelope(cut[1], cut[0])
+        return cut
     sent_at = _sent_at(envelope.sent_at)
     if isinstance(envelope.events, UnsetType):
-        return OpenedEnvelope([body], sent_at)  # the body is one event, whose fields are checked later
-    return OpenedEnvelope(list(map(bytes, envelope.events)), sent_at, ignored)
+        # the body is one event, whose fields are checked later
+        return OpenedEnvelope([body], sent_at, is_cookieless=envelope.cookieless)
+    return OpenedEnvelope(list(map(bytes, envelope.events)), sent_at, ignored, envelope.cookieless)
 
 
-def _cut_envelope(body: bytes) -> tuple[datetime | None, list[bytes]] | None:
+def _cut_envelope(body: bytes) -> OpenedEnvelope | None:
     """Find the events in a body that is not valid JSON, so that the valid events can be stored."""
     if (events := json_parts.elements(body)) is not None:
-        return None, events
+        return OpenedEnvelope(events)
     parts = json_parts.members(body)
     if parts is None or (events := json_parts.elements(parts.get(b"events", b""))) is None:
         return None
@@ -202,7 +207,7 @@ def _cut_envelope(body: bytes) -> tuple[datetime | None, list[bytes]] | None:
         sent_at = _decode_time(parts.get(b"sent_at", b"null"))
     except (*_READ_ERRORS, msgspec.ValidationError, RecursionError):
         return None
-    return _sent_at(sent_at), events
+    return OpenedEnvelope(events, _sent_at(sent_at), is_cookieless=parts.get(b"cookieless") == b"true")
 
 
 def _sent_at(value: datetime | None) -> datetime | None:
@@ -220,8 +225,19 @@ def parse_event(raw: bytes, limits: Limits) -> Event:
         InvalidEventError: The event violates the schema or a limit, or has characters that Postgres cannot store.
     """
     event = decode_event(raw, _decode_event)
-    check_event(event, raw, limits)
+    _check_sent_event(event, raw, limits)
     return event
+
+
+def _check_sent_event(event: Event, raw: bytes, limits: Limits) -> None:
+    """Check an event that a client sent: the rules for all events, and the visitor ID.
+
+    Raises:
+        InvalidEventError: The event is invalid, or its visitor ID is reserved.
+    """
+    if event.user_id is not None and event.user_id.startswith(COOKIELESS):
+        raise InvalidEventError("reserved_user_id", f"Only the server makes visitor IDs that begin with {COOKIELESS}")
+    check_event(event, raw, limits)
 
 
 def decode_event(raw: bytes, decode: Callable[[bytes], T]) -> T:
@@ -367,6 +383,22 @@ def _check_purchase(payload: dict[str, Any]) -> None:
         _number(payload, "order", "amount", 0, MAX_AMOUNT)
 
 
+def _check_refund(payload: dict[str, Any]) -> None:
+    """Check that a refund names an order; a missing amount means the complete order."""
+    order = _section(payload, "order")
+    order_id = order.get("id")
+    if not isinstance(order_id, str | int | float) or isinstance(order_id, bool) or order_id == "":
+        raise InvalidEventError("invalid_payload", "payload.order.id must be the number of the refunded order.")
+    amount = order.get("amount")
+    if amount is not None:
+        _number(payload, "order", "amount", 0, MAX_AMOUNT)
+        if amount == 0:
+            raise InvalidEventError(
+                "invalid_payload",
+                "payload.order.amount must be greater than 0. Leave it out to refund the complete order.",
+            )
+
+
 def _check_identity(payload: dict[str, Any]) -> None:
     _section(payload, "identity")
 
@@ -380,5 +412,6 @@ _PAYLOAD_CHECKS: dict[str, Callable[[dict[str, Any]], None]] = {
     "form_submit": _check_form,
     "form_error": _check_form,
     "purchase": _check_purchase,
+    "refund": _check_refund,
     "identify": _check_identity,
 }

@@ -7,6 +7,7 @@ from typing import LiteralString
 
 import psycopg
 
+from warehouse.events.schema import COOKIELESS
 from warehouse.kit.errors import UserError
 from warehouse.privacy.person import ANONYMOUS, Person
 
@@ -33,6 +34,10 @@ _WRITERS: LiteralString = """
 _KNOWN_AND_ERASED: LiteralString = """
     with known as (
         select site_id, user_id from public.users
+        union
+        select site_id, user_id from public.events where session_id is null and starts_with(user_id, %(cookieless)s)
+        union
+        select site_id, user_id from archive.events where session_id is null and starts_with(user_id, %(cookieless)s)
         union
         select site_id, %(anonymous)s || session_id from public.sessions where user_id is null
         union
@@ -63,7 +68,7 @@ def enlist(connection: psycopg.Connection, person: Person) -> None:
 
 def returned(connection: psycopg.Connection) -> list[tuple[str, str]]:
     """Return site and visitor ID of listed visitors who are in the database again, after a backup was restored."""
-    return connection.execute(_KNOWN_AND_ERASED, {"anonymous": ANONYMOUS}).fetchall()
+    return connection.execute(_KNOWN_AND_ERASED, {"anonymous": ANONYMOUS, "cookieless": COOKIELESS}).fetchall()
 
 
 def wait_for_writers(connection: psycopg.Connection, patience: float = PATIENCE_SECONDS) -> None:

@@ -1,4 +1,4 @@
-"""Deletes expired rows: rejected events, refused origins, claims, and visitors and sessions without events.
+"""Deletes expired rows: rejected events, refused origins, claims, salts, and visitors and sessions without events.
 
 Each batch covers a range of the table's pages in a separate transaction. Rows locked by another transaction are skipped
 and deleted by a later run, so that insertion of events never waits for a deletion.
@@ -75,6 +75,8 @@ def _rules(settings: Settings, now: datetime) -> list[_Rule]:
     return [
         _Rule("public.rejected_events", "t.received_at < %(before)s", refusals),
         _Rule("ops.refused_origins", "t.day < (%(before)s at time zone 'UTC')::date", refusals),
+        # Postgres deletes them on the first use of the next day, unless nobody comes on that day.
+        _Rule("ops.daily_salts", "t.day < (%(before)s at time zone 'UTC')::date", now),
         _Rule("public.event_claims", "t.created_at < %(before)s", now - timedelta(days=settings.claims_keep_days)),
         _Rule(
             "public.users",

@@ -6,19 +6,21 @@ import difflib
 import re
 import secrets
 import zoneinfo
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal, LiteralString
 
 import psycopg
 from psycopg import errors, sql
-from psycopg.rows import class_row
+from psycopg.rows import kwargs_row
+from psycopg.types.json import Jsonb
 
 from warehouse.kit.addresses import host_name
 from warehouse.kit.database import connect
 from warehouse.kit.errors import UserError
+from warehouse.sites.collector import DEFAULTS, CollectorSettings
 
 _SITE_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -28,7 +30,7 @@ TILDA_PREVIEW = "tilda.ws"
 _SELECT: LiteralString = """
     select
         site_id, name, domains, timezone, coalesce(public_key, closed_key) as public_key, created_at,
-        public_key is not null as is_open
+        public_key is not null as is_open, collector
     from public.sites
 """
 
@@ -45,6 +47,7 @@ class Site:
         timezone: IANA name of the time zone in which the site's days begin and end.
         public_key: Identifies the site in the snippet; not a secret.
         is_open: True if the API accepts events with the key.
+        collector: Settings of the collector.
     """
 
     site_id: str
@@ -54,6 +57,7 @@ class Site:
     public_key: str
     created_at: datetime
     is_open: bool = True
+    collector: CollectorSettings = DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Change:
 
     Attributes:
         site: The site after the change.
-        changes: The changed fields; empty if nothing changed.
+        changes: The changed fields, and by their names the changed settings of the collector; empty if nothing changed.
     """
 
     site: Site
@@ -92,7 +96,15 @@ class Removal:
     rows: dict[str, int]
 
 
-def add_site(url: str, site_id: str, domains: Iterable[str], timezone: str, name: str | None = None) -> Site:
+def add_site(
+    url: str,
+    site_id: str,
+    domains: Iterable[str],
+    timezone: str,
+    name: str | None = None,
+    *,
+    collector: Mapping[str, object] | None = None,
+) -> Site:
     """Add a site with a new key.
 
     Args:
@@ -101,9 +113,10 @@ def add_site(url: str, site_id: str, domains: Iterable[str], timezone: str, name
         domains: Host names whose pages may send events, at least one.
         timezone: IANA name, such as Europe/Moscow.
         name: What people call the site; by default its id.
+        collector: Settings of the collector by name (`CollectorSettings`); the others keep their defaults.
 
     Raises:
-        UserError: The site exists, or its id, name, time zone or a domain cannot be used.
+        UserError: The site exists, or its id, name, time zone, a domain or a setting cannot be used.
     """
     if not _SITE_ID.fullmatch(site_id):
         raise UserError(
@@ -114,12 +127,14 @@ def add_site(url: str, site_id: str, domains: Iterable[str], timezone: str, name
     if not hosts:
         raise UserError(f"The site {site_id} needs a domain.", "Name it: --domain example.com.")
     _check_name(site_id if name is None else name)
+    chosen = DEFAULTS.changed(collector or {}).as_json()
+    key = f"pk_{secrets.token_urlsafe(18)}"
     with connect(url) as connection:
         _check_timezone(connection, timezone)
         inserted = connection.execute(
-            "insert into public.sites (site_id, name, domains, timezone, public_key) values (%s, %s, %s, %s, %s)"
-            " on conflict (site_id) do nothing",
-            [site_id, site_id if name is None else name, hosts, timezone, f"pk_{secrets.token_urlsafe(18)}"],
+            "insert into public.sites (site_id, name, domains, timezone, public_key, collector)"
+            " values (%s, %s, %s, %s, %s, %s) on conflict (site_id) do nothing",
+            [site_id, site_id if name is None else name, hosts, timezone, key, Jsonb(chosen)],
         ).rowcount
         site = find_site(connection, site_id)
     if not inserted:
@@ -131,19 +146,25 @@ def add_site(url: str, site_id: str, domains: Iterable[str], timezone: str, name
     return site
 
 
-def ensure_site(url: str, site_id: str, domains: Iterable[str], timezone: str) -> Site:
-    """Return the site with this ID; add it if it does not exist.
+def ensure_site(
+    url: str,
+    site_id: str,
+    domains: Iterable[str],
+    timezone: str,
+    collector: Mapping[str, object] | None = None,
+) -> Site:
+    """Return the site with this ID; add it if it does not exist (see `add_site`).
 
     Raises:
         UserError: A value for a new site is invalid.
     """
     known = next((site for site in list_sites(url) if site.site_id == site_id), None)
-    return known or add_site(url, site_id, domains, timezone)
+    return known or add_site(url, site_id, domains, timezone, collector=collector)
 
 
 def list_sites(url: str) -> list[Site]:
     """Return all sites, including closed ones, ordered by ID."""
-    with connect(url) as connection, connection.cursor(row_factory=class_row(Site)) as cursor:
+    with connect(url) as connection, connection.cursor(row_factory=kwargs_row(_read_site)) as cursor:
         return cursor.execute(f"{_SELECT} order by site_id").fetchall()
 
 
@@ -168,7 +189,7 @@ def find_site(connection: psycopg.Connection, site_id: str, *, lock: bool = Fals
     Raises:
         UserError: There is none; the message names a site with a similar id.
     """
-    with connection.cursor(row_factory=class_row(Site)) as cursor:
+    with connection.cursor(row_factory=kwargs_row(_read_site)) as cursor:
         query = f"{_SELECT} where site_id = %s{' for update' if lock else ''}"
         site = cursor.execute(query, [site_id]).fetchone()
     if site is None:
@@ -182,9 +203,23 @@ def find_site(connection: psycopg.Connection, site_id: str, *, lock: bool = Fals
 
 
 def set_site(
-    url: str, site_id: str, *, name: str | None = None, timezone: str | None = None, reopen: bool = False
+    url: str,
+    site_id: str,
+    *,
+    name: str | None = None,
+    timezone: str | None = None,
+    reopen: bool = False,
+    collector: Mapping[str, object] | None = None,
 ) -> Change:
-    """Change a site's name or time zone, or let its old key take events again. None leaves a value as it is.
+    """Change a site, or let its old key take events again. None leaves a value as it is.
+
+    Args:
+        url: The owner's address of the database.
+        site_id: The site.
+        name: Display name.
+        timezone: IANA name.
+        reopen: True to open a closed site.
+        collector: Settings of the collector to change, by name (`CollectorSettings`).
 
     Raises:
         UserError: There is no such site, or a value cannot be used.
@@ -202,6 +237,7 @@ def set_site(
                 name=site.name if name is None else name,
                 timezone=site.timezone if timezone is None else timezone,
                 is_open=site.is_open or reopen,
+                collector=site.collector.changed(collector or {}),
             ),
         )
 
@@ -283,15 +319,30 @@ def _save(connection: psycopg.Connection, before: Site, after: Site) -> Change:
         """
         update public.sites
         set
-            name = %(name)s, domains = %(domains)s, timezone = %(timezone)s,
+            name = %(name)s, domains = %(domains)s, timezone = %(timezone)s, collector = %(collector)s,
             public_key = case when %(is_open)s then %(public_key)s end,
             closed_key = case when not %(is_open)s then %(public_key)s end
         where site_id = %(site_id)s
         """,
-        asdict(after),
+        {one.name: getattr(after, one.name) for one in fields(after)} | {"collector": Jsonb(after.collector.as_json())},
     )
-    old, new = asdict(before), asdict(after)
-    return Change(after, {field: Difference(old[field], new[field]) for field in old if old[field] != new[field]})
+    return Change(after, _differences(before, after))
+
+
+def _differences(before: Site, after: Site) -> dict[str, Difference]:
+    """Return the fields that differ; a setting of the collector counts as a field."""
+    found: dict[str, Difference] = {}
+    for old, new in ((before, after), (before.collector, after.collector)):
+        for one in fields(old):
+            values = Difference(getattr(old, one.name), getattr(new, one.name))
+            if one.name != "collector" and values.old != values.new:
+                found[one.name] = values
+    return found
+
+
+def _read_site(*, collector: dict[str, Any], **columns: Any) -> Site:  # noqa: ANN401 - the columns of `_SELECT`
+    """Return the site of a row of `_SELECT`."""
+    return Site(**columns, collector=CollectorSettings.from_json(collector))
 
 
 def _rows_of(connection: psycopg.Connection, site_id: str) -> dict[str, int]:

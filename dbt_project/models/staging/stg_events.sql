@@ -59,7 +59,7 @@ renamed as (
         source,
         is_bot,
         user_id is null as is_anonymous,
-        event_type not in ('page_leave', 'web_vitals', 'form_abandon') and source <> 'webhook' as is_activity,
+        event_type not in ('page_leave', 'web_vitals', 'form_abandon', 'refund') and source <> 'webhook' as is_activity,
         -- Events of one millisecond stand in the order in which they can happen.
         case event_type
             when 'page_view' then 0

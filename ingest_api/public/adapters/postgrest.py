@@ -93,6 +93,7 @@ def describe_insert(table: str, description: str, row: type[msgspec.Struct], exa
             openapi.header("prefer"),
             {"name": "columns", "in": "query", "schema": {"type": "string"}},
             {"name": "on_conflict", "in": "query", "schema": {"type": "string"}},
+            openapi.COOKIELESS,
         ],
         body=openapi.json_body([row, list[row]], example),
     )

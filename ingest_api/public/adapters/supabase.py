@@ -15,6 +15,7 @@ from ingest_api.public.adapters.postgrest import Fields, PostgrestError, Table, 
 from ingest_api.public.database import Connection, PostgresError
 from ingest_api.public.events import EXAMPLE
 from ingest_api.public.pipeline import Envelope, Pipeline, RejectedBatchError, Sender
+from warehouse.events.cookieless import is_cookieless
 from warehouse.events.profiles import RefusedProfileError, land_profiles
 from warehouse.events.schema import MAX_USER_ID, Event, Row
 
@@ -132,6 +133,9 @@ class ProfilesTable(Table):
     async def store(self, objects: list[Fields], sender: Sender) -> None:
         """Store the profiles in Postgres; they are never spooled."""
         await self._pipeline.admit(sender, len(objects))
+        if sender.is_cookieless or any(map(_names_cookieless_visitor, objects)):
+            message = f"cookieless visitors have no rows in {self.name}"
+            raise PostgrestError(HTTPStatus.BAD_REQUEST, "23514", message)
         text = msgspec.json.encode(objects).decode(errors="surrogatepass")
         try:
             await self._connection.run(
@@ -141,6 +145,14 @@ class ProfilesTable(Table):
             raise PostgrestError(HTTPStatus.BAD_REQUEST, error.code, error.message) from None
         except PostgresError:
             raise unavailable("database_away", "The database cannot be reached; try again later.", 5) from None
+
+
+def _names_cookieless_visitor(fields: Fields) -> bool:
+    try:
+        user_id = msgspec.json.decode(fields.get("user_id", b"null"))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False  # Postgres refuses the row
+    return isinstance(user_id, str) and is_cookieless(user_id)
 
 
 def _event_text(fields: Fields) -> bytes:

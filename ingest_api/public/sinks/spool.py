@@ -13,7 +13,8 @@ from ingest_api.public.metrics import REPLAYED, SPOOL_BYTES, SPOOL_ROWS
 from ingest_api.public.sinks.postgres import PostgresSink
 from ingest_api.public.sites import Site
 from warehouse.events.schema import Row
-from warehouse.events.spool import Depth, Spool, SpoolError
+from warehouse.events.spool import Depth, KnownSite, Spool, SpoolError
+from warehouse.sites.collector import CollectorSettings
 
 REPLAY_ROWS = 1000
 
@@ -115,7 +116,9 @@ class SpoolSink:
         Raises:
             SpoolError: The disk fails.
         """
-        known = [(site.public_key, site.site_id, site.domains) for site in sites]
+        known = [
+            KnownSite(site.public_key, site.site_id, tuple(site.domains), site.collector.as_json()) for site in sites
+        ]
         await self._on_disk(lambda spool: spool.keep_sites(known))
 
     async def kept_sites(self) -> list[Site]:
@@ -124,7 +127,10 @@ class SpoolSink:
         Raises:
             SpoolError: The disk fails.
         """
-        return [Site(site_id, key, domains) for key, site_id, domains in await self._on_disk(Spool.kept_sites)]
+        return [
+            Site(known.site_id, known.public_key, known.domains, CollectorSettings.from_json(known.collector))
+            for known in await self._on_disk(Spool.kept_sites)
+        ]
 
     async def _on_disk(self, work: Callable[[Spool], _Result]) -> _Result:
         spool = self._spool

@@ -1,4 +1,4 @@
-"""Rows that are kept for a limited time: refusals, claims, and visitors and sessions without events."""
+"""Rows that are kept for a limited time: refusals, claims, salts, and visitors and sessions without events."""
 
 from typing import Any
 
@@ -17,9 +17,10 @@ from warehouse.kit.settings import load_settings
     deps=[["archive", "event_months"]],
 )
 def expired_rows(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
-    """Deletes refused events, claims, visitors and sessions that are older than the settings `…_KEEP_…` say.
+    """Delete rejected events, claims, visitors and sessions that are older than the settings `…_KEEP_…` allow.
 
-    The row of a visitor or session stays while one of its events may be in Postgres.
+    The row of a visitor or session stays while one of its events may be in Postgres. The salts of cookieless visitors
+    are deleted when their day is over.
     """
     from warehouse.retention import expired_rows as retention  # as with archiving: Arrow
 
