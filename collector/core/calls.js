@@ -1,6 +1,6 @@
 // The public calls: `window.tildaAnalytics.track(…)` and the others, described in types.d.ts.
 
-import { CONSENTED, consent, granted, listen, optOut, whenForgotten } from './consent.js';
+import { apply, CONSENTED, consent, granted, listen, optOut, whenForgotten } from './consent.js';
 import { options, safely, uuid } from './environment.js';
 import { forgetUser, rememberUser } from './identity.js';
 import { numberOf } from './numbers.js';
@@ -20,7 +20,7 @@ const calls = {
     ),
   purchase: (order) => calls.track('purchase', order),
   refund: (order) => calls.track('refund', order),
-  identify: (id, traits) => record('identify', { identity: { ...traits, external_id: id } }),
+  identify: (id, traits) => granted === CONSENTED && record('identify', { identity: { ...traits, external_id: id } }),
   consent,
   optOut,
   reset() {
@@ -30,7 +30,7 @@ const calls = {
     newVisit();
   },
   /** Connects an optional module (`optional/`), which is a separate file. */
-  extend: (module) => module(safely(record), listen, options, beforeRecord, whenForgotten, beforeLeave),
+  extend: (module) => module(safely(record), listen, options, beforeRecord, whenForgotten, beforeLeave, safely(apply)),
 };
 
 /** Before the collector has loaded, `tildaAnalytics` may be an array of calls: [['track', 'signup'], …]. */

@@ -1,13 +1,12 @@
 // Consent. Without it the collector stores, sends and remembers nothing, or in the mode `cookieless` stores nothing in the
 // browser. Withdrawal removes everything stored.
 
-import { later, listenAlways, log, navigator, options, runAll, safely } from './environment.js';
+import { later, listenAlways, navigator, options, runAll, safely } from './environment.js';
 import { load } from './modules.js';
 import { local, persist, readCookie } from './storage.js';
 
 const CONSENT = 'analytics_consent'; // "true", "false", or "never" after optOut()
 const TILDA_ANSWER = 500; // milliseconds from a click on Tilda's block until its cookies are written
-const FIRST_WAIT = 100; // milliseconds until the function that is asked for consent is looked for again
 
 // Values of `granted`.
 const NOTHING = 0;
@@ -17,7 +16,7 @@ export const CONSENTED = 2;
 const mode = options.consent || 'tilda';
 const isCookieless = mode === 'cookieless';
 const readsTilda = mode === 'tilda' || isCookieless;
-const isModule = mode === 'google' || mode === 'tcf';
+const isAsked = !readsTilda && !/^opt-/.test(mode); // `optional/consent.js` asks the page or a consent platform
 
 let onGranted;
 let beforeUpgrade;
@@ -44,25 +43,12 @@ const answer = () => (local.get(CONSENT) || String(readsTilda ? tildaConsent() :
 
 const decide = () => {
   tildaBefore = tildaConsent();
-  if (!readsTilda && !/^opt-/.test(mode)) return ask(FIRST_WAIT);
-  apply(answer());
-  if (!granted) runAll(whenForgotten); // what the browser holds from another mode or an answer of the API
+  apply(isAsked ? granted : answer());
+  if (!isAsked && !granted) runAll(whenForgotten); // what the browser holds from another mode or an answer of the API
 };
 
-/**
- * Asks the function that the mode names: of the page, or of the module for consent platforms. It may return an answer,
- * return a promise, or call back any number of times. Until it exists, waits `pause` ms, then twice as long.
- */
-const ask = (pause) => {
-  const owner = isModule ? window.tildaAnalytics : window;
-  if (!owner[mode]) return later(() => ask(pause * 2), pause);
-  Promise.resolve(owner[mode](safely(apply))).then(
-    safely((yes) => typeof yes === 'boolean' && apply(yes)),
-    log,
-  );
-};
-
-const apply = (wanted) => {
+/** Starts or stops recording, unless the browser or the visitor has refused for good. */
+export const apply = (wanted) => {
   const before = granted;
   const next = refused() ? NOTHING : wanted ? CONSENTED : +isCookieless;
   if (next === before) return;
@@ -95,7 +81,7 @@ export const optOut = () => {
 export const openConsent = (start, flush) => {
   onGranted = start;
   beforeUpgrade = flush;
-  if (isModule) load('consent');
+  if (isAsked) load('consent');
   safely(decide)();
 };
 

@@ -1,7 +1,7 @@
 // Page views, and the one way to record an event on them. Attention counts while the page is visible and the visitor
 // did something in the last 30 seconds.
 
-import { granted, listen } from './consent.js';
+import { CONSENTED, granted, listen } from './consent.js';
 import { selectorOf, textOf } from './elements.js';
 import {
   attempt,
@@ -53,10 +53,12 @@ export const record = (type, sections, element) => {
     event_id: uuid(),
     event_type: type,
     created_at: new Date().toISOString(),
-    session_id: session.id,
-    visit_id: visit.id,
-    tab_id: session.tab,
-    user_id: userId,
+    ...(granted === CONSENTED && {
+      session_id: session.id,
+      visit_id: visit.id,
+      tab_id: session.tab,
+      user_id: userId,
+    }),
     page_url: url,
     page_title: cut(redact(document.title), 300),
     referrer,

@@ -2,11 +2,10 @@
 // the page's own function has let pass.
 
 import { isCampaign } from './campaign.js';
-import { COOKIELESS, granted } from './consent.js';
 import { attempt, cut, listOf, options } from './environment.js';
 
 const HIDDEN = '***';
-const EMAIL = /[^\s/?&=#,;:<>"()]+(@|%40)[^\s/?&=#,;:<>"()]+\.[^\s/?&=#,;:<>"()]+/gi;
+const EMAIL = /[^\s/?&=#,;:<>"()@]{1,64}(@|%40)[^\s/?&=#,;:<>"()@]+\.[^\s/?&=#,;:<>"()@]+/gi; // bounded: linear time
 // Seven digits or more, with the separators of telephone and card numbers, but not prices: "1 990 000 ₽".
 const NUMBER = /\+?\d([\s().\u2010-\u2015-]*\d){6,}(?![\s().\u2010-\u2015-]*\d|\s?[₽$€])/g;
 // In paths, IDs are up to 12 digits long: /tproduct/500391223-857382911231-boots.
@@ -34,18 +33,13 @@ export const address = (href, isKept = (name) => isCampaign(name) || isListed(na
 };
 
 /**
- * Returns a copy of the event that may be sent, or undefined. The function that `data-before-send` names may change the
- * copy, return another event, or drop the event with null or false; an error in it drops nothing.
+ * Returns the event as it may be sent, or undefined. The function that `data-before-send` names gets a copy: it may change
+ * the copy, return another event, or drop the event with null or false; an error in it drops nothing.
  */
 export const cleared = (event) => {
   const change = window[options.beforeSend];
-  if (change) {
-    const copy = JSON.parse(JSON.stringify(event));
-    const answer = attempt(() => change(copy));
-    if (answer === null || answer === false) return;
-    event = (answer || copy).event_type ? answer || copy : copy;
-  }
-  if (granted !== COOKIELESS) return event;
-  if (event.event_type !== 'identify')
-    return { ...event, user_id: undefined, session_id: undefined, visit_id: undefined, tab_id: undefined };
+  if (!change) return event;
+  const copy = JSON.parse(JSON.stringify(event));
+  const answer = attempt(() => change(copy));
+  if (answer !== null && answer !== false) return answer && answer.event_type ? answer : copy;
 };

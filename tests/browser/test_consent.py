@@ -194,19 +194,19 @@ def test_consent_follows_a_function_of_the_page(
     page: Page, site: Site, api: RealApi, function: str, *, granted: bool
 ) -> None:
     head = f"<script>window.askVisitor = {function};</script>"
-    open_page(page, site.page("/", head=head, options='data-consent="askVisitor"'))
-    page.wait_for_timeout(200)
+    with page.expect_response("**/collector.consent.js"):
+        open_page(page, site.page("/", head=head, options='data-consent="askVisitor"'))
+    page.wait_for_timeout(400)
     hide(page)
     if granted:
         api.wait_for("page_view")
-    page.wait_for_timeout(100)
     assert ("analytics_user_id" in stored(page)) is granted
 
 
 def test_consent_function_defined_after_the_script_is_asked(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     """Earlier, the function was looked for once, so that a banner loaded later was never asked."""
     open_page(page, stub_site.page("/", options='data-consent="askVisitor"'))
-    page.wait_for_timeout(250)
+    page.wait_for_timeout(400)
     page.evaluate("() => { window.askVisitor = (answer) => { window.answerLater = answer; return false; }; }")
     page.wait_for_function("Boolean(window.answerLater)")
     assert traces(page) == [{}, {}, ""]
@@ -271,6 +271,7 @@ CMP = """() => {
   let listener, data = { tcfPolicyVersion: 5, cmpId: 300, cmpStatus: 'loaded', listenerId: 1 };
   window.__tcfapi = (command, version, callback) => {
     if (command !== 'addEventListener' || version !== 2) return callback(null, false);
+    callback(null, false); // a failure must not throw
     listener = callback;
     listener({ ...data, eventStatus: 'cmpuishown', gdprApplies: true, purpose: { consents: {} }, publisher: {} }, true);
   };

@@ -130,6 +130,9 @@ def test_visitor_cookie_is_set_only_by_a_host_under_the_site_domain(guarded_inge
     again = httpx.post(url, json=[event], headers=own | {"Cookie": "a=b; analytics_user_id=older-visitor"})
     assert again.headers["set-cookie"].startswith("analytics_user_id=older-visitor;")
     assert "set-cookie" not in httpx.post(url, json=[event], headers=own | {"Host": "api.other.example"}).headers
+    later = page_view(user_id="visitor-67890")
+    renewed = httpx.post(url, json=[event, later], headers=own)
+    assert renewed.headers["set-cookie"].startswith("analytics_user_id=visitor-67890;"), "the visitor after a reset"
     hostile = page_view(user_id="x; Domain=evil.example")
     assert "set-cookie" not in httpx.post(url, json=[hostile], headers=own).headers
 
