@@ -22,8 +22,7 @@ API: Final = "http://api.localhost"
 BLOCK: Final = '<div class="t-rec"><p>Bread <a href="#x">now</a></p><form><input name="a"></form></div>'
 HTML: Final = (
     f'<!doctype html><title>Bench</title><script async src="{API}/collector.js" data-site-key="pk" data-localhost>'
-    "</script>"
-    + BLOCK * 1000
+    "</script>" + BLOCK * 1000
 )
 CATEGORIES: Final = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
 

@@ -1,7 +1,7 @@
 """A website for tests: short pages with the real snippet, on another origin than the API.
 
-Pages of localhost are recorded because the snippet says so. Pages of `*.test`, which the browser finds on this machine as
-well, behave like pages of the internet.
+Pages of localhost are recorded because the snippet says so. Pages of `*.test`, which the browser finds on this machine
+as well, behave like pages of the internet.
 """
 
 import threading

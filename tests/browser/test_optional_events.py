@@ -35,7 +35,8 @@ def failing_page(context: BrowserContext) -> Page:
 
 TAGGED = """
 <button id="one" data-ta-event="Call" data-ta-prop-color="red" data-ta-prop-size="L">Call</button>
-<div class="t-rec ta-event=Book+now ta-plan=pro"><a id="two" href="#x"><span>Book</span></a><p id="beside">Text</p></div>
+<div class="t-rec ta-event=Book+now ta-plan=pro">
+<a id="two" href="#x"><span>Book</span></a><p id="beside">Text</p></div>
 <p class="ta-event--Read" id="three">Read</p>
 <p id="plain">Nothing</p>
 """
@@ -249,7 +250,7 @@ PLAYERS = {
 def test_progress_of_an_embedded_video(page: Page, site: Site, api: RealApi, address: str) -> None:
     provider, script = PLAYERS[address]
     page.route(
-        f"{address.split('?')[0]}*",
+        f"{address.partition('?')[0]}*",
         lambda route: route.fulfill(body=f"<script>{script}</script>", content_type="text/html"),
     )
     open_with_module(page, site.page("/", f'<iframe src="{address}"></iframe>', options="data-media"), "media")
@@ -265,7 +266,7 @@ def test_progress_of_an_embedded_video(page: Page, site: Site, api: RealApi, add
         ("complete", 100),
     ]
     assert {one["provider"] for one in media} == {provider}
-    assert {one["url"] for one in media} == {address.split("?")[0]}
+    assert {one["url"] for one in media} == {address.partition("?")[0]}
     assert media[-1]["duration"] == 100
 
 
@@ -281,7 +282,8 @@ def test_progress_of_a_media_element(page: Page, site: Site, api: RealApi) -> No
     page.route("**/sound.wav*", lambda route: route.fulfill(body=wave(2), content_type="audio/wav"))
     body = (
         '<audio id="wanted" src="/sound.wav?token=secret"></audio>'
-        '<audio id="decoration" src="/sound.wav" muted autoplay loop></audio><button onclick="wanted.play()">Play</button>'
+        '<audio id="decoration" src="/sound.wav" muted autoplay loop></audio>'
+        '<button onclick="wanted.play()">Play</button>'
     )
     open_with_module(page, site.page("/", body, options="data-media"), "media")
     page.click("button")
