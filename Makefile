@@ -149,7 +149,7 @@ lint: .venv/.development $(COLLECTOR_TOOLS) ## Check style, types, import rules,
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/lint-imports --no-cache > .lint-imports.log || { cat .lint-imports.log; exit 1; }; rm -f .lint-imports.log
-	@$(BIN)/sqlfluff lint --disable-progress-bar -q dbt_project/models
+	@$(BIN)/sqlfluff lint --disable-progress-bar -q dbt_project/models dbt_project/analyses
 	@$(BIN)/basedpyright --level error | tail -n 20; exit $${PIPESTATUS[0]}
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dagster definitions validate -w workspace.yaml --log-level error
 	@PATH="$$PATH:$(NODE_BIN)" npm --prefix collector run --silent lint

@@ -22,7 +22,8 @@ API: Final = "http://api.localhost"
 BLOCK: Final = '<div class="t-rec"><p>Bread <a href="#x">now</a></p><form><input name="a"></form></div>'
 HTML: Final = (
     "<!doctype html><title>Bench</title>"
-    f'<script async src="{API}/collector.js" data-site-key="pk" data-consent="opt-out"></script>' + BLOCK * 1000
+    f'<script async src="{API}/collector.js" data-site-key="pk" data-consent="opt-out" data-localhost>'
+    "</script>" + BLOCK * 1000
 )
 CATEGORIES: Final = ["devtools.timeline", "disabled-by-default-devtools.timeline"]
 

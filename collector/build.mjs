@@ -15,10 +15,24 @@ const here = dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2] ?? join(here, 'dist');
 
 /** The flags that collector.js tests, one a feature. */
-const FEATURES = ['CLICKS', 'LINKS', 'SCROLL', 'FORMS', 'TILDA', 'COMMERCE', 'OPTIONAL'];
+const FEATURES = ['CLICKS', 'LINKS', 'SCROLL', 'FORMS', 'TILDA', 'COMMERCE', 'OPTIONAL', 'EARLY'];
 
 /** The main builds, each with the features that it leaves out. */
 const BUILDS = { 'collector.base.js': ['COMMERCE'], 'collector.shop.js': [] };
+
+/** The optional modules that need no library. */
+const PLAIN_MODULES = [
+  'consent',
+  'fields',
+  'early',
+  'tagged',
+  'errors',
+  'search',
+  'notFound',
+  'media',
+  'deadClicks',
+  'linker',
+];
 
 // The API replaces the last `({})` by the site's settings. `self` is the window; local names are shorter than globals.
 const HEAD = '((SETTINGS,window=self,document=window.document)=>{';
@@ -105,7 +119,15 @@ const buildMain = async (name, without) => {
 
 /** Builds an optional module: a library's own build (if it uses one), our lines, and the notice of the licence. */
 const buildOptional = async (name, { library, notice = '' } = {}) => {
-  const parts = [library ? read(join('node_modules', library)) : '', read(`optional/${name}.js`)];
+  const bundled = await build({
+    absWorkingDir: here,
+    entryPoints: [`optional/${name}.js`],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    charset: 'utf8',
+  });
+  const parts = [library ? read(join('node_modules', library)) : '', bundled.outputFiles[0].text];
   const lowered = await transform(`(() => {\n${parts.join('\n')}\n})();`, { target: 'es2019', charset: 'utf8' });
   const { code } = await minify(lowered.code, SWC);
   write(`collector.${name}.js`, notice + code);
@@ -115,8 +137,7 @@ mkdirSync(out, { recursive: true });
 for (const [name, without] of Object.entries(BUILDS)) await buildMain(name, without);
 
 const fingerprintLicence = read('node_modules/@fingerprintjs/fingerprintjs/LICENSE').trim();
-await buildOptional('consent');
-await buildOptional('fields');
+for (const name of PLAIN_MODULES) await buildOptional(name);
 await buildOptional('fingerprint', {
   library: '@fingerprintjs/fingerprintjs/dist/fp.js',
   notice: `/*!\nFingerprintJS\n${fingerprintLicence}\n*/\n`,

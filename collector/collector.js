@@ -19,6 +19,7 @@ import { forgetSession, openSession } from './core/session.js';
 import { flush, forgetUnsent } from './core/transport.js';
 import * as clicks from './features/clicks.js';
 import * as commerce from './features/commerce.js';
+import { openAfter } from './features/early.js';
 import * as forms from './features/forms.js';
 import * as links from './features/links.js';
 import * as optional from './features/optional.js';
@@ -54,9 +55,13 @@ const main = () => {
   if (api.extend) return; // another copy of the script has started on this page
   whenForgotten.push(forgetUnsent, forgetUser, forgetSession);
   const callWaiting = openCalls();
-  openConsent(start, flush);
-  callWaiting();
-  watchConsent();
+  const open = () => {
+    openConsent(start, flush);
+    callWaiting();
+    watchConsent();
+  };
+  if (EARLY) openAfter(open);
+  else open();
 };
 
 /** Waits for the title and for a first frame. In a hidden page there is no frame to wait for. */

@@ -50,6 +50,11 @@ interface TildaAnalyticsCalls {
   reset(): void;
   /** No for good on this browser, whatever a banner says later. */
   optOut(): void;
+  /**
+   * Adds properties to `payload.custom` of all later events of the page. Needs the option `data-props`. At most 20 of up to
+   * 200 characters; `null` removes one.
+   */
+  setProperties(properties: Record<string, string | number | boolean | null>): void;
 }
 
 type TildaAnalyticsCall = {

@@ -26,8 +26,12 @@ export const rememberUser = (id) => {
   if (!serverCookie) writeCookie(id, YEAR, options.cookieDomain);
 };
 
-/** Reads the stored ID. The cookie comes first: subdomains may share it, and a server's cookie outlives storage. */
-export const knownUser = () => [readCookie(USER_ID), local.get(USER_ID)].find((id) => /^[\w.-]{8,128}$/.test(id || ''));
+/**
+ * Returns the ID that a link from another domain of the site brought, or reads the stored ID. The cookie comes first:
+ * subdomains may share it, and a server's cookie outlives storage.
+ */
+export const knownUser = () =>
+  [options.linked, readCookie(USER_ID), local.get(USER_ID)].find((id) => /^[\w.-]{8,128}$/.test(id || ''));
 
 export const forgetUser = () => {
   local.remove(USER_ID);

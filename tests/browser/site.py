@@ -1,4 +1,8 @@
-"""A website for tests: short pages with the real snippet, on another origin than the API."""
+"""A website for tests: short pages with the real snippet, on another origin than the API.
+
+Pages of localhost are recorded because the snippet says so. Pages of `*.test`, which the browser finds on this machine
+as well, behave like pages of the internet.
+"""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +18,8 @@ class Site:
     def __init__(self, api: EventLog) -> None:
         self.api = api
         self.pages: dict[str, str] = {}
+        self.missing: set[str] = set()
+        """Paths of registered pages that are answered with the status 404."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -29,6 +35,7 @@ class Site:
         """Return the script tag. Unless the options name a mode of consent, visitors are counted without asking."""
         if "data-consent" not in options:
             options += ' data-consent="opt-out"'
+        options += " data-localhost"
         source = f"{self.api.url}{self.api.script}"
         return f'<script async src="{source}" data-site-key="{self.api.site_key}" {options}></script>'
 
@@ -47,7 +54,8 @@ class Site:
             def do_GET(self) -> None:
                 page = site.pages.get(self.path.split("?")[0])
                 body = (page or "").encode()
-                self.send_response(200 if page is not None else 404)
+                is_missing = page is None or self.path.split("?")[0] in site.missing
+                self.send_response(404 if is_missing else 200)
                 self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

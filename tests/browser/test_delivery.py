@@ -26,7 +26,7 @@ def test_endpoint_may_differ_from_the_script_origin(
     page: Page, stub_site: Site, stub_api: StubApi, api: RealApi
 ) -> None:
     options = f'data-site-key="{api.site_key}" data-endpoint="{api.url}/" data-consent="opt-out"'
-    snippet = f'<script async src="{stub_api.url}/collector.js" {options}></script>'
+    snippet = f'<script async src="{stub_api.url}/collector.js" data-localhost {options}></script>'
     stub_site.pages["/"] = f"<!doctype html><title>Page</title>{snippet}<p>Bread</p>"
     open_page(page, stub_site.url("/"))
     page.evaluate("tildaAnalytics.track('signup')")
@@ -364,7 +364,7 @@ def test_events_are_sent_with_the_site_key_that_they_were_recorded_with(
 def test_script_without_a_site_key_sends_nothing_and_warns(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     warnings: list[str] = []
     page.on("console", lambda message: warnings.append(message.text) if message.type == "warning" else None)
-    stub_site.pages["/"] = f'<script async src="{stub_api.url}/collector.js"></script><p>Bread</p>'
+    stub_site.pages["/"] = f'<script async src="{stub_api.url}/collector.js" data-localhost></script><p>Bread</p>'
     page.goto(stub_site.url("/"))
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(300)

@@ -18,6 +18,7 @@ EVENT_TYPES = (
     "page_view", "page_leave", "click", "scroll", "form_start", "form_abandon", "form_submit", "form_error",
     "product_view", "add_to_cart", "remove_from_cart", "checkout_start", "purchase", "refund",
     "signup", "outbound_click", "file_download", "popup_open", "web_vitals", "identify",
+    "site_search", "media", "error", "not_found",
 )  # fmt: skip
 """Event types that the collector sends automatically; any other name is a custom event."""
 

@@ -9,6 +9,7 @@ window.tildaAnalytics.refund?.({ id: '17', amount: 990 });
 window.tildaAnalytics.refund?.({ id: '17' });
 window.tildaAnalytics.identify?.('crm-9', { email_sha256: 'ab', plan: 'pro' });
 window.tildaAnalytics.optOut?.();
+window.tildaAnalytics.push(['setProperties', { plan: 'pro', seats: 3, old: null }]);
 
 // @ts-expect-error: no such call
 window.tildaAnalytics.push(['tracks', 'signup']);
@@ -16,3 +17,5 @@ window.tildaAnalytics.push(['tracks', 'signup']);
 window.tildaAnalytics.purchase?.({ id: '17' });
 // @ts-expect-error: consent takes a boolean
 window.tildaAnalytics.consent?.('yes');
+// @ts-expect-error: properties are flat
+window.tildaAnalytics.setProperties?.({ plan: { name: 'pro' } });

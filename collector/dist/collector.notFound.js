@@ -1,0 +1,1 @@
+window.tildaAnalytics.extend((n,t,e)=>{let{responseStatus:o}=performance.getEntriesByType("navigation")[0]||{};("auto"!==e.notFound||404===o)&&n("not_found")});
