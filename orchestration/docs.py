@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, dbt_executable, target_folder
+from orchestration.lib.dbt import PROJECT_DIR, add_templates, custom_folder, dbt_environment, dbt_executable, target_folder
 from warehouse.kit.database import direct_url
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import load_settings
@@ -21,6 +21,8 @@ def main() -> int:
     command += ["--target-path", os.fspath(target), "--log-path", os.fspath(target)]
     try:
         environment = os.environ | dbt_environment(direct_url(settings))
+        environment["DBT_CUSTOM_DIR"] = os.fspath(custom_folder(settings))
+        add_templates(custom_folder(settings))
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -9,14 +9,14 @@
     {%- set sites = ref('stg_sites') -%}
     {%- if execute %}
         {%- if not is_partial() %}
-            delete from ops.watermarks;
-            delete from ops.visitors_to_rebuild;
-            delete from ops.site_settings;
+            delete from {{ state('watermarks') }};
+            delete from {{ state('visitors_to_rebuild') }};
+            delete from {{ state('site_settings') }};
         {%- endif %}
         with erased as (
-            delete from ops.rebuild_days returning site_id, event_date
+            delete from {{ state('rebuild_days') }} returning site_id, event_date
         )
-        insert into ops.days_to_rebuild (model, site_id, day)
+        insert into {{ state('days_to_rebuild') }} (model, site_id, day)
         select distinct daily.model, erased.site_id, changed.day
         from erased
         cross join unnest(array['{{ daily_models() | join("', '") }}']) as daily (model)
@@ -30,23 +30,23 @@
             select site_id, md5(concat_ws(chr(31), timezone, domains::text)) as settings from {{ sites }}
         ),
         removed as (
-            delete from ops.site_settings where site_id not in (select sites.site_id from sites) returning site_id
+            delete from {{ state('site_settings') }} where site_id not in (select sites.site_id from sites) returning site_id
         ),
         changed as (
-            insert into ops.site_settings as known (site_id, settings)
+            insert into {{ state('site_settings') }} as known (site_id, settings)
             select site_id, settings from sites
             on conflict (site_id) do update set settings = excluded.settings
             where known.settings <> excluded.settings
             returning site_id
         )
         {% if is_partial() %}
-            insert into ops.visitors_to_rebuild (site_id, user_id)
+            insert into {{ state('visitors_to_rebuild') }} (site_id, user_id)
             select distinct events.site_id, events.user_id
             from {{ as_last_built('int_events_sessionised') }} as events
             where events.site_id in (select site_id from removed union all select site_id from changed)
             on conflict do nothing;
             -- who is set apart has no rows
-            delete from ops.visitors_to_rebuild as asked
+            delete from {{ state('visitors_to_rebuild') }} as asked
             using {{ as_last_built('int_quarantine') }} as quarantine
             where
                 asked.site_id = quarantine.site_id and asked.user_id = quarantine.user_id
@@ -61,7 +61,7 @@
 {% macro finish_list() -%}
     {%- set events = ref('stg_events') -%}
     {%- if execute %}
-        insert into ops.watermarks (model, loaded_at, build, input_hash)
+        insert into {{ state('watermarks') }} (model, loaded_at, build, input_hash)
         select
             '{{ this.identifier }}',
             (select max(loaded_at) from {{ events }} where {{ is_newly_loaded() }}),
@@ -72,7 +72,7 @@
             build = watermarks.build + 1,
             input_hash = excluded.input_hash,
             updated_at = now();
-        delete from ops.visitors_to_rebuild as asked
+        delete from {{ state('visitors_to_rebuild') }} as asked
         using {{ this }} as affected
         where asked.site_id = affected.site_id and asked.user_id = affected.user_id;
         analyze {{ this }};
@@ -81,7 +81,6 @@
 
 {# Strategy of the list: visitors stay on it until every model has taken them in. #}
 {% macro get_incremental_work_list_sql(arg_dict) %}
-    {%- set hash = input_hash() -%}
     {%- set target, temp = arg_dict.target_relation, arg_dict.temp_relation -%}
     {%- set names = [] -%}
     {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.config.materialized == 'incremental' -%}
@@ -89,8 +88,8 @@
     {%- endfor -%}
     delete from {{ target }}
     where build <= (
-        select min(build) from ops.watermarks
-        where input_hash = '{{ hash }}' and model in ('{{ names | join("', '") }}')
+        select min(build) from {{ state('watermarks') }}
+        where model in ('{{ names | join("', '") }}')
     );
     delete from {{ target }} as listed
     using {{ temp }} as affected

@@ -1,5 +1,5 @@
 {#
-    intermediate.connected_components(links): the persons behind the visitors that `links` (a query of site_id, user_id,
+    {{ function_schema() }}.connected_components(links): the persons behind the visitors that `links` (a query of site_id, user_id,
     link) joins by shared links. The id of a person is its smallest user_id; visitors without one come last.
 
     Each visitor takes the smallest label among those with whom it shares a link, then that of the visitor whose label
@@ -9,9 +9,9 @@
 {% if execute %}
 -- one maker at a time: two dbt processes that replace a function at once fail
 select pg_advisory_xact_lock(hashtextextended('tilda.dbt_functions', 0));
-create schema if not exists intermediate;
+create schema if not exists {{ function_schema() }};
 
-create or replace function intermediate.connected_components(links text)
+create or replace function {{ function_schema() }}.connected_components(links text)
 returns table (site_id text, user_id text, person_id text)
 language plpgsql
 as $body$

@@ -16,35 +16,71 @@
 {% endmacro %}
 
 {#
-    Takes the place of dbt's macro of this name: a model that was built from something other than events that has changed
-    since (SQL, seeds, bounds) is rebuilt whole.
+    Overrides dbt's macro of this name. A model is fully rebuilt if its hash (`input_hash`) is not the hash of its last
+    build. The list of affected visitors also reads models that dbt builds after it, so these must exist.
 #}
 {% macro should_full_refresh() %}
     {% if flags.FULL_REFRESH or not execute or config.get('materialized') != 'incremental' %}
         {{ return(flags.FULL_REFRESH) }}
     {% endif %}
-    {#- the list reads models as the last build left them: without one of these it is none -#}
-    {% set needed = [this.identifier] + config.get('meta', {}).get('reads_as_last_built', []) %}
+    {% set others = config.get('meta', {}).get('reads_as_last_built', []) %}
     {% set stored = run_query(
-        "select count(*) from ops.watermarks where input_hash = '" ~ input_hash() ~ "' and model in ('"
-        ~ needed | join("', '") ~ "')"
+        "select count(*) from " ~ state('watermarks')
+        ~ " where model = '" ~ this.identifier ~ "' and input_hash = '" ~ input_hash() ~ "'"
+        ~ " or model in ('" ~ others | join("', '") ~ "')"
     ) %}
-    {{ return(stored.rows[0][0] < needed | length) }}
+    {{ return(stored.rows[0][0] < 1 + others | length) }}
 {% endmacro %}
 
 {#
-    Hash of what models are made from besides events and sites. dbt does not show macros their own text, so whoever runs
-    dbt hands over its hash (`orchestration.lib.dbt.dbt_environment`). A run without it is another input: whole.
+    Hash of everything except data that the rows of this model depend on: the sources of the model and of the models and
+    seeds that it reads, directly or not, the macros that they call, and the variables that these name. An edit therefore
+    rebuilds the edited model and its descendants. The hash does not depend on the command that runs dbt.
 #}
 {% macro input_hash() %}
-    {%- set parts = [env_var('DBT_MACROS_HASH', '')] -%}
-    {%- for name in ('visitor_event_bound', 'session_hours_bound', 'identifier_visitor_bound') -%}
-        {%- do parts.append(name ~ ' ' ~ var(name)) -%}
+    {%- set nodes, macros = {}, {} -%}
+    {%- do collect_ancestors(model.unique_id, nodes) -%}
+    {%- for node in nodes.values() -%}
+        {%- for macro_id in node.depends_on.get('macros', []) -%}
+            {%- do collect_macros(macro_id, macros) -%}
+        {%- endfor -%}
     {%- endfor -%}
-    {%- for node in graph.nodes.values() if node.resource_type in ('model', 'seed') -%}
+    {%- set parts = [] -%}
+    {%- for node in nodes.values() -%}
         {%- do parts.append(node.unique_id ~ ' ' ~ node.checksum.checksum) -%}
     {%- endfor -%}
+    {%- for macro_id, text in macros.items() -%}
+        {%- do parts.append(macro_id ~ ' ' ~ text) -%}
+    {%- endfor -%}
+    {%- set sources = (nodes.values() | map(attribute='raw_code') | list + macros.values() | list) | join('\n') -%}
+    {%- for name in ('visitor_event_bound', 'session_hours_bound', 'identifier_visitor_bound') if name in sources -%}
+        {%- do parts.append(name ~ ' ' ~ var(name)) -%}
+    {%- endfor -%}
     {{ return(local_md5(parts | sort | join('\n'))) }}
+{% endmacro %}
+
+{# Add the node and the models and seeds that it reads, directly or not, to `found`. #}
+{% macro collect_ancestors(unique_id, found) %}
+    {%- set node = graph.nodes.get(unique_id) -%}
+    {%- if node and unique_id not in found -%}
+        {%- do found.update({unique_id: node}) -%}
+        {%- for parent_id in node.depends_on.get('nodes', []) -%}
+            {%- do collect_ancestors(parent_id, found) -%}
+        {%- endfor -%}
+    {%- endif -%}
+{% endmacro %}
+
+{# Add the source of the macro and of the macros that it calls to `found`. Macros of dbt itself are left out. #}
+{% macro collect_macros(macro_id, found) %}
+    {%- set package, name = macro_id.split('.')[1], macro_id.split('.')[-1] -%}
+    {%- if package == project_name and macro_id not in found -%}
+        {#- dbt's graph has no macros; the macro object has its source -#}
+        {%- set definition = context[name].macro -%}
+        {%- do found.update({macro_id: definition.macro_sql}) -%}
+        {%- for called_id in definition.depends_on.macros -%}
+            {%- do collect_macros(called_id, found) -%}
+        {%- endfor -%}
+    {%- endif -%}
 {% endmacro %}
 
 {% macro of_affected_visitors(user_id='user_id') -%}
@@ -59,7 +95,7 @@
 {% macro of_changed_days(day) -%}
     {%- if is_partial() -%}
         (site_id, {{ day }}) in (
-            select days.site_id, days.day from ops.days_to_rebuild as days
+            select days.site_id, days.day from {{ state('days_to_rebuild') }} as days
             where days.model = '{{ this.identifier }}' and days.is_taken
         )
     {%- else -%}
@@ -69,19 +105,22 @@
 
 {# Condition on `loaded_at`: what this model cannot have read yet. Transactions that land events are shorter than 15 minutes. #}
 {% macro is_newly_loaded() -%}
-    {%- set watermark = run_query("select loaded_at from ops.watermarks where model = '" ~ this.identifier ~ "'") -%}
+    {%- set watermark = run_query(
+        "select loaded_at from " ~ state('watermarks') ~ " where model = '" ~ this.identifier ~ "'"
+    ) -%}
     {%- set loaded_at = watermark.rows[0][0] if watermark.rows | length else none -%}
     {%- if loaded_at -%}loaded_at > '{{ loaded_at }}'::timestamptz - interval '15 minutes'{%- else -%}true{%- endif -%}
 {%- endmacro %}
 
 {# Table of a later model as the last build left it: a ref would be a circle. #}
 {% macro as_last_built(name) -%}
-    {{ api.Relation.create(database=this.database, schema=this.schema, identifier=name) }}
+    {{ api.Relation.create(database=this.database, schema=generate_schema_name('intermediate', none), identifier=name) }}
 {%- endmacro %}
 
 {#
-    In a full build, the events that Postgres no longer holds, since their month went to a file and its table was dropped:
-    read from the model itself. Without a model to keep them from they are missed, and that is said.
+    In a full build: the rows of this model whose events Postgres no longer holds, because their month is only a Parquet
+    file. A column that the old table lacks, because an upgrade added the column, is null in these rows. Without an old
+    table these months are left out, with a warning.
 #}
 {% macro kept_cold_events(columns) -%}
     {%- if execute and model.resource_type == 'model' and not is_partial() -%}
@@ -91,12 +130,16 @@
         {%- set built = adapter.get_relation(this.database, this.schema, this.identifier) -%}
         {%- if months and not (built and built.is_table) -%}
             {%- do exceptions.warn(
-                'Months that are files only are left out of this first build. To have them in: tilda restore '
+                'This first build leaves out months that exist only as files. To include them: tilda restore '
                 ~ months | join(', ')
             ) -%}
         {%- elif months -%}
+            {%- set built_columns = adapter.get_columns_in_relation(built) | map(attribute='name') | list -%}
             union all
-            select {{ columns }}
+            select
+                {% for column in columns -%}
+                {{ column if column in built_columns else 'null as ' ~ column }}{{ ', ' if not loop.last }}
+                {% endfor %}
             from {{ this }} as kept
             where exists (
                 select from archive.cold_files as cold
@@ -140,9 +183,9 @@
         {%- if this.identifier != 'int_affected_visitors' %}
         -- few visitors are found by index; many, after an import, by reading whole tables as a full build does
         select set_config('enable_nestloop', (affected.visitors <= stored.sessions / 10)::text, true)
-        from (select count(*) as visitors from intermediate.int_affected_visitors) as affected
+        from (select count(*) as visitors from {{ as_last_built('int_affected_visitors') }}) as affected
         cross join (
-            select reltuples as sessions from pg_class where oid = 'intermediate.int_session_starts'::regclass
+            select reltuples as sessions from pg_class where oid = '{{ as_last_built('int_session_starts') }}'::regclass
         ) as stored;
         {%- endif %}
     {%- else -%}
@@ -151,12 +194,12 @@
     {%- if execute and config.get('materialized') == 'incremental' -%}
         {%- set options = model.config.meta %}
         {%- if options.built_by == 'day' %}
-            update ops.days_to_rebuild set is_taken = true where model = '{{ this.identifier }}';
-            analyze ops.days_to_rebuild;
+            update {{ state('days_to_rebuild') }} set is_taken = true where model = '{{ this.identifier }}';
+            analyze {{ state('days_to_rebuild') }};
         {%- endif %}
         {%- if options.notes_days and not is_partial() %}
             -- which days changed is not known then
-            delete from ops.watermarks where model in ('{{ options.notes_days.models | join("', '") }}');
+            delete from {{ state('watermarks') }} where model in ('{{ options.notes_days.models | join("', '") }}');
         {%- endif %}
     {%- endif %}
 {%- endmacro %}
@@ -166,14 +209,14 @@
     {%- if execute and config.get('materialized') == 'incremental' -%}
         {%- set names = incremental_parents(model) | unique | list %}
         {%- if names %}
-        insert into ops.watermarks (model, loaded_at, build, input_hash)
+        insert into {{ state('watermarks') }} (model, loaded_at, build, input_hash)
         select '{{ this.identifier }}', min(loaded_at), min(build), '{{ input_hash() }}'
-        from ops.watermarks where model in ('{{ names | join("', '") }}')
+        from {{ state('watermarks') }} where model in ('{{ names | join("', '") }}')
         on conflict (model) do update set
             loaded_at = excluded.loaded_at, build = excluded.build, input_hash = excluded.input_hash, updated_at = now();
         {%- endif %}
         {%- if model.config.meta.built_by == 'day' %}
-            delete from ops.days_to_rebuild where model = '{{ this.identifier }}' and is_taken;
+            delete from {{ state('days_to_rebuild') }} where model = '{{ this.identifier }}' and is_taken;
         {%- endif %}
     {%- endif %}
 {%- endmacro %}
@@ -215,7 +258,7 @@
 {% endmacro %}
 
 {% macro note_days(days) -%}
-    insert into ops.days_to_rebuild (model, site_id, day)
+    insert into {{ state('days_to_rebuild') }} (model, site_id, day)
     select distinct noted.model, changed.site_id, changed.day
     from changed
     cross join unnest(array['{{ days.models | join("', '") }}']) as noted (model)

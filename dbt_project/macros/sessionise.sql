@@ -89,7 +89,7 @@ stated as (
 
     select
         *,
-        intermediate.session_state(event_id, is_idle, campaign, referrer_domain) filter (where is_activity)
+        {{ function_schema() }}.session_state(event_id, is_idle, campaign, referrer_domain) filter (where is_activity)
             over visitor_session as session_state,
         count(*) filter (where event_type = 'page_view' and is_activity) over visitor_session as page_view_sequence
     from timed

@@ -14,9 +14,9 @@
 {% if execute %}
 -- one maker at a time: two dbt processes that replace a function at once fail
 select pg_advisory_xact_lock(hashtextextended('tilda.dbt_functions', 0));
-create schema if not exists intermediate;
+create schema if not exists {{ function_schema() }};
 
-create or replace function intermediate.next_session_state(
+create or replace function {{ function_schema() }}.next_session_state(
     state text [], event_id uuid, is_idle boolean, campaign text, referrer text
 ) returns text []
 language plpgsql immutable parallel safe
@@ -30,11 +30,11 @@ begin
 end
 $body$;
 
-create or replace aggregate intermediate.session_state(uuid, boolean, text, text) (
-    sfunc = intermediate.next_session_state, stype = text [], parallel = safe
+create or replace aggregate {{ function_schema() }}.session_state(uuid, boolean, text, text) (
+    sfunc = {{ function_schema() }}.next_session_state, stype = text [], parallel = safe
 );
 
-create or replace function intermediate.next_funnel_state(
+create or replace function {{ function_schema() }}.next_funnel_state(
     state bigint [], ordinal bigint, moment timestamptz, step integer, place bigint, time_window interval,
     is_strict boolean
 ) returns bigint []
@@ -57,11 +57,11 @@ begin
 end
 $body$;
 
-create or replace aggregate intermediate.funnel_state(bigint, timestamptz, integer, bigint, interval, boolean) (
-    sfunc = intermediate.next_funnel_state, stype = bigint [], parallel = safe
+create or replace aggregate {{ function_schema() }}.funnel_state(bigint, timestamptz, integer, bigint, interval, boolean) (
+    sfunc = {{ function_schema() }}.next_funnel_state, stype = bigint [], parallel = safe
 );
 
-create or replace function intermediate.uuid_v5(namespace uuid, name text) returns uuid
+create or replace function {{ function_schema() }}.uuid_v5(namespace uuid, name text) returns uuid
 language plpgsql immutable strict parallel safe
 as $body$
 declare

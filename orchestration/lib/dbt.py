@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -23,7 +24,10 @@ from warehouse.kit.settings import Settings, load_settings
 PROJECT_DIR = shipped("dbt_project")
 
 IN_THE_PROFILE = {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGSERVICE"}
-GROUPS = ("staging", "intermediate", "marts")
+GROUPS = ("staging", "intermediate", "marts", "custom")
+SOURCE_SUFFIXES = {".sql", ".yml", ".yaml", ".csv", ".md", ".py"}
+TEMPLATES = PROJECT_DIR / "custom"
+"""What a new folder of custom models contains."""
 
 
 def load_project() -> DbtProject:
@@ -37,13 +41,17 @@ def load_project() -> DbtProject:
     settings = load_settings()
     database = database_name(settings)
     target = target_folder(settings) / database
+    custom = custom_folder(settings)
+    # dbt runs that this process starts find the folder in their environment
+    os.environ["DBT_CUSTOM_DIR"] = os.fspath(custom)
     project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR, target_path=target)
     target.mkdir(parents=True, exist_ok=True)
     # The webserver and the daemon load the definitions at the same time; the lock lets only one of them parse.
     with (target / "manifest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if is_stale(project.manifest_path, PROJECT_DIR):
-            sources = sources_hash(PROJECT_DIR)
+        add_templates(custom)
+        if is_stale(project.manifest_path, PROJECT_DIR, custom):
+            sources = sources_hash(PROJECT_DIR, custom)
             _parse(target, database)
             _hash_file(project.manifest_path).write_text(sources)
     return project
@@ -52,6 +60,21 @@ def load_project() -> DbtProject:
 def target_folder(settings: Settings) -> Path:
     """Where dbt writes: in DATA_DIR, because an installed project is read-only."""
     return settings.data_dir / "dbt"
+
+
+def custom_folder(settings: Settings) -> Path:
+    """Return the folder of the owner's models: in DATA_DIR, because an upgrade replaces the project."""
+    return settings.data_dir / "custom"
+
+
+def add_templates(folder: Path) -> None:
+    """Copy the template files that the folder of the owner's models lacks. The product's models read two of them."""
+    for template in TEMPLATES.rglob("*"):
+        copy = folder / template.relative_to(TEMPLATES)
+        if template.is_dir() or copy.exists():
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(template, copy)
 
 
 def _parse(target: Path, database: str) -> None:
@@ -78,23 +101,29 @@ def dbt_executable() -> str:
     return os.fspath(Path(sys.executable).parent / "dbt")
 
 
-def is_stale(manifest: Path, project_dir: Path) -> bool:
+def is_stale(manifest: Path, *folders: Path) -> bool:
     """Return True if the manifest is missing, or was made from other files or by another version of dbt.
 
     Modification times are not used: pip and uv give files of a newer version the times at which they were packed.
     """
     try:
-        return not manifest.exists() or _hash_file(manifest).read_text() != sources_hash(project_dir)
+        return not manifest.exists() or _hash_file(manifest).read_text() != sources_hash(*folders)
     except FileNotFoundError:
         return True
 
 
-def sources_hash(project_dir: Path) -> str:
-    """A hash of the version of dbt and of every file that the manifest is made from."""
-    folders = ("models", "macros", "seeds", "tests")
-    sources = [path for folder in folders for path in (project_dir / folder).rglob("*") if path.is_file()]
-    sources += [path for name in ("dbt_project.yml", "profiles.yml") if (path := project_dir / name).exists()]
-    texts = sorted((path.relative_to(project_dir).as_posix(), path.read_bytes()) for path in sources)
+def sources_hash(*folders: Path) -> str:
+    """Return a hash of the version of dbt and of the files that the manifest is made from.
+
+    Args:
+        folders: The dbt project, and the folder of the owner's models.
+    """
+    texts = sorted(
+        (os.fspath(folder), path.relative_to(folder).as_posix(), path.read_bytes())
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix in SOURCE_SUFFIXES and "target" not in path.relative_to(folder).parts
+    )
     return hashlib.sha256(repr((version("dbt-core"), texts)).encode()).hexdigest()
 
 
@@ -103,7 +132,7 @@ def _hash_file(manifest: Path) -> Path:
 
 
 def dbt_environment(url: str) -> dict[str, str]:
-    """Return the environment variables for dbt: the connection for `profiles.yml`, and the hash for `input_hash()`.
+    """Return the environment variables with which `profiles.yml` connects dbt to a database.
 
     The profile takes only some parameters of a connection; libpq reads the others from its own variables.
 
@@ -120,18 +149,7 @@ def dbt_environment(url: str) -> dict[str, str]:
         "DBT_PASSWORD": given.get("password", ""),
         "DBT_DATABASE": given["dbname"],
         "DBT_SSLMODE": given.get("sslmode", "prefer"),
-        "DBT_MACROS_HASH": macros_hash(PROJECT_DIR),
     }
-
-
-def macros_hash(project_dir: Path) -> str:
-    """Return a hash of the source of all macros.
-
-    dbt gives a model a checksum of its own source only. With this hash, an incremental model is fully rebuilt after a
-    macro has changed (`macros/incremental.sql`).
-    """
-    texts = sorted((path.name, path.read_bytes()) for path in (project_dir / "macros").rglob("*.sql"))
-    return hashlib.sha256(repr(texts).encode()).hexdigest()
 
 
 class Translator(DagsterDbtTranslator):

@@ -23,6 +23,8 @@ from warehouse.privacy.places import impersonal_tables
 # Tables without data of single persons. A new table without a visitor, session or person column must be added here or
 # in warehouse.privacy.places.
 IMPERSONAL = {
+    "custom.own_funnels",
+    "custom.own_goals",
     "intermediate.int_cutoffs",
     "intermediate.int_retention",
     "intermediate.time_spine_daily",

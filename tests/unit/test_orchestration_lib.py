@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, is_stale, macros_hash, sources_hash
+from orchestration.lib.dbt import add_templates, dbt_environment, is_stale, sources_hash
 from orchestration.lib.metadata import table
 
 
@@ -45,7 +45,6 @@ def test_dbt_gets_the_parts_of_a_url() -> None:
         "DBT_PASSWORD": "p/w",
         "DBT_DATABASE": "main",
         "DBT_SSLMODE": "require",
-        "DBT_MACROS_HASH": macros_hash(PROJECT_DIR),
     }
     # The dbt profile has no field for these parameters; libpq reads them from the environment.
     assert given["PGSSLROOTCERT"] == "/ca.crt"
@@ -72,3 +71,14 @@ def test_a_manifest_is_stale_when_a_model_changed_regardless_of_mtime(tmp_path: 
     model.write_text("select 2")
     os.utime(model, (1_000_000_000, 1_000_000_000))
     assert is_stale(manifest, tmp_path)
+
+
+def test_templates_of_custom_models_replace_no_file_of_the_owner(tmp_path: Path) -> None:
+    add_templates(tmp_path)
+    goals = tmp_path / "seeds" / "own_goals.csv"
+    header = goals.read_text()
+    goals.write_text(header + "prices,Price list,,page_view,/prices%,,\n")
+    (tmp_path / "seeds" / "own_funnels.csv").unlink()
+    add_templates(tmp_path)
+    assert goals.read_text().count("\n") == 2
+    assert (tmp_path / "seeds" / "own_funnels.csv").exists()

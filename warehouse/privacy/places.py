@@ -15,7 +15,7 @@ from warehouse.privacy.catalogue import columns_of, tables_of
 from warehouse.privacy.person import SQL_DIR, Person, event_keys
 
 BATCH = 5000
-MODEL_SCHEMAS = ("intermediate", "marts", "ml")
+MODEL_SCHEMAS = ("intermediate", "marts", "ml", "custom")
 
 
 class Place(Protocol):

@@ -63,7 +63,7 @@ first_affected as (
     inner join {{ links }} as links on arrived_links.site_id = links.site_id and arrived_links.link = links.link
     where {{ few_share_it }}
     union
-    select site_id, user_id from ops.visitors_to_rebuild
+    select site_id, user_id from {{ state('visitors_to_rebuild') }}
 
 ),
 
@@ -97,7 +97,7 @@ final as (
         reached.site_id,
         reached.user_id,
         (
-            select marks.build + 1 from ops.watermarks as marks where marks.model = '{{ this.identifier }}'
+            select marks.build + 1 from {{ state('watermarks') }} as marks where marks.model = '{{ this.identifier }}'
         ) as build
     from reached
     -- the events of visitors who were set apart are not read again

@@ -14,7 +14,7 @@ events as (
 
 goals as (
 
-    select * from {{ ref('goals') }}
+    select * from {{ ref('stg_goals') }}
     union all
     select
         'purchase' as goal_id,

@@ -3,51 +3,20 @@
     {'columns': ['event_id']},
 ]) }}
 
-{%- set columns -%}
-        event_id,
-        site_id,
-        user_id,
-        client_session_id,
-        page_view_id,
-        occurred_at,
-        received_at,
-        created_at,
-        event_type,
-        source,
-        is_anonymous,
-        is_activity,
-        event_rank,
-        page_host,
-        page_path,
-        page_title,
-        referrer_host,
-        utm_source,
-        utm_medium,
-        utm_campaign,
-        utm_term,
-        utm_content,
-        click_id_source,
-        device_type,
-        browser,
-        os,
-        scroll_percent,
-        engaged_seconds,
-        time_on_page_seconds,
-        form_id,
-        transaction_id,
-        order_id,
-        order_amount,
-        order_currency,
-        external_id,
-        email_sha256
-{%- endset %}
+{%- set columns = [
+    'event_id', 'site_id', 'user_id', 'client_session_id', 'page_view_id', 'occurred_at', 'received_at',
+    'created_at', 'event_type', 'source', 'is_anonymous', 'is_activity', 'event_rank', 'page_host', 'page_path',
+    'page_title', 'referrer_host', 'utm_source', 'utm_medium', 'utm_campaign', 'utm_term', 'utm_content',
+    'click_id_source', 'device_type', 'browser', 'os', 'scroll_percent', 'engaged_seconds', 'time_on_page_seconds',
+    'form_id', 'transaction_id', 'order_id', 'order_amount', 'order_currency', 'external_id', 'email_sha256',
+] %}
 
 with
 
 -- Events of an affected visitor that this model has are read from itself: it keeps every copy of every event.
 events as {{ '' if is_partial() else 'not ' }}materialized (
 
-    select {{ columns }}
+    select {{ columns | join(', ') }}
     from {{ ref('stg_events') }}
     where not is_bot and {{ of_affected_visitors() }} {% if is_partial() %}
         and {{ is_newly_loaded() }}
@@ -59,7 +28,7 @@ events as {{ '' if is_partial() else 'not ' }}materialized (
                 and stored.site_id = stg_events.site_id
         )
     union all
-    select {{ columns }}
+    select {{ columns | join(', ') }}
     from {{ this }}
     where {{ of_affected_visitors() }} {% endif %}
     {{ kept_cold_events(columns) }}
@@ -282,7 +251,7 @@ starts as (
                     partition by site_id, client_session_id order by session_started_at, event_rank, event_id
                 ) = 1
                 then client_session_id
-            else intermediate.uuid_v5(md5(site_id || chr(31) || user_id)::uuid, event_id::text)
+            else {{ function_schema() }}.uuid_v5(md5(site_id || chr(31) || user_id)::uuid, event_id::text)
         end as session_id
     from beginnings
     where

@@ -19,8 +19,8 @@ funnels as (
         *,
         first_value(window_hours) over funnel * interval '1 hour' as time_window,
         first_value(step_order) over funnel = 'strict' as is_strict
-    from {{ ref('funnels') }}
-    window funnel as (partition by funnel_id order by step)
+    from {{ ref('stg_funnels') }}
+    window funnel as (partition by site_id, funnel_id order by step)
 
 ),
 
@@ -79,7 +79,7 @@ stated as (
 
     select
         *,
-        intermediate.funnel_state(ordinal, occurred_at, step, place, time_window, is_strict) over (
+        {{ function_schema() }}.funnel_state(ordinal, occurred_at, step, place, time_window, is_strict) over (
             partition by visitor_funnel order by occurred_at asc, event_rank asc, event_id asc, step desc
             rows between unbounded preceding and current row
         ) as funnel_state

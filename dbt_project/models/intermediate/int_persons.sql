@@ -19,7 +19,7 @@ joined as (
         site_id,
         user_id,
         person_id
-    from intermediate.connected_components($links$ {{ identities }} $links$)
+    from {{ function_schema() }}.connected_components($links$ {{ identities }} $links$)
 
 )
 
