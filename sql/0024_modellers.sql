@@ -11,7 +11,7 @@ alter default privileges in schema custom grant select, delete on tables to tild
 -- this schema stay private.
 grant usage on schema intermediate to analyst, service_role;
 
-grant usage on schema public, archive, ops, marts, ml to modeller;
+grant usage on schema public, archive, ops, intermediate, marts, ml to modeller;
 grant select on public.sites, public.events, archive.events, archive.cold_files to modeller;
 -- No policy below covers these tables: a modeller copies their columns and reads no row.
 grant select on

@@ -1,9 +1,9 @@
-{# How the list of affected visitors is kept. #}
+{# Maintenance of the list of affected visitors, `int_affected_visitors`. #}
 
 {#
-    Before the list is made: days whose events were erased go to the daily models; the visitors of a site whose time zone
-    or domains have changed are to be rebuilt. Without a list no model can know what it has missed, so a new list is the
-    beginning of a full build of all.
+    Before the list is made: pass the days of erased events to the daily models, and list all visitors of a site whose time
+    zone or domains changed. Without a list no model can know what it has not read yet, so a new list makes all models
+    rebuild fully.
 #}
 {% macro prepare_list() -%}
     {%- set sites = ref('stg_sites') -%}
@@ -20,7 +20,7 @@
         select distinct daily.model, erased.site_id, changed.day
         from erased
         cross join unnest(array['{{ daily_models() | join("', '") }}']) as daily (model)
-        -- the day, and the week and the month that it lies in, which are known by their first days
+        -- the day, and the first days of its week and month
         cross join lateral unnest(array[
             erased.event_date,
             date_trunc('week', erased.event_date)::date,
@@ -45,7 +45,7 @@
             from {{ as_last_built('int_events_sessionised') }} as events
             where events.site_id in (select site_id from removed union all select site_id from changed)
             on conflict do nothing;
-            -- who is set apart has no rows
+            -- quarantined visitors have no rows to rebuild
             delete from {{ state('visitors_to_rebuild') }} as asked
             using {{ as_last_built('int_quarantine') }} as quarantine
             where
@@ -57,7 +57,7 @@
     {%- endif %}
 {%- endmacro %}
 
-{# After it: the mark moves to the newest event, and what was asked for is on the list. #}
+{# After the list is made: note the newest event that it has read, and remove the requests that it has taken. #}
 {% macro finish_list() -%}
     {%- set events = ref('stg_events') -%}
     {%- if execute %}
@@ -79,7 +79,10 @@
     {%- endif %}
 {%- endmacro %}
 
-{# Strategy of the list: visitors stay on it until every model has taken them in. #}
+{#
+    Strategy of the list: a visitor stays listed, with the earliest `since` of all builds, until every model has read the
+    visitor's changes.
+#}
 {% macro get_incremental_work_list_sql(arg_dict) %}
     {%- set target, temp = arg_dict.target_relation, arg_dict.temp_relation -%}
     {%- set names = [] -%}
@@ -91,8 +94,54 @@
         select min(build) from {{ state('watermarks') }}
         where model in ('{{ names | join("', '") }}')
     );
-    delete from {{ target }} as listed
-    using {{ temp }} as affected
-    where listed.site_id = affected.site_id and listed.user_id = affected.user_id;
-    insert into {{ target }} (site_id, user_id, build) select site_id, user_id, build from {{ temp }}
+    insert into {{ target }} as listed (site_id, user_id, since, build)
+    select site_id, user_id, since, build from {{ temp }}
+    on conflict (site_id, user_id) do update set
+        since = least(listed.since, excluded.since), build = excluded.build
 {% endmacro %}
+
+{#
+    Scalar subquery: the time from which the units of a visitor must be recomputed if something changes at `moment`. This is
+    the start of the chain of overlapping sessions that reaches `moment`; without one, `moment`. A session overlaps with what
+    happens until 30 minutes after its last activity, and until its last event. Sessions are read as the last build left
+    them: the sessions of visitors whose models an interrupted build has not finished are older, but these visitors are
+    still listed, with a `since` before those sessions.
+#}
+{% macro start_of_overlap(site_id, user_id, moment) -%}
+    (
+        select
+            case
+                when max(overlap.reaches_to) >= {{ moment }} then max(overlap.chain_started_at)
+                else {{ moment }}
+            end
+        from (
+            select
+                session.reaches_to,
+                case
+                    when (
+                        session.started_at > max(session.reaches_to) over (
+                            order by session.started_at rows between unbounded preceding and 1 preceding
+                        )
+                    ) is not false then session.started_at
+                end as chain_started_at
+            from (
+                select
+                    starts.started_at,
+                    greatest(starts.ended_at + interval '30 minutes', starts.last_event_at) as reaches_to
+                from {{ as_last_built('int_session_starts') }} as starts
+                where
+                    starts.site_id = {{ site_id }} and starts.user_id = {{ user_id }}
+                    and starts.started_at <= {{ moment }}
+                union all
+                select
+                    quarantine.started_at,
+                    quarantine.last_event_at + interval '30 minutes'
+                from {{ as_last_built('int_quarantine') }} as quarantine
+                where
+                    quarantine.site_id = {{ site_id }} and quarantine.user_id = {{ user_id }}
+                    and quarantine.reason = 'session'
+                    and quarantine.started_at <= {{ moment }}
+            ) as session
+        ) as overlap
+    )
+{%- endmacro %}

@@ -1,36 +1,40 @@
 {#
-    Three functions that plain SQL lacks, made before each run.
+    Postgres functions that plain SQL lacks. Each run creates them first, in the schema `function_schema()`.
 
-    session_state: what starts a session is compared with the session in progress, not with the row before, so the rule
-    needs a state. A window aggregate carries it through the events of a visitor in one pass.
+    session_state: a window aggregate that carries the session in progress from event to event. Whether an event starts a
+    session depends on that session, not on the preceding row, so no window function of SQL can say so.
 
-    funnel_state: so do funnels. The next step is looked for from where the entry in progress has got, and a new entry
-    begins with the first event of step 1 after the window of the one before. Its rows are pairs of event and step.
+    funnel_state: the same for funnels. The next step is searched after the step that was reached last; a new entry begins
+    with the first event of step 1 after the window of the entry before. Its rows are pairs of event and step.
 
-    uuid_v5: RFC 9562 name-based ids need SHA-1, and Postgres without contrib has none. The name is at most 39 bytes
-    here, so that namespace and name fill one block of the hash.
+    uuid_v5: name-based UUIDs of RFC 9562. They need SHA-1, which Postgres without extensions lacks. The name has at most
+    39 bytes, so that namespace and name fill one block of the hash.
 #}
 {% macro create_window_functions() %}
 {% if execute %}
--- one maker at a time: two dbt processes that replace a function at once fail
+-- two dbt processes that replace a function at the same time fail
 select pg_advisory_xact_lock(hashtextextended('tilda.dbt_functions', 0));
 create schema if not exists {{ function_schema() }};
 
 create or replace function {{ function_schema() }}.next_session_state(
-    state text [], event_id uuid, is_idle boolean, campaign text, referrer text
+    state text [], event_id uuid, is_idle boolean, is_page_view boolean, campaign text, referrer text
 ) returns text []
 language plpgsql immutable parallel safe
 as $body$
 begin
-    -- state: the event that began the session, its campaign, its external referrer
-    if state is null or is_idle or campaign <> coalesce(state[2], '') or referrer <> coalesce(state[3], '') then
+    -- state: the event that started the session, its campaign, its external referrer
+    if
+        state is null or is_idle
+        or is_page_view and campaign <> coalesce(state[2], '')
+        or referrer <> coalesce(state[3], '')
+    then
         return array[event_id::text, campaign, referrer];
     end if;
     return state;
 end
 $body$;
 
-create or replace aggregate {{ function_schema() }}.session_state(uuid, boolean, text, text) (
+create or replace aggregate {{ function_schema() }}.session_state(uuid, boolean, boolean, text, text) (
     sfunc = {{ function_schema() }}.next_session_state, stype = text [], parallel = safe
 );
 

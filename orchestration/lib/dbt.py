@@ -41,18 +41,16 @@ def load_project() -> DbtProject:
     settings = load_settings()
     database = database_name(settings)
     target = target_folder(settings) / database
-    custom = custom_folder(settings)
-    # dbt runs that this process starts find the folder in their environment
-    os.environ["DBT_CUSTOM_DIR"] = os.fspath(custom)
-    project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR, target_path=target)
+    folder = project_folder(settings)
     target.mkdir(parents=True, exist_ok=True)
     # The webserver and the daemon load the definitions at the same time; the lock lets only one of them parse.
-    with (target / "manifest.lock").open("w") as lock:
+    with (target_folder(settings) / "manifest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        add_templates(custom)
-        if is_stale(project.manifest_path, PROJECT_DIR, custom):
-            sources = sources_hash(PROJECT_DIR, custom)
-            _parse(target, database)
+        link_project(settings)
+        project = DbtProject(project_dir=folder, profiles_dir=folder, target_path=target)
+        if is_stale(project.manifest_path, PROJECT_DIR, custom_folder(settings)):
+            sources = sources_hash(PROJECT_DIR, custom_folder(settings))
+            _parse(folder, target, database)
             _hash_file(project.manifest_path).write_text(sources)
     return project
 
@@ -67,6 +65,29 @@ def custom_folder(settings: Settings) -> Path:
     return settings.data_dir / "custom"
 
 
+def project_folder(settings: Settings) -> Path:
+    """Return the folder from which dbt reads: the installed project and the owner's models (`link_project`)."""
+    return target_folder(settings) / "project"
+
+
+def link_project(settings: Settings) -> None:
+    """Link the files of the installed project and the folder of the owner's models into `project_folder`.
+
+    dbt reads models only from folders below its project: it would write the compiled form of a file elsewhere over the
+    file itself.
+    """
+    folder, custom = project_folder(settings), custom_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    add_templates(custom)
+    wanted = {path.name: path for path in PROJECT_DIR.iterdir() if path.name != "target"} | {"custom": custom}
+    for link in folder.iterdir():
+        if link.name not in wanted or link.resolve() != wanted[link.name].resolve():
+            link.unlink()
+    for name, path in wanted.items():
+        if not (folder / name).exists():
+            (folder / name).symlink_to(path.resolve())
+
+
 def add_templates(folder: Path) -> None:
     """Copy the template files that the folder of the owner's models lacks. The product's models read two of them."""
     for template in TEMPLATES.rglob("*"):
@@ -77,7 +98,7 @@ def add_templates(folder: Path) -> None:
         shutil.copyfile(template, copy)
 
 
-def _parse(target: Path, database: str) -> None:
+def _parse(folder: Path, target: Path, database: str) -> None:
     """Write the manifest with `dbt parse`.
 
     Dagster's own `DagsterDbtProjectPreparer` is not used: it fails if dbt is not on PATH.
@@ -85,7 +106,7 @@ def _parse(target: Path, database: str) -> None:
     Raises:
         RuntimeError: dbt cannot parse the project.
     """
-    options = {"--project-dir": PROJECT_DIR, "--profiles-dir": PROJECT_DIR, "--target-path": target}
+    options = {"--project-dir": folder, "--profiles-dir": folder, "--target-path": target}
     options["--log-path"] = target
     command = [dbt_executable(), "--quiet", "parse", *(os.fspath(part) for pair in options.items() for part in pair)]
     environment = os.environ | {"DBT_DATABASE": database}
@@ -93,7 +114,7 @@ def _parse(target: Path, database: str) -> None:
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise RuntimeError(f"dbt cannot parse the project {PROJECT_DIR}:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"dbt cannot parse the project {folder}:\n{done.stdout}{done.stderr}")
 
 
 def dbt_executable() -> str:
@@ -167,4 +188,4 @@ class Translator(DagsterDbtTranslator):
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
     """Return the resource that runs this environment's dbt."""
-    return DbtCliResource(project_dir=project, profiles_dir=os.fspath(PROJECT_DIR), dbt_executable=dbt_executable())
+    return DbtCliResource(project_dir=project, profiles_dir=os.fspath(project.project_dir), dbt_executable=dbt_executable())

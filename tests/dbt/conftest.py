@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 
 from tests.conftest import TEMPLATE
 from tests.dbt.dbt_project import run_dbt
-from tests.dbt.events import LOG_SITE, add_sites, crowded_events, hostile_events, insert_events
+from tests.dbt.events import LOG_SITE, add_sites, crowded_events, hostile_events, insert_events, shared_device_events
 from tests.e2e.sample_log import SAMPLE_LOG
 from warehouse.events.imports import import_file
 from warehouse.kit.database import connect, replace_in_url
@@ -46,6 +46,7 @@ def models(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathF
         connection.execute("select ops.make_month('2026-10-01')")
         insert_events(connection, hostile_events(seed=7, visits=900))
         insert_events(connection, crowded_events())
+        insert_events(connection, shared_device_events())
         import_file(url, SAMPLE_LOG, site_id=LOG_SITE, format="access-log", hash_key=HASH_KEY)
         run_dbt(url, tmp_path_factory.mktemp("dbt"), "build")
         connection.row_factory = dict_row  # type: ignore[assignment]

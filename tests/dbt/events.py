@@ -19,9 +19,12 @@ HOSTILE_SITES = {
 }
 # The site of the real log, and a site whose visitors share identifiers.
 LOG_SITE, CROWDED_SITE = "blog", "crowded"
+# A site whose visitors share devices and accounts.
+SHARED_DEVICES_SITE = "shared-devices"
 SITES: dict[str, tuple[str, list[str]]] = HOSTILE_SITES | {
     LOG_SITE: ("America/Los_Angeles", ["semicomplete.com"]),
     CROWDED_SITE: ("UTC", ["shop.ru"]),
+    SHARED_DEVICES_SITE: ("UTC", ["shop.ru"]),
 }
 WRONG_CLOCK = "wrong clock"
 # The value of the dbt variable `identifier_visitor_bound`.
@@ -152,6 +155,56 @@ def crowded_events() -> list[dict[str, Any]]:
     sent = {"sent_at": BEGIN - timedelta(days=1), "received_at": BEGIN + timedelta(days=2)}
     what = {"event_id": _uuid(rng), "session_id": _uuid(rng), "user_id": WRONG_CLOCK, "event_type": "page_view"}
     events.append(events[0] | seen | sent | what | {"payload": {}})
+    return events
+
+
+# Device, day, and the identity that the session sends, if any.
+SHARED_DEVICES: list[tuple[str, int, dict[str, str]]] = [
+    ("laptop", 0, {"external_id": "ann"}),
+    ("telephone", 0, {"external_id": "ann"}),
+    ("tablet", 0, {}),
+    ("tablet", 1, {"external_id": "ann"}),
+    ("bob's telephone", 0, {"external_id": "bob"}),
+    ("shared computer", 0, {"external_id": "ann"}),
+    ("shared computer", 1, {}),
+    ("shared computer", 2, {"external_id": "bob"}),
+    ("shared computer", 3, {}),
+    ("shared computer", 4, {"external_id": "ann"}),
+    ("laptop", 1, {"external_id": "ann", "email_sha256": "ann@example.org"}),
+    ("ann's other telephone", 0, {"email_sha256": "ann@example.org"}),
+    ("family, ann", 0, {"external_id": "ann", "email_sha256": "family@example.org"}),
+    ("family, bob", 0, {"external_id": "bob", "email_sha256": "family@example.org"}),
+    ("family, letter", 0, {"email_sha256": "family@example.org"}),
+    *[("kiosk", number, {"email_sha256": f"customer {number}"}) for number in range(4)],
+    *[(f"customer {number}", 0, {"email_sha256": f"customer {number}"}) for number in range(4)],
+    ("nobody", 0, {}),
+]
+
+
+def shared_device_events() -> list[dict[str, Any]]:
+    """Return one session for each row of `SHARED_DEVICES`: a page view, and a minute later the identity."""
+    events: list[dict[str, Any]] = []
+    for number, (device, day, identity) in enumerate(SHARED_DEVICES):
+        at = BEGIN + timedelta(days=day)
+        for minute, (event_type, payload) in enumerate([("page_view", {}), ("identify", {"identity": identity})]):
+            moment = at + timedelta(minutes=minute)
+            events.append(
+                {
+                    "event_id": UUID(int=2**100 + 2 * number + minute),
+                    "site_id": SHARED_DEVICES_SITE,
+                    "user_id": device,
+                    "session_id": UUID(int=2**101 + number),
+                    "event_type": event_type,
+                    "source": "api",
+                    "created_at": moment,
+                    "client_created_at": moment,
+                    "sent_at": moment,
+                    "received_at": moment,
+                    "page_host": "shop.ru",
+                    "page_path": "/",
+                    "payload": payload,
+                }
+            )
     return events
 
 

@@ -48,7 +48,7 @@ def test_page_views_have_the_recomputed_session_and_time(models: Models, session
 def test_daily_totals_match_the_recomputation(models: Models, sessions: list[list[dict]]) -> None:
     expected = daily_rows(sessions)
     modelled = {
-        (row["site_id"], row["date"]): {name: row[name] for name in ("sessions", "page_views", "visitors")}
+        (row["site_id"], row["date"]): {name: row[name] for name in ("sessions", "visits", "page_views", "visitors")}
         for row in models.rows("select * from marts.daily_totals where sessions > 0 or page_views > 0")
     }
     assert modelled == expected

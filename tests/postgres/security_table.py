@@ -58,6 +58,10 @@ PATTERNS: dict[str, dict[str, set[str]]] = {
     r"(public|archive)\.(events_default|events_\d{4}_\d{2}|restoring_\d{4}_\d{2})": NOBODY,
     r"ops\._yoyo_\w+": NOBODY,
     r"staging\.\w+": NOBODY,
+    # the tables behind the views of the marts
+    r"intermediate\.fct_\w+|intermediate\.int_persons": {
+        "analyst": READ, "modeller": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE,
+    },  # fmt: skip
     r"intermediate\.\w+": {PRIVACY_LOGIN: SHOW_AND_ERASE},
     r"custom\.\w+": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
     r"marts\.\w+": {"analyst": READ, "modeller": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},

@@ -7,8 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.lib.dbt import add_templates, dbt_environment, is_stale, sources_hash
+from orchestration.lib.dbt import (
+    PROJECT_DIR,
+    add_templates,
+    dbt_environment,
+    is_stale,
+    link_project,
+    project_folder,
+    sources_hash,
+)
 from orchestration.lib.metadata import table
+from warehouse.kit.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -82,3 +91,14 @@ def test_templates_of_custom_models_replace_no_file_of_the_owner(tmp_path: Path)
     add_templates(tmp_path)
     assert goals.read_text().count("\n") == 2
     assert (tmp_path / "seeds" / "own_funnels.csv").exists()
+
+
+def test_the_linked_project_has_the_product_and_the_owners_models(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
+    (project_folder(settings)).mkdir(parents=True)
+    (project_folder(settings) / "models").symlink_to(tmp_path)  # of a former version in another folder
+    link_project(settings)
+    linked = project_folder(settings)
+    assert (linked / "models").resolve() == PROJECT_DIR / "models"
+    assert (linked / "custom").resolve() == (tmp_path / "custom").resolve()
+    assert (linked / "dbt_project.yml").exists()

@@ -1,14 +1,15 @@
-{{ config(unique_key=['site_id', 'conversion_id'], indexes=[
-    {'columns': ['site_id', 'user_id']},
-    {'columns': ['site_id', 'session_id']},
-]) }}
+{{ config(
+    unique_key=['site_id', 'conversion_id'],
+    indexes=[{'columns': ['site_id', 'user_id', 'matched_at']}, {'columns': ['site_id', 'session_id']}],
+    meta={'moment': 'matched_at'},
+) }}
 
 with
 
 events as (
 
-    select * from {{ ref('int_events') }}
-    where {{ of_affected_visitors() }}
+    select * from {{ ref('int_events') }} as events
+    where {{ in_scope('events') }}
 
 ),
 
@@ -85,6 +86,7 @@ merged as (
         min(received_at) as received_at,
         {{ first_value('event_id', 'session_id is null, is_anonymous, occurred_at, event_id') }} as event_id,
         {{ first_value('user_id', 'session_id is null, is_anonymous, occurred_at, event_id') }} as user_id,
+        {{ first_value('occurred_at', 'session_id is null, is_anonymous, occurred_at, event_id') }} as matched_at,
         {{ first_value('session_id', 'session_id is null, is_anonymous, occurred_at, event_id') }} as session_id,
         {{ first_value('page_path', 'page_path is null, source = \'webhook\', occurred_at, event_id') }} as page_path,
         {{ first_value('form_id', 'form_id is null, source = \'webhook\', occurred_at, event_id') }} as form_id,

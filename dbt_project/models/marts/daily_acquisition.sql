@@ -8,7 +8,7 @@ with
 
 sessions as (
 
-    select * from {{ ref('sessions') }}
+    select * from {{ ref('fct_sessions') }}
     where {{ of_changed_days('session_date') }}
 
 ),
@@ -27,7 +27,8 @@ aggregated as (
 
         ---------- measures
         count(*) as sessions,
-        count(distinct user_id) as visitors,
+        count(*) filter (where is_visit_start) as visits,
+        count(distinct user_id) filter (where not is_anonymous) as visitors,
         count(*) filter (where is_new_visitor) as new_visitors,
         count(*) filter (where is_bounce) as bounces,
         sum(page_views)::bigint as page_views,

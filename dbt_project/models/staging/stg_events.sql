@@ -1,5 +1,7 @@
 {%- set reports_attention = "event_type in ('scroll', 'page_leave')" -%}
 {%- set has_outcome = "event_type not in ('page_view', 'scroll', 'page_leave', 'click', 'web_vitals')" -%}
+{%- set is_outcome = "event_type in ('identify', 'form_submit', 'signup', 'purchase', 'refund')" %}
+
 with
 
 live as (
@@ -59,8 +61,12 @@ renamed as (
         source,
         is_bot,
         user_id is null as is_anonymous,
-        event_type not in ('page_leave', 'web_vitals', 'form_abandon') and source <> 'webhook' as is_activity,
-        -- Events of one millisecond stand in the order in which they can happen.
+        coalesce({{ is_cookieless('user_id') }}, false) as is_cookieless,
+        event_type not in ('page_leave', 'web_vitals', 'form_abandon') and source <> 'webhook'
+        and (session_id is not null or not {{ is_outcome }}) as is_activity,
+        -- sent by a server, which has no session: belongs to the visitor's latest session
+        session_id is null and (source = 'webhook' or {{ is_outcome }}) as is_detached,
+        -- events of the same millisecond are in the order in which they can happen
         case event_type
             when 'page_view' then 0
             when 'add_to_cart' then 2
