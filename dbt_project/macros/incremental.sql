@@ -301,10 +301,10 @@
 
 {#
     After the transaction: dbt dropped the old table and takes the views of `keep_views` for dropped too. Put those that
-    exist back into its cache of relations.
+    exist back into its cache of relations. `finish_build` has noted the new hash, so `is_partial` is no longer false here.
 #}
 {% macro remember_views() -%}
-    {%- if execute and config.get('materialized') == 'incremental' and not is_partial() -%}
+    {%- if execute and config.get('materialized') == 'incremental' -%}
         {%- set views = run_query(
             "select distinct namespace.nspname, view.relname from pg_depend as depend"
             " inner join pg_rewrite as rewrite on rewrite.oid = depend.objid"

@@ -50,3 +50,20 @@ select
             or {{ visitors_who_share(links, alias ~ '.site_id', alias ~ '.link') }} <= {{ var('identifier_visitor_bound') }}
         )
 {%- endmacro %}
+
+{# Condition in int_visitor_links: the link of a quarantined visitor is not stored yet, and not recomputed. #}
+{% macro is_new_link(relation) -%}
+    {%- if is_partial() -%}
+        not {{ in_scope(relation, 'unit_started_at') }}
+        and not exists (
+            select from {{ this }} as stored
+            where
+                stored.site_id = {{ relation }}.site_id
+                and stored.user_id = {{ relation }}.user_id
+                and stored.unit_started_at = {{ relation }}.unit_started_at
+                and stored.link = {{ relation }}.link
+        )
+    {%- else -%}
+        true
+    {%- endif -%}
+{%- endmacro %}

@@ -99,7 +99,7 @@ def test_an_upgrade_that_adds_a_column_keeps_the_rows_of_dropped_cold_months(ins
         " values ('2026-10-01', 'file:///gone', 1, 1, '', now())"
     )
     # the next version stages one more column, which the models keep
-    installation.edit("models/staging/stg_events.sql", "page_title,", "page_title,\n        user_agent,")
+    installation.edit("models/staging/stg_events.sql", "as page_title,", "as page_title,\n        user_agent,")
     installation.edit("models/intermediate/int_events_sessionised.sql", "'page_title',", "'page_title', 'user_agent',")
     installation.build()
     found = connection.execute(

@@ -62,6 +62,8 @@ PATTERNS: dict[str, dict[str, set[str]]] = {
     r"intermediate\.fct_\w+|intermediate\.int_persons": {
         "analyst": READ, "modeller": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE,
     },  # fmt: skip
+    # a view that calls functions which only the owner may execute
+    r"intermediate\.int_known_sessions": {PRIVACY_LOGIN: {"delete"}},
     r"intermediate\.\w+": {PRIVACY_LOGIN: SHOW_AND_ERASE},
     r"custom\.\w+": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
     r"marts\.\w+": {"analyst": READ, "modeller": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},

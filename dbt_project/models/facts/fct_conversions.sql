@@ -3,7 +3,7 @@
     indexes=[
         {'columns': ['site_id', 'conversion_id'], 'unique': true},
         {'columns': ['site_id', 'conversion_date']},
-        {'columns': ['site_id', 'user_id', 'matched_at']},
+        {'columns': ['site_id', 'user_id']},
     ],
     meta={
         'moment': 'matched_at',
@@ -22,8 +22,8 @@ conversions as (
 
 starts as (
 
-    select * from {{ ref('int_session_starts') }} as starts
-    where {{ in_scope('starts', 'started_at') }}
+    select * from {{ ref('int_session_starts') }} as session_starts
+    where {{ in_scope('session_starts', 'started_at') }}
 
 ),
 

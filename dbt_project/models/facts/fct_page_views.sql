@@ -5,7 +5,7 @@
         {'columns': ['site_id', 'view_date']},
         {'columns': ['site_id', 'left(page_path, 200)', 'view_date']},
         {'columns': ['site_id', 'session_id']},
-        {'columns': ['site_id', 'user_id', 'viewed_at']},
+        {'columns': ['site_id', 'user_id']},
     ],
     meta={
         'moment': 'viewed_at',
@@ -24,8 +24,8 @@ events as (
 
 starts as (
 
-    select * from {{ ref('int_session_starts') }} as starts
-    where {{ in_scope('starts', 'started_at') }}
+    select * from {{ ref('int_session_starts') }} as session_starts
+    where {{ in_scope('session_starts', 'started_at') }}
 
 ),
 

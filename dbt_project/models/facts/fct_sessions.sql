@@ -3,7 +3,7 @@
     indexes=[
         {'columns': ['site_id', 'session_id'], 'unique': true},
         {'columns': ['site_id', 'session_date']},
-        {'columns': ['site_id', 'user_id', 'started_at']},
+        {'columns': ['site_id', 'user_id']},
     ],
     meta={
         'moment': 'started_at',
@@ -18,8 +18,8 @@ with
 
 starts as (
 
-    select * from {{ ref('int_session_starts') }} as starts
-    where {{ in_scope('starts', 'started_at') }}
+    select * from {{ ref('int_session_starts') }} as session_starts
+    where {{ in_scope('session_starts', 'started_at') }}
 
 ),
 
@@ -71,7 +71,7 @@ pages_by_session as (
         max(page_path) filter (where is_landing) as landing_page,
         max(page_path) filter (where is_exit) as exit_page
     from page_views
-    group by 1, 2
+    group by site_id, session_id
 
 ),
 
@@ -82,7 +82,7 @@ engagement_by_session as (
         session_id,
         sum(engaged_seconds) as engaged_seconds
     from page_engagement
-    group by 1, 2
+    group by site_id, session_id
 
 ),
 
@@ -94,7 +94,7 @@ conversions_by_session as (
         count(*) as conversion_count,
         sum(amount) filter (where goal_id = 'purchase') as revenue
     from conversions
-    group by 1, 2
+    group by site_id, session_id
 
 ),
 

@@ -282,20 +282,20 @@ final as (
 select * from final
 {%- else %}
 
--- a full build does not ask which visitors are affected
-with
+    -- a full build does not ask which visitors are affected
+    with
 
-final as (
+    final as (
 
-    select
-        null::text as site_id,
-        null::text as user_id,
-        null::timestamptz as since,
-        null::bigint as build
-    from {{ ref('stg_events') }}
-    where false
+        select
+            null::text as site_id,
+            null::text as user_id,
+            null::timestamptz as since,
+            null::bigint as build
+        from {{ ref('stg_events') }}
+        where false
 
-)
+    )
 
-select * from final
+    select * from final
 {%- endif %}

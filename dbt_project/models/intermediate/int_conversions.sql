@@ -1,6 +1,6 @@
 {{ config(
     unique_key=['site_id', 'conversion_id'],
-    indexes=[{'columns': ['site_id', 'user_id', 'matched_at']}, {'columns': ['site_id', 'session_id']}],
+    indexes=[{'columns': ['site_id', 'user_id']}, {'columns': ['site_id', 'session_id']}],
     meta={'moment': 'matched_at'},
 ) }}
 

@@ -62,7 +62,8 @@ copies as materialized (
         event_rank,
         event_type,
         is_activity,
-        is_detached,
+        -- rows of months that are only files may be older than the column
+        coalesce(is_detached, source = 'webhook' and client_session_id is null) as is_detached,
         page_host,
         referrer_host,
         {{ campaign_key() }} as campaign

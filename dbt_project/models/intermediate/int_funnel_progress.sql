@@ -1,6 +1,6 @@
 {{ config(
     unique_key=['site_id', 'entry_id', 'funnel_id', 'step'],
-    indexes=[{'columns': ['site_id', 'user_id', 'window_ends_at']}, {'columns': ['site_id', 'entry_date']}],
+    indexes=[{'columns': ['site_id', 'user_id']}, {'columns': ['site_id', 'entry_date']}],
     meta={
         'moment': 'window_ends_at',
         'notes_days': {'column': 'entry_date', 'models': ['funnel_daily']},
@@ -8,51 +8,13 @@
 ) }}
 
 with
-{% if is_partial() %}
--- Entries whose window ends after `since` may reach further steps: they are computed again from the entry on.
-visitors as (
 
-    select
-        affected.site_id,
-        affected.user_id,
-        affected.since,
-        least(affected.since, min(stored.entered_at)) as recomputed_from
-    from {{ ref('int_affected_visitors') }} as affected
-    left join {{ this }} as stored
-        on
-            affected.site_id = stored.site_id
-            and affected.user_id = stored.user_id
-            and affected.since <= stored.window_ends_at
-    where affected.since < 'infinity'
-    group by affected.site_id, affected.user_id, affected.since
+{{ open_entries() }}
 
-),
-
-open_entries as (
-
-    select
-        stored.site_id,
-        stored.user_id,
-        stored.funnel_id,
-        min(stored.entered_at) as entered_at
-    from {{ this }} as stored
-    where {{ in_scope('stored', 'window_ends_at') }}
-    group by 1, 2, 3
-
-),
-{% endif %}
 events as (
 
-    select events.*
-    {%- if is_partial() %}, visitors.since{% endif %}
-    from {{ ref('int_events') }} as events
-    {%- if is_partial() %}
-    inner join visitors
-        on
-            events.site_id = visitors.site_id
-            and events.user_id = visitors.user_id
-            and events.occurred_at >= visitors.recomputed_from
-    {%- endif %}
+    select * from {{ ref('int_events') }} as events
+    where {{ may_reach_a_step('events') }}
 
 ),
 
@@ -101,14 +63,7 @@ matched as (
             events.event_type = funnels.event_type
             and (funnels.site_id is null or events.site_id = funnels.site_id)
             and (funnels.page_path is null or events.page_path like funnels.page_path)
-    {%- if is_partial() %}
-    left join open_entries
-        on
-            events.site_id = open_entries.site_id
-            and events.user_id = open_entries.user_id
-            and funnels.funnel_id = open_entries.funnel_id
-    where events.occurred_at >= least(events.since, open_entries.entered_at)
-    {%- endif %}
+    where {{ may_reach_a_step_of('funnels', 'events') }}
 
 ),
 

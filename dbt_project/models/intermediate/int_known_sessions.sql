@@ -1,4 +1,4 @@
-{{ config(materialized='table', tags=['daily'], indexes=[{'columns': ['site_id', 'user_id']}]) }}
+{{ config(materialized='view', tags=['daily']) }}
 
 with recursive
 

@@ -1,6 +1,6 @@
 {{ config(
     unique_key=['site_id', 'session_id'],
-    indexes=[{'columns': ['site_id', 'user_id', 'first_reported_at']}, {'columns': ['site_id', 'session_id']}],
+    indexes=[{'columns': ['site_id', 'user_id']}],
     meta={'moment': 'first_reported_at'},
 ) }}
 
@@ -35,29 +35,14 @@ reported as (
 
 ),
 
+-- with the reports of the same page views in sessions that this build does not recompute
 with_earlier_reports as (
 
-    select *, true as is_in_scope from reported
-    {% if is_partial() %}
-    union all
-    -- reports of the same page views in sessions that this build does not recompute
     select
-        stored.site_id,
-        stored.user_id,
-        stored.session_id,
-        stored.page_view_id,
-        stored.page_view_sequence,
-        stored.first_reported_at,
-        stored.reported_engaged_seconds,
-        stored.reported_time_on_page_seconds,
-        stored.max_scroll_percent,
-        false as is_in_scope
-    from {{ this }} as stored
-    where
-        stored.page_view_id is not null
-        and {{ of_affected_visitors(with_changed_events=true) }}
-        and not {{ in_scope('stored', 'first_reported_at') }}
-    {% endif %}
+        *,
+        true as is_in_scope
+    from reported
+    {{ earlier_reports() }}
 
 ),
 

@@ -30,7 +30,12 @@ identities as (
     select
         site_id,
         link
-    from (select distinct site_id, link from affected_links) as sent
+    from (
+        select distinct
+            site_id,
+            link
+        from affected_links
+    ) as sent
     where
         {{ visitors_who_share(ref('int_visitor_links'), 'sent.site_id', 'sent.link') }}
         <= {{ var('identifier_visitor_bound') }}
@@ -63,7 +68,7 @@ named_in_session as (
     select
         address_sessions.site_id,
         address_sessions.link,
-        min(links.link) as account
+        min(links.link) as account_id
     from address_sessions
     inner join links
         on
@@ -82,8 +87,14 @@ named_by_visitor as (
     select
         address_visitors.site_id,
         address_visitors.link,
-        min(links.link) filter (where links.link like 'external:%') as account
-    from (select distinct site_id, link, user_id from address_sessions) as address_visitors
+        min(links.link) filter (where links.link like 'external:%') as account_id
+    from (
+        select distinct
+            site_id,
+            link,
+            user_id
+        from address_sessions
+    ) as address_visitors
     inner join links
         on address_visitors.site_id = links.site_id and address_visitors.user_id = links.user_id
     group by address_visitors.site_id, address_visitors.link, address_visitors.user_id
@@ -97,7 +108,7 @@ address_accounts as (
     select
         named.site_id,
         named.link,
-        min(named.account) as account
+        min(named.account_id) as account_id
     from (
         select * from named_in_session
         union all
@@ -105,8 +116,8 @@ address_accounts as (
     ) as named
     group by named.site_id, named.link
     having
-        count(distinct named.account) = 1
-        and {{ visitors_who_share(ref('int_visitor_links'), 'named.site_id', 'min(named.account)') }}
+        count(distinct named.account_id) = 1
+        and {{ visitors_who_share(ref('int_visitor_links'), 'named.site_id', 'min(named.account_id)') }}
         <= {{ var('identifier_visitor_bound') }}
 
 ),
@@ -118,14 +129,14 @@ session_accounts as (
         affected_links.site_id,
         affected_links.user_id,
         affected_links.unit_started_at,
-        coalesce(address_accounts.account, affected_links.link) as account
+        coalesce(address_accounts.account_id, affected_links.link) as account_id
     from affected_links
     inner join identities on affected_links.site_id = identities.site_id and affected_links.link = identities.link
     left join address_accounts
         on affected_links.site_id = address_accounts.site_id and affected_links.link = address_accounts.link
     order by
-        affected_links.site_id, affected_links.user_id, affected_links.unit_started_at,
-        (affected_links.link like 'external:%') desc, affected_links.last_sent_at desc, affected_links.link
+        affected_links.site_id asc, affected_links.user_id asc, affected_links.unit_started_at asc,
+        (affected_links.link like 'external:%') desc, affected_links.last_sent_at desc, affected_links.link asc
 
 ),
 
@@ -133,7 +144,7 @@ with_former_accounts as (
 
     select
         *,
-        lag(account) over (partition by site_id, user_id order by unit_started_at) as former_account
+        lag(account_id) over (partition by site_id, user_id order by unit_started_at) as former_account
     from session_accounts
 
 ),
@@ -144,10 +155,10 @@ changes_of_account as (
     select
         site_id,
         user_id,
-        account,
+        account_id,
         case when former_account is null then '-infinity' else unit_started_at end as valid_from
     from with_former_accounts
-    where account is distinct from former_account
+    where account_id is distinct from former_account
 
 ),
 
@@ -158,7 +169,7 @@ final as (
         user_id,
         valid_from,
         coalesce(lead(valid_from) over (partition by site_id, user_id order by valid_from), 'infinity') as valid_to,
-        md5(site_id || chr(31) || account) as person_id
+        md5(site_id || chr(31) || account_id) as person_id
     from changes_of_account
 
 )

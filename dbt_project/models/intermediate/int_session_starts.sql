@@ -2,7 +2,7 @@
     unique_key=['site_id', 'session_id'],
     indexes=[
         {'columns': ['site_id', 'session_id'], 'unique': true},
-        {'columns': ['site_id', 'user_id', 'started_at']},
+        {'columns': ['site_id', 'user_id']},
         {'columns': ['site_id', 'client_session_id']},
     ],
     meta={'moment': 'started_at'},

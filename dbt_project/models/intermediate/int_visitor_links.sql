@@ -5,8 +5,8 @@
 
 with
 
--- With copies and quarantined events: the number of visitors who share a link must never fall, or all of them would have
--- to be recomputed.
+-- With copies and quarantined events: the number of visitors who share a link must never fall, or all of them would
+-- have to be recomputed.
 identifying_events as (
 
     select * from {{ ref('int_events_sessionised') }} as events
@@ -21,8 +21,8 @@ identifying_events as (
 
 starts as (
 
-    select * from {{ ref('int_session_starts') }} as starts
-    where {{ in_scope('starts', 'started_at') }}
+    select * from {{ ref('int_session_starts') }} as session_starts
+    where {{ in_scope('session_starts', 'started_at') }}
 
 ),
 
@@ -87,23 +87,9 @@ final as (
     select * from sent
     union all
     select * from repeated
-    {% if is_partial() %}
-    union all
-    select * from sent_in_quarantine as quarantined
-    where
-        not {{ in_scope('quarantined', 'unit_started_at') }}
-        and not exists (
-            select from {{ this }} as stored
-            where
-                stored.site_id = quarantined.site_id
-                and stored.user_id = quarantined.user_id
-                and stored.unit_started_at = quarantined.unit_started_at
-                and stored.link = quarantined.link
-        )
-    {% else %}
     union all
     select * from sent_in_quarantine
-    {% endif %}
+    where {{ is_new_link('sent_in_quarantine') }}
 
 )
 

@@ -81,7 +81,7 @@ renamed as (
         ---------- page
         page_host,
         page_path,
-        page_title,
+        case when event_type = 'page_view' then page_title end as page_title,
 
         ---------- where from
         referrer_host,

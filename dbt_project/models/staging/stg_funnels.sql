@@ -14,9 +14,29 @@ own as (
 
 final as (
 
-    select * from shipped
+    select
+        funnel_id,
+        funnel_name,
+        site_id,
+        step,
+        step_name,
+        event_type,
+        page_path,
+        window_hours,
+        step_order
+    from shipped
     union all
-    select * from own
+    select
+        funnel_id,
+        funnel_name,
+        site_id,
+        step,
+        step_name,
+        event_type,
+        page_path,
+        window_hours,
+        step_order
+    from own
 
 )
 

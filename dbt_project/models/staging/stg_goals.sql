@@ -14,9 +14,25 @@ own as (
 
 final as (
 
-    select * from shipped
+    select
+        goal_id,
+        goal_name,
+        site_id,
+        event_type,
+        page_path,
+        form_id,
+        minimum_value
+    from shipped
     union all
-    select * from own
+    select
+        goal_id,
+        goal_name,
+        site_id,
+        event_type,
+        page_path,
+        form_id,
+        minimum_value
+    from own
 
 )
 
