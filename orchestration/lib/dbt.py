@@ -188,4 +188,6 @@ class Translator(DagsterDbtTranslator):
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
     """Return the resource that runs this environment's dbt."""
-    return DbtCliResource(project_dir=project, profiles_dir=os.fspath(project.project_dir), dbt_executable=dbt_executable())
+    return DbtCliResource(
+        project_dir=project, profiles_dir=os.fspath(project.project_dir), dbt_executable=dbt_executable()
+    )

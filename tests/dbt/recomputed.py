@@ -142,8 +142,10 @@ def _source(first: Event, former: list[Event] | None) -> Event:
 
 def _visit(first: Event, former: list[Event] | None, visit: Event | None) -> Event:
     """Return the first event of the visit of a new session. `visit` keeps the latest campaign and referrer."""
-    is_other = former is not None and visit is not None and any(
-        first[name] and first[name] != visit["latest"][name] for name in ("campaign", "referrer")
+    is_other = (
+        former is not None
+        and visit is not None
+        and any(first[name] and first[name] != visit["latest"][name] for name in ("campaign", "referrer"))
     )
     if former is None or visit is None or is_other:
         first["latest"] = first

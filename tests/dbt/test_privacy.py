@@ -76,7 +76,12 @@ def test_erased_person_is_in_no_model(copied_url: str, secrets: Secrets, tmp_pat
         ]
     url = replace_in_url(copied_url, user=PRIVACY_LOGIN, password=secrets.privacy_password)
     held = {place["place"]: place["count"] for place in export(url, settings, site, ids[0])["held"]}
-    assert {"public.events", "intermediate.fct_visitors", "intermediate.fct_sessions", "intermediate.int_events_sessionised"} <= held.keys()
+    assert {
+        "public.events",
+        "intermediate.fct_visitors",
+        "intermediate.fct_sessions",
+        "intermediate.int_events_sessionised",
+    } <= held.keys()
     done = erase(url, settings, site, ids[0])
     assert done.left == 0
     assert set(ids) <= set(done.visitor_ids)

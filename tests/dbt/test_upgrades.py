@@ -88,9 +88,7 @@ def _copy_database(admin: psycopg.Connection, name: str, copy: str) -> None:
 def test_an_upgrade_that_adds_a_column_keeps_the_rows_of_dropped_cold_months(installation: Installation) -> None:
     connection = installation.connection
     october = "created_at >= '2026-10-01' and created_at < '2026-11-01'"
-    kept = connection.execute(
-        f"select count(*) from intermediate.int_events_sessionised where {october}"
-    ).fetchone()
+    kept = connection.execute(f"select count(*) from intermediate.int_events_sessionised where {october}").fetchone()
     assert kept
     assert kept[0] > 100
     connection.execute(f"delete from public.events where {october}")
@@ -115,7 +113,9 @@ def test_an_edit_rebuilds_only_the_edited_model_and_its_descendants(installation
     unconditional = {name for name in before if incremental[name] != before[name]}
     assert unconditional == {"retention_cohorts", "time_spine_daily"}
     # a model, and a macro that is called by another macro
-    installation.edit("models/intermediate/int_funnel_progress.sql", r"\nselect \* from final", "\n-- same\nselect * from final")
+    installation.edit(
+        "models/intermediate/int_funnel_progress.sql", r"\nselect \* from final", "\n-- same\nselect * from final"
+    )
     installation.edit("macros/daily_measures.sql", r"count\(distinct", "count(  distinct")
     installation.build()
     after = installation.tables()
@@ -142,9 +142,10 @@ def test_the_development_target_does_not_touch_production(installation: Installa
         run_dbt(access.url, installation.target / "dev", *BUILD, "--target", "dev", project=installation.project)
         after = connection.execute(counts).fetchall(), connection.execute(state).fetchall(), installation.tables()
         assert after == before
-        assert connection.execute("select count(*) from dev_marts.sessions").fetchone() == connection.execute(
-            "select count(*) from marts.sessions"
-        ).fetchone()
+        assert (
+            connection.execute("select count(*) from dev_marts.sessions").fetchone()
+            == connection.execute("select count(*) from marts.sessions").fetchone()
+        )
         assert connection.execute("select max(build) from dev_ops.watermarks").fetchone() == (2,)
     finally:
         connection.execute("drop owned by mark cascade")
@@ -168,9 +169,10 @@ def test_models_goals_and_funnels_of_the_owner_are_built_with_those_of_the_produ
         "--exclude", "tag:daily", project=installation.project,
     )  # fmt: skip
     rows = installation.connection.execute
-    assert rows("select sum(sessions) from custom.sessions_by_site").fetchone() == rows(
-        "select count(*) from marts.sessions"
-    ).fetchone()
+    assert (
+        rows("select sum(sessions) from custom.sessions_by_site").fetchone()
+        == rows("select count(*) from marts.sessions").fetchone()
+    )
     assert rows("select count(*) > 10 from marts.conversions where goal_id = 'catalogue'").fetchone() == (True,)
     assert rows("select distinct site_id from marts.funnel_daily where funnel_id = 'own' order by 1").fetchall() == [
         ("moscow",),

@@ -31,7 +31,13 @@ DECISIONS: Rights = {
     "public.sites": {"authenticated": ALL, "service_role": ALL, "modeller": READ, PRIVACY_LOGIN: READ},
     "public.users": {"anon": {"insert"}, "authenticated": ALL, "service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
     "public.sessions": {"anon": {"insert"}, "authenticated": ALL, "service_role": ALL, PRIVACY_LOGIN: ALL},
-    "public.events": {"anon": {"insert"}, "authenticated": ALL, "service_role": ALL, "modeller": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "public.events": {
+        "anon": {"insert"},
+        "authenticated": ALL,
+        "service_role": ALL,
+        "modeller": READ,
+        PRIVACY_LOGIN: SHOW_AND_ERASE,
+    },
     "public.event_claims": {"service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
     "public.rejected_events": {"service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
     "archive.events": {"service_role": ALL, "modeller": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
@@ -50,8 +56,20 @@ DECISIONS: Rights = {
     "ops.watermarks": {"modeller": READ},
     "ops.months": NOBODY,
     "ops.yoyo_lock": NOBODY,
-    "ml.model_versions": {"analyst": READ, "modeller": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: READ},
-    "ml.propensity_scores": {"analyst": READ, "modeller": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "ml.model_versions": {
+        "analyst": READ,
+        "modeller": READ,
+        READER_LOGIN: READ,
+        "service_role": READ,
+        PRIVACY_LOGIN: READ,
+    },
+    "ml.propensity_scores": {
+        "analyst": READ,
+        "modeller": READ,
+        READER_LOGIN: READ,
+        "service_role": READ,
+        PRIVACY_LOGIN: SHOW_AND_ERASE,
+    },
 }
 PATTERNS: dict[str, dict[str, set[str]]] = {
     # No role may query a partition by its own name, not even while the partition moves.
@@ -60,13 +78,23 @@ PATTERNS: dict[str, dict[str, set[str]]] = {
     r"staging\.\w+": NOBODY,
     # the tables behind the views of the marts
     r"intermediate\.fct_\w+|intermediate\.int_persons": {
-        "analyst": READ, "modeller": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE,
+        "analyst": READ,
+        "modeller": READ,
+        READER_LOGIN: READ,
+        "service_role": READ,
+        PRIVACY_LOGIN: SHOW_AND_ERASE,
     },  # fmt: skip
     # a view that calls functions which only the owner may execute
     r"intermediate\.int_known_sessions": {PRIVACY_LOGIN: {"delete"}},
     r"intermediate\.\w+": {PRIVACY_LOGIN: SHOW_AND_ERASE},
     r"custom\.\w+": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
-    r"marts\.\w+": {"analyst": READ, "modeller": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    r"marts\.\w+": {
+        "analyst": READ,
+        "modeller": READ,
+        READER_LOGIN: READ,
+        "service_role": READ,
+        PRIVACY_LOGIN: SHOW_AND_ERASE,
+    },
 }
 FUNCTIONS: dict[str, set[str]] = {
     "anon": {"ops.is_erased", "ops.is_recent", "ops.site_exists"},

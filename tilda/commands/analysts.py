@@ -19,7 +19,9 @@ def analyst() -> None:
 
 @analyst.command("add")
 @click.argument("name")
-@click.option("--modeller", is_flag=True, help="Also let the login read raw events and create schemas, to develop models.")
+@click.option(
+    "--modeller", is_flag=True, help="Also let the login read raw events and create schemas, to develop models."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def add(name: str, *, modeller: bool, as_json: bool) -> None:
     """Create a login and print its connection data. The password is printed once and not stored."""

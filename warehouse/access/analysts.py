@@ -1,7 +1,7 @@
 """Logins of analysts and modellers.
 
-An analyst uses psql and BI tools and may read only the schemas `marts`, `ml` and `custom`. A modeller develops dbt models:
-the login may also read the raw events, and creates and writes schemas of its own.
+An analyst uses psql and BI tools and may read only the schemas `marts`, `ml` and `custom`. A modeller develops dbt
+models: the login may also read the raw events, and creates and writes schemas of its own.
 """
 
 from __future__ import annotations

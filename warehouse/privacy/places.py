@@ -197,7 +197,9 @@ def _condition(columns: dict[str, str]) -> sql.Composable | None:
         return None
     if {"user_id", "session_id", "conversion_id", "touch_number"} <= columns.keys():
         # attribution: the visitor who converted and the visitor of the session may be different persons' devices
-        return sql.SQL("t.site_id = %(site)s and (t.user_id = any(%(ids)s) or t.session_id = any(%(all_sessions)s::uuid[]))")
+        return sql.SQL(
+            "t.site_id = %(site)s and (t.user_id = any(%(ids)s) or t.session_id = any(%(all_sessions)s::uuid[]))"
+        )
     for column, values in _IDENTIFYING_COLUMNS:
         if column in columns:
             return sql.SQL("t.site_id = %(site)s and t.{} = any({}::{}[])").format(

@@ -246,12 +246,12 @@ starts as (
 
 ),
 {% if is_partial() %}
--- client sessions whose ID belongs to a session that this build does not recompute
-taken_client_sessions as (
+-- starts that come after a session of the same client session that this build does not recompute
+later_starts as (
 
     select distinct
-        known.site_id,
-        known.client_session_id
+        starts.site_id,
+        starts.session_start_id
     from starts
     inner join {{ as_last_built('int_session_starts') }} as known
         on
@@ -274,7 +274,7 @@ named_sessions as (
             when
                 starts.client_session_id is not null
                 {%- if is_partial() %}
-                and taken_client_sessions.client_session_id is null
+                and later_starts.session_start_id is null
                 {%- endif %}
                 and row_number() over (
                     partition by starts.site_id, starts.client_session_id
@@ -287,10 +287,8 @@ named_sessions as (
         end as session_id
     from starts
     {%- if is_partial() %}
-    left join taken_client_sessions
-        on
-            starts.site_id = taken_client_sessions.site_id
-            and starts.client_session_id = taken_client_sessions.client_session_id
+    left join later_starts
+        on starts.site_id = later_starts.site_id and starts.session_start_id = later_starts.session_start_id
     {%- endif %}
 
 ),
