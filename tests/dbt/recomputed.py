@@ -80,8 +80,8 @@ def prepare(rows: list[Event]) -> list[Event]:
 def sessionise(events: list[Event]) -> list[list[Event]]:
     """Apply the session rules event by event. Return each session as a list of events in order.
 
-    The first event of a session gets `source` (the first event of the session whose source it has) and `visit` (the first
-    event of its visit).
+    The first event of a session gets `source` (the first event of the session whose source it has) and `visit` (the
+    first event of its visit).
     """
     sessions: list[list[Event]] = []
     streams: dict[tuple[str, str, UUID | None], list[Event]] = {}
@@ -133,7 +133,7 @@ def sessionise(events: list[Event]) -> list[list[Event]]:
 
 
 def _source(first: Event, former: list[Event] | None) -> Event:
-    """Return the first event of the session that gives a new session its source: the new session's own, or `former`'s."""
+    """Return the first event of the session that gives a new session its source: its own, or that of `former`."""
     click_ids = first["click_ids"] or (first["payload"] or {}).get("click_ids")
     has_source = first["campaign"] or first["referrer"] or (click_ids and first["event_type"] == "page_view")
     is_internal = first["referrer_host"] is not None and first["referrer"] is None

@@ -1,4 +1,4 @@
-"""Upgrades of the models: new columns, edited models, the development target, and models of the installation's owner."""
+"""Upgrades of the models: new columns, edited models, the development target, and models of the owner."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ PATTERNS: dict[str, dict[str, set[str]]] = {
         READER_LOGIN: READ,
         "service_role": READ,
         PRIVACY_LOGIN: SHOW_AND_ERASE,
-    },  # fmt: skip
+    },
     # a view that calls functions which only the owner may execute
     r"intermediate\.int_known_sessions": {PRIVACY_LOGIN: {"delete"}},
     r"intermediate\.\w+": {PRIVACY_LOGIN: SHOW_AND_ERASE},
