@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, dbt_executable, target_folder
+from orchestration.lib.dbt import dbt_environment, dbt_executable, link_project, project_folder, target_folder
 from warehouse.kit.database import direct_url
 from warehouse.kit.errors import UserError
 from warehouse.kit.settings import load_settings
@@ -17,7 +17,9 @@ def main() -> int:
     settings = load_settings()
     target = target_folder(settings) / "docs"
     command = [dbt_executable(), "--quiet", "docs", "generate", "--static"]
-    command += ["--project-dir", os.fspath(PROJECT_DIR), "--profiles-dir", os.fspath(PROJECT_DIR)]
+    link_project(settings)
+    folder = os.fspath(project_folder(settings))
+    command += ["--project-dir", folder, "--profiles-dir", folder]
     command += ["--target-path", os.fspath(target), "--log-path", os.fspath(target)]
     try:
         environment = os.environ | dbt_environment(direct_url(settings))

@@ -18,11 +18,14 @@ import yaml
 
 from warehouse.kit.errors import UserError
 from warehouse.kit.installation import shipped
+from warehouse.kit.settings import load_settings
 
 PROJECT_DIR = shipped("dbt_project")
 ATTRIBUTES = ("key", "group", "kind", "tag", "owner", "column", "table_name", "column_tag", "code_location")
 SOURCES = "default"
 """The group that Dagster gives to dbt's sources, which cannot be materialized."""
+CUSTOM = "custom"
+"""The schema and the group of the owner's models."""
 _SYNTAX_HINT = """Use Dagster's syntax, for example 'group:marts' or 'key:"marts/sessions"+'."""
 
 
@@ -49,11 +52,12 @@ def known_assets() -> dict[str, str]:
     # PLC0415 - this import takes a second; a selection with a syntax error fails before it
     from orchestration.python_assets import PYTHON_ASSETS  # noqa: PLC0415
 
+    custom = load_settings().data_dir / "custom"
     own = {key.to_user_string(): group for asset in PYTHON_ASSETS for key, group in asset.group_names_by_key.items()}
-    return dict(_dbt_assets(PROJECT_DIR)) | own
+    return dict(_dbt_assets(PROJECT_DIR, custom if custom.exists() else PROJECT_DIR / "custom")) | own
 
 
-def _dbt_assets(project_dir: Path) -> Iterator[tuple[str, str]]:
+def _dbt_assets(project_dir: Path, custom_dir: Path) -> Iterator[tuple[str, str]]:
     """Yield keys and groups of models, seeds and sources, with the rules of `orchestration.lib.dbt.Translator`."""
     project = yaml.safe_load((project_dir / "dbt_project.yml").read_text())
     models: dict[str, Any] = project["models"][project["name"]]
@@ -63,10 +67,12 @@ def _dbt_assets(project_dir: Path) -> Iterator[tuple[str, str]]:
     schema = project["seeds"][project["name"]]["+schema"]
     for path in (project_dir / "seeds").rglob("*.csv"):
         yield f"{schema}/{path.stem}", schema
-    for path in (project_dir / "models").rglob("_sources.yml"):
-        for source in yaml.safe_load(path.read_text())["sources"]:
+    for path in (path for suffix in ("sql", "csv") for path in custom_dir.rglob(f"*.{suffix}")):
+        yield f"{CUSTOM}/{path.stem}", CUSTOM
+    for path in (*(project_dir / "models").rglob("*.yml"), *custom_dir.rglob("*.yml")):
+        for source in (yaml.safe_load(path.read_text()) or {}).get("sources", ()):
             for table in source["tables"]:
-                yield f"{source['schema']}/{table['name']}", SOURCES
+                yield f"{source.get('schema', source['name'])}/{table['name']}", SOURCES
 
 
 def _terms(selection: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - Dagster does not export these types

@@ -1,22 +1,22 @@
-{# CTEs up to `facts`: what sessions, page views and conversions add to the days that are built. #}
+{# CTEs up to `facts`: the measures of sessions, page views and conversions of the days to build. Hits without a visitor ID have no `user_id` here, so they count as no visitor. #}
 {% macro daily_facts() %}
 sessions as (
 
-    select * from {{ ref('sessions') }}
+    select * from {{ ref('fct_sessions') }}
     where {{ of_changed_days('session_date') }}
 
 ),
 
 page_views as (
 
-    select * from {{ ref('page_views') }}
+    select * from {{ ref('fct_page_views') }}
     where {{ of_changed_days('view_date') }}
 
 ),
 
 conversions as (
 
-    select * from {{ ref('conversions') }}
+    select * from {{ ref('fct_conversions') }}
     where {{ of_changed_days('conversion_date') }}
 
 ),
@@ -28,19 +28,22 @@ session_facts as (
         session_date as date, -- noqa: RF04
         channel,
         device_type,
-        user_id,
+        case when not is_anonymous then user_id end as user_id,
         is_new_visitor,
         1 as sessions,
+        is_visit_start::int as visits,
         is_bounce::int as bounces,
         engaged_seconds,
         0 as page_views,
         0 as conversions,
-        0 as revenue
+        0 as revenue,
+        0 as refunded,
+        0 as net_revenue
     from sessions
 
 ),
 
--- A session that runs over midnight has page views on two days.
+-- A session over midnight has page views on two days.
 page_view_facts as (
 
     select
@@ -48,20 +51,23 @@ page_view_facts as (
         view_date as date, -- noqa: RF04
         channel,
         device_type,
-        user_id,
+        case when not is_anonymous then user_id end as user_id,
         false as is_new_visitor,
         0 as sessions,
+        0 as visits,
         0 as bounces,
         0 as engaged_seconds,
         count(*) as page_views,
         0 as conversions,
-        0 as revenue
+        0 as revenue,
+        0 as refunded,
+        0 as net_revenue
     from page_views
     group by 1, 2, 3, 4, 5
 
 ),
 
--- Visitors are counted by what they saw: a conversion over midnight, or known from a webhook alone, adds none.
+-- Sessions and page views count visitors: a conversion after midnight, or of a webhook alone, adds none.
 conversion_facts as (
 
     select
@@ -72,11 +78,14 @@ conversion_facts as (
         null as user_id,
         false as is_new_visitor,
         0 as sessions,
+        0 as visits,
         0 as bounces,
         0 as engaged_seconds,
         0 as page_views,
         1 as conversions,
-        coalesce(revenue, 0) as revenue
+        coalesce(revenue, 0) as revenue,
+        coalesce(refunded, 0) as refunded,
+        coalesce(net_revenue, 0) as net_revenue
     from conversions
 
 ),

@@ -41,7 +41,10 @@ measured as (
         reached.median_seconds_to_next,
         reached.p90_seconds_to_next
     from groups
-    inner join funnels on groups.funnel_id = funnels.funnel_id
+    inner join funnels
+        on
+            groups.funnel_id = funnels.funnel_id
+            and (funnels.site_id is null or groups.site_id = funnels.site_id)
     left join reached
         on
             funnels.step = reached.step

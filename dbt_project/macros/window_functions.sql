@@ -1,40 +1,46 @@
 {#
-    Three functions that plain SQL lacks, made before each run.
+    Postgres functions that plain SQL lacks. Each run creates them first, in the schema `function_schema()`.
 
-    session_state: what starts a session is compared with the session in progress, not with the row before, so the rule
-    needs a state. A window aggregate carries it through the events of a visitor in one pass.
+    session_state: a window aggregate that carries the session in progress from event to event. Whether an event starts a
+    session depends on that session, not on the preceding row, so no window function of SQL can say so.
 
-    funnel_state: so do funnels. The next step is looked for from where the entry in progress has got, and a new entry
-    begins with the first event of step 1 after the window of the one before. Its rows are pairs of event and step.
+    funnel_state: the same for funnels. The next step is searched after the step that was reached last; a new entry begins
+    with the first event of step 1 after the window of the entry before. Its rows are pairs of event and step.
 
-    uuid_v5: RFC 9562 name-based ids need SHA-1, and Postgres without contrib has none. The name is at most 39 bytes
-    here, so that namespace and name fill one block of the hash.
+    components: connected components (union-find), which plain SQL finds only by recursion over all pairs.
+
+    uuid_v5: name-based UUIDs of RFC 9562. They need SHA-1, which Postgres without extensions lacks. The name has at most
+    39 bytes, so that namespace and name fill one block of the hash.
 #}
 {% macro create_window_functions() %}
 {% if execute %}
--- one maker at a time: two dbt processes that replace a function at once fail
+-- two dbt processes that replace a function at the same time fail
 select pg_advisory_xact_lock(hashtextextended('tilda.dbt_functions', 0));
-create schema if not exists intermediate;
+create schema if not exists {{ function_schema() }};
 
-create or replace function intermediate.next_session_state(
-    state text [], event_id uuid, is_idle boolean, campaign text, referrer text
+create or replace function {{ function_schema() }}.next_session_state(
+    state text [], event_id uuid, is_idle boolean, is_page_view boolean, campaign text, referrer text
 ) returns text []
 language plpgsql immutable parallel safe
 as $body$
 begin
-    -- state: the event that began the session, its campaign, its external referrer
-    if state is null or is_idle or campaign <> coalesce(state[2], '') or referrer <> coalesce(state[3], '') then
+    -- state: the event that started the session, its campaign, its external referrer
+    if
+        state is null or is_idle
+        or is_page_view and campaign <> coalesce(state[2], '')
+        or referrer <> coalesce(state[3], '')
+    then
         return array[event_id::text, campaign, referrer];
     end if;
     return state;
 end
 $body$;
 
-create or replace aggregate intermediate.session_state(uuid, boolean, text, text) (
-    sfunc = intermediate.next_session_state, stype = text [], parallel = safe
+create or replace aggregate {{ function_schema() }}.session_state(uuid, boolean, boolean, text, text) (
+    sfunc = {{ function_schema() }}.next_session_state, stype = text [], parallel = safe
 );
 
-create or replace function intermediate.next_funnel_state(
+create or replace function {{ function_schema() }}.next_funnel_state(
     state bigint [], ordinal bigint, moment timestamptz, step integer, place bigint, time_window interval,
     is_strict boolean
 ) returns bigint []
@@ -57,11 +63,49 @@ begin
 end
 $body$;
 
-create or replace aggregate intermediate.funnel_state(bigint, timestamptz, integer, bigint, interval, boolean) (
-    sfunc = intermediate.next_funnel_state, stype = bigint [], parallel = safe
+create or replace aggregate {{ function_schema() }}.funnel_state(bigint, timestamptz, integer, bigint, interval, boolean) (
+    sfunc = {{ function_schema() }}.next_funnel_state, stype = bigint [], parallel = safe
 );
 
-create or replace function intermediate.uuid_v5(namespace uuid, name text) returns uuid
+-- members, keys: pairs of a member (1, 2, …) and a key (1, 2, …) that it has. Members who share a key are connected. Element
+-- n of the result is the smallest member of the component of member n.
+create or replace function {{ function_schema() }}.components(members integer [], keys integer []) returns integer []
+language plpgsql immutable parallel safe
+as $body$
+declare
+    member_count constant integer := (select max(member) from unnest(members) as listed (member));
+    parent integer [] := array(
+        select node from generate_series(1, member_count + (select max(key) from unnest(keys) as listed (key))) as nodes (node)
+    );
+    one integer;
+    other integer;
+begin
+    for pair in 1 .. cardinality(members) loop
+        one := members[pair];
+        other := member_count + keys[pair];
+        while parent[one] <> one loop
+            parent[one] := parent[parent[one]];
+            one := parent[one];
+        end loop;
+        while parent[other] <> other loop
+            parent[other] := parent[parent[other]];
+            other := parent[other];
+        end loop;
+        if one < other then
+            parent[other] := one;
+        else
+            parent[one] := other;
+        end if;
+    end loop;
+    -- a parent is never larger than its child, so the parent of each node is final before the node
+    for node in 1 .. member_count loop
+        parent[node] := parent[parent[node]];
+    end loop;
+    return parent[1:member_count];
+end
+$body$;
+
+create or replace function {{ function_schema() }}.uuid_v5(namespace uuid, name text) returns uuid
 language plpgsql immutable strict parallel safe
 as $body$
 declare

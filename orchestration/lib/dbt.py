@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -24,7 +25,10 @@ PROJECT_DIR = shipped("dbt_project")
 
 IN_THE_PROFILE = {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE", "PGSSLMODE", "PGSERVICE"}
 """Environment variables of libpq whose parameters `profiles.yml` contains."""
-GROUPS = ("staging", "intermediate", "marts")
+GROUPS = ("staging", "intermediate", "marts", "custom")
+SOURCE_SUFFIXES = {".sql", ".yml", ".yaml", ".csv", ".md", ".py"}
+TEMPLATES = PROJECT_DIR / "custom"
+"""What a new folder of custom models contains."""
 
 
 def load_project() -> DbtProject:
@@ -38,14 +42,16 @@ def load_project() -> DbtProject:
     settings = load_settings()
     database = database_name(settings)
     target = target_folder(settings) / database
-    project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR, target_path=target)
+    folder = project_folder(settings)
     target.mkdir(parents=True, exist_ok=True)
     # The webserver and the daemon load the definitions at the same time; the lock lets only one of them parse.
-    with (target / "manifest.lock").open("w") as lock:
+    with (target_folder(settings) / "manifest.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if is_stale(project.manifest_path, PROJECT_DIR):
-            sources = sources_hash(PROJECT_DIR)
-            _parse(target, database)
+        link_project(settings)
+        project = DbtProject(project_dir=folder, profiles_dir=folder, target_path=target)
+        if is_stale(project.manifest_path, PROJECT_DIR, custom_folder(settings)):
+            sources = sources_hash(PROJECT_DIR, custom_folder(settings))
+            _parse(folder, target, database)
             _hash_file(project.manifest_path).write_text(sources)
     return project
 
@@ -55,7 +61,45 @@ def target_folder(settings: Settings) -> Path:
     return settings.data_dir / "dbt"
 
 
-def _parse(target: Path, database: str) -> None:
+def custom_folder(settings: Settings) -> Path:
+    """Return the folder of the owner's models: in DATA_DIR, because an upgrade replaces the project."""
+    return settings.data_dir / "custom"
+
+
+def project_folder(settings: Settings) -> Path:
+    """Return the folder from which dbt reads: the installed project and the owner's models (`link_project`)."""
+    return target_folder(settings) / "project"
+
+
+def link_project(settings: Settings) -> None:
+    """Link the files of the installed project and the folder of the owner's models into `project_folder`.
+
+    dbt reads models only from folders below its project: it would write the compiled form of a file elsewhere over the
+    file itself.
+    """
+    folder, custom = project_folder(settings), custom_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    add_templates(custom)
+    wanted = {path.name: path for path in PROJECT_DIR.iterdir() if path.name != "target"} | {"custom": custom}
+    for link in folder.iterdir():
+        if link.name not in wanted or link.resolve() != wanted[link.name].resolve():
+            link.unlink()
+    for name, path in wanted.items():
+        if not (folder / name).exists():
+            (folder / name).symlink_to(path.resolve())
+
+
+def add_templates(folder: Path) -> None:
+    """Copy the template files that the folder of the owner's models lacks. The product's models read two of them."""
+    for template in TEMPLATES.rglob("*"):
+        copy = folder / template.relative_to(TEMPLATES)
+        if template.is_dir() or copy.exists():
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(template, copy)
+
+
+def _parse(folder: Path, target: Path, database: str) -> None:
     """Write the manifest with `dbt parse`.
 
     Dagster's own `DagsterDbtProjectPreparer` is not used: it fails if dbt is not on PATH.
@@ -63,7 +107,7 @@ def _parse(target: Path, database: str) -> None:
     Raises:
         RuntimeError: dbt cannot parse the project.
     """
-    options = {"--project-dir": PROJECT_DIR, "--profiles-dir": PROJECT_DIR, "--target-path": target}
+    options = {"--project-dir": folder, "--profiles-dir": folder, "--target-path": target}
     options["--log-path"] = target
     command = [dbt_executable(), "--quiet", "parse", *(os.fspath(part) for pair in options.items() for part in pair)]
     environment = os.environ | {"DBT_DATABASE": database}
@@ -71,7 +115,7 @@ def _parse(target: Path, database: str) -> None:
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise RuntimeError(f"dbt cannot parse the project {PROJECT_DIR}:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"dbt cannot parse the project {folder}:\n{done.stdout}{done.stderr}")
 
 
 def dbt_executable() -> str:
@@ -79,23 +123,29 @@ def dbt_executable() -> str:
     return os.fspath(Path(sys.executable).parent / "dbt")
 
 
-def is_stale(manifest: Path, project_dir: Path) -> bool:
+def is_stale(manifest: Path, *folders: Path) -> bool:
     """Return True if the manifest is missing, or was made from other files or by another version of dbt.
 
     Modification times are not used: in a newer version of this package, files have the times at which they were packed.
     """
     try:
-        return not manifest.exists() or _hash_file(manifest).read_text() != sources_hash(project_dir)
+        return not manifest.exists() or _hash_file(manifest).read_text() != sources_hash(*folders)
     except FileNotFoundError:
         return True
 
 
-def sources_hash(project_dir: Path) -> str:
-    """Return a hash of dbt's version and of all files from which dbt makes the manifest."""
-    folders = ("models", "macros", "seeds", "tests")
-    sources = [path for folder in folders for path in (project_dir / folder).rglob("*") if path.is_file()]
-    sources += [path for name in ("dbt_project.yml", "profiles.yml") if (path := project_dir / name).exists()]
-    texts = sorted((path.relative_to(project_dir).as_posix(), path.read_bytes()) for path in sources)
+def sources_hash(*folders: Path) -> str:
+    """Return a hash of the version of dbt and of the files that the manifest is made from.
+
+    Args:
+        folders: The dbt project, and the folder of the owner's models.
+    """
+    texts = sorted(
+        (os.fspath(folder), path.relative_to(folder).as_posix(), path.read_bytes())
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.suffix in SOURCE_SUFFIXES and "target" not in path.relative_to(folder).parts
+    )
     return hashlib.sha256(repr((version("dbt-core"), texts)).encode()).hexdigest()
 
 
@@ -104,7 +154,7 @@ def _hash_file(manifest: Path) -> Path:
 
 
 def dbt_environment(url: str) -> dict[str, str]:
-    """Return the environment variables for dbt: the connection for `profiles.yml`, and the hash for `input_hash()`.
+    """Return the environment variables with which `profiles.yml` connects dbt to a database.
 
     The profile takes only some parameters of a connection; libpq reads the others from its own variables.
 
@@ -121,18 +171,7 @@ def dbt_environment(url: str) -> dict[str, str]:
         "DBT_PASSWORD": parts.password,
         "DBT_DATABASE": parts.database,
         "DBT_SSLMODE": parts.sslmode,
-        "DBT_MACROS_HASH": macros_hash(PROJECT_DIR),
     }
-
-
-def macros_hash(project_dir: Path) -> str:
-    """Return a hash of the source of all macros.
-
-    dbt gives a model a checksum of its own source only. With this hash, an incremental model is fully rebuilt after a
-    macro has changed (`macros/incremental.sql`).
-    """
-    texts = sorted((path.name, path.read_bytes()) for path in (project_dir / "macros").rglob("*.sql"))
-    return hashlib.sha256(repr(texts).encode()).hexdigest()
 
 
 class Translator(DagsterDbtTranslator):
@@ -150,4 +189,6 @@ class Translator(DagsterDbtTranslator):
 
 def dbt_resource(project: DbtProject) -> DbtCliResource:
     """Return the resource that runs this environment's dbt."""
-    return DbtCliResource(project_dir=project, profiles_dir=os.fspath(PROJECT_DIR), dbt_executable=dbt_executable())
+    return DbtCliResource(
+        project_dir=project, profiles_dir=os.fspath(project.project_dir), dbt_executable=dbt_executable()
+    )

@@ -117,7 +117,7 @@ def page_without_mode(site: Site, body: str = BUTTON) -> str:
     """Register a page whose script tag names no mode of consent, and return its URL."""
     site.pages["/"] = (
         f'<!doctype html><title>Page</title><script async src="{site.api.url}/collector.js"'
-        f' data-site-key="{site.api.site_key}"></script><body>{body}</body>'
+        f' data-site-key="{site.api.site_key}" data-localhost></script><body>{body}</body>'
     )
     return site.url("/")
 

@@ -116,7 +116,7 @@ def own_domain(api: RealApi) -> Iterator[Site]:
         source = f"http://api.shop.localhost:{api.server.port}/collector.js"
         site.pages["/"] = (
             f'<!doctype html><title>Page</title><script async src="{source}" data-site-key="{api.site_key}"'
-            ' data-consent="opt-out" data-server-cookie></script>'
+            ' data-consent="opt-out" data-server-cookie data-localhost></script>'
         )
         yield site
 

@@ -147,8 +147,10 @@ def recompute_sessions(views: pd.DataFrame, timezone: str) -> pd.DataFrame:
     sessions["session_date"] = sessions["started_at"].dt.tz_convert(timezone).dt.date
     # A log contains no engaged time, no conversions and no identifiers that join visitors.
     sessions = sessions.assign(
-        client_session_id=None, person_id=sessions["user_id"], engaged_seconds=0, conversion_count=0, revenue=0
-    )
+        client_session_id=None, person_id=sessions["user_id"], engaged_seconds=0, conversion_count=0, revenue=0,
+        # A log has no tabs, so every session is a visit with a source of its own.
+        visit_id=sessions["session_id"], is_visit_start=True, is_source_inherited=False, is_anonymous=False,
+    )  # fmt: skip
     return sessions.set_index("session_id").sort_index()
 
 

@@ -26,9 +26,10 @@ LATE = [0, 0, 1, 70, 3_600, 86_400, 30 * 86_400]
 # Clock errors of senders, in seconds: below the correction threshold, hours, and too large to be credible.
 SKEWS = [0, 0, 0, 30, -7_200, 90_000, -40 * 86_400]
 TYPES = ["page_view"] * 4 + ["click", "scroll", "page_leave", "page_leave", "web_vitals", "add_to_cart", "form_start"]
-TYPES += ["form_abandon", "form_submit", "form_submit", "purchase", "purchase", "signup", "identify", "identify"]
+TYPES += ["form_abandon", "form_submit", "form_submit", "purchase", "purchase", "purchase", "refund", "signup"]
+TYPES += ["identify", "identify"]
 # The site's own host, a payment page, a domain that only some sites own, and two external referrers.
-REFERRERS = [None] * 6 + ["shop.ru", "pay.yookassa.ru", "blog.other.ru", "ya.ru", "vk.com"]
+REFERRERS = [None] * 5 + ["shop.ru"] * 3 + ["pay.yookassa.ru", "blog.other.ru", "ya.ru", "vk.com"]
 CAMPAIGNS: list[dict[str, str]] = [{}] * 8
 CAMPAIGNS += [{"utm_source": "mail", "utm_medium": "email"}, {"utm_source": "yandex", "utm_medium": "cpc"}]
 CAMPAIGNS += [{"utm_source": "yandex", "utm_medium": "cpc", "utm_term": "boots"}]
@@ -66,9 +67,13 @@ def _payload(draw: st.DrawFn, event_type: str) -> dict[str, Any]:
     if event_type.startswith("form"):
         payload = {"form": {"id": "f"} | draw(st.sampled_from([{}, {"tranid": "9:1"}, {"tranid": "2"}]))}
     if event_type == "purchase":
-        order = draw(st.sampled_from([{"amount": 10, "currency": "RUB"}, {"amount": 25.5}, {}]))
-        payload = {"order": {"id": draw(st.sampled_from(["o1", "o2", "o3"]))} | order}
+        amounts = [{"amount": 10, "currency": "RUB"}, {"amount": 10, "currency": "USD"}, {"amount": 10}]
+        amounts += [{"amount": 25.5, "currency": "KZT"}, {}]
+        numbers = [{"id": "o1"}, {"id": "o2"}, {"id": "o3"}, {}]
+        payload = {"order": draw(st.sampled_from(numbers)) | draw(st.sampled_from(amounts))}
         payload |= draw(st.sampled_from([{}, {"form": {"id": "f", "tranid": "2"}}]))
+    if event_type == "refund":
+        payload = {"order": {"id": draw(st.sampled_from(["o1", "o2"]))} | draw(st.sampled_from([{}, {"amount": 4}]))}
     if event_type in ("identify", "form_submit", "purchase"):
         identities = [{"email_sha256": "aa"}, {"email_sha256": "bb"}, {"external_id": "7"}]
         identities += [{"external_id": "8"}, {"external_id": "7", "email_sha256": "bb"}, *[{"x": "y"}] * 3]
@@ -93,8 +98,8 @@ def sites(draw: st.DrawFn) -> Site:
         is_credible = timedelta(hours=-25) <= received_at - at - skew <= timedelta(days=35)
         event = {
             "event_id": number,
-            "user_id": draw(st.sampled_from(["a", "b", "c", "d", None])),
-            "session_id": None if is_webhook else draw(st.sampled_from([1, 2, 3, None])),
+            "user_id": draw(st.sampled_from(["a", "a", "b", "c", "d", "cookieless.e", None])),
+            "session_id": None if is_webhook else draw(st.sampled_from([1, 2, 3, 4, None])),
             "event_type": event_type,
             "source": "webhook" if is_webhook else "api",
             "is_bot": draw(st.integers(0, 9)) == 0,

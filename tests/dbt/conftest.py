@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from tests.conftest import TEMPLATE
 from tests.dbt.channel_events import channel_events
 from tests.dbt.dbt_project import run_dbt
-from tests.dbt.events import LOG_SITE, add_sites, crowded_events, hostile_events, insert_events
+from tests.dbt.events import LOG_SITE, add_sites, crowded_events, hostile_events, insert_events, shared_device_events
 from tests.dbt.rule_cases import case_rows
 from tests.e2e.sample_log import SAMPLE_LOG
 from warehouse.events.imports import import_file
@@ -64,6 +64,7 @@ def models(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathF
         connection.execute("select ops.make_month('2026-10-01')")
         insert_events(connection, hostile_events(seed=7, visits=900))
         insert_events(connection, crowded_events())
+        insert_events(connection, shared_device_events())
         insert_events(connection, channel_events())
         insert_events(connection, case_rows())
         import_file(url, SAMPLE_LOG, site_id=LOG_SITE, format="access-log", hash_key=HASH_KEY)

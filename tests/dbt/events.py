@@ -24,12 +24,15 @@ HOSTILE_SITES = {
 UNTIDY_SITE = "tokyo"
 # The site of the real log, a site whose visitors share identifiers, and a site with one visit for each channel case.
 LOG_SITE, CROWDED_SITE, CHANNEL_SITE = "blog", "crowded", "channels"
+# A site whose visitors share devices and accounts.
+SHARED_DEVICES_SITE = "shared-devices"
 SITES: dict[str, tuple[str, list[str]]] = {
     **CASE_SITES,
     **HOSTILE_SITES,
     LOG_SITE: ("America/Los_Angeles", ["semicomplete.com"]),
     CROWDED_SITE: ("UTC", ["shop.ru"]),
     CHANNEL_SITE: ("UTC", ["shop.ru"]),
+    SHARED_DEVICES_SITE: ("UTC", ["shop.ru"]),
 }
 # Sites that the models must treat as the oracle does. The hand-made cases (`test_rules.py`) and the channel cases
 # (`test_channels.py`) have tests of their own.
@@ -43,7 +46,7 @@ DAYS = 40
 HOSTS = [None, None, "shop.ru", "blog.shop.ru", "other.com", "ya.ru", "vk.com", "pay.yookassa.ru"]
 CAMPAIGNS = [(None, None), (None, None), ("mail", "email"), ("yandex", "cpc"), ("vk", None)]
 TYPES = ["page_view"] * 5 + ["click", "scroll", "page_leave", "page_leave", "web_vitals", "add_to_cart", "form_start"]
-TYPES += ["form_abandon", "form_submit", "purchase", "signup", "custom thing"]
+TYPES += ["form_abandon", "form_submit", "purchase", "refund", "signup", "custom thing"]
 GAPS = [0, 0, 5, 60, 600, 1799.999, 1800, 1800.001, 4000, 30_000]
 
 
@@ -64,6 +67,8 @@ def _payload(rng: random.Random, event_type: str, view: str | None) -> dict[str,
         payload["form"] = {"id": "form1"} | ({"tranid": f"77:{rng.randint(1, 40)}"} if rng.random() < 0.5 else {})
     if event_type == "purchase":
         payload["order"] = {"id": f"o{rng.randint(1, 60)}", "amount": rng.randint(0, 900), "currency": "rub"}
+    if event_type == "refund":
+        payload["order"] = {"id": f"o{rng.randint(1, 60)}"} | rng.choice([{}, {"amount": rng.randint(1, 300)}])
     return payload
 
 
@@ -173,6 +178,56 @@ def crowded_events() -> list[dict[str, Any]]:
     sent = {"sent_at": BEGIN - timedelta(days=1), "received_at": BEGIN + timedelta(days=2)}
     what = {"event_id": _uuid(rng), "session_id": _uuid(rng), "user_id": WRONG_CLOCK, "event_type": "page_view"}
     events.append(events[0] | seen | sent | what | {"payload": {}})
+    return events
+
+
+# Device, day, and the identity that the session sends, if any.
+SHARED_DEVICES: list[tuple[str, int, dict[str, str]]] = [
+    ("laptop", 0, {"external_id": "ann"}),
+    ("telephone", 0, {"external_id": "ann"}),
+    ("tablet", 0, {}),
+    ("tablet", 1, {"external_id": "ann"}),
+    ("bob's telephone", 0, {"external_id": "bob"}),
+    ("shared computer", 0, {"external_id": "ann"}),
+    ("shared computer", 1, {}),
+    ("shared computer", 2, {"external_id": "bob"}),
+    ("shared computer", 3, {}),
+    ("shared computer", 4, {"external_id": "ann"}),
+    ("laptop", 1, {"external_id": "ann", "email_sha256": "ann@example.org"}),
+    ("ann's other telephone", 0, {"email_sha256": "ann@example.org"}),
+    ("family, ann", 0, {"external_id": "ann", "email_sha256": "family@example.org"}),
+    ("family, bob", 0, {"external_id": "bob", "email_sha256": "family@example.org"}),
+    ("family, letter", 0, {"email_sha256": "family@example.org"}),
+    *[("kiosk", number, {"email_sha256": f"customer {number}"}) for number in range(4)],
+    *[(f"customer {number}", 0, {"email_sha256": f"customer {number}"}) for number in range(4)],
+    ("nobody", 0, {}),
+]
+
+
+def shared_device_events() -> list[dict[str, Any]]:
+    """Return one session for each row of `SHARED_DEVICES`: a page view, and a minute later the identity."""
+    events: list[dict[str, Any]] = []
+    for number, (device, day, identity) in enumerate(SHARED_DEVICES):
+        at = BEGIN + timedelta(days=day)
+        for minute, (event_type, payload) in enumerate([("page_view", {}), ("identify", {"identity": identity})]):
+            moment = at + timedelta(minutes=minute)
+            events.append(
+                {
+                    "event_id": UUID(int=2**100 + 2 * number + minute),
+                    "site_id": SHARED_DEVICES_SITE,
+                    "user_id": device,
+                    "session_id": UUID(int=2**101 + number),
+                    "event_type": event_type,
+                    "source": "api",
+                    "created_at": moment,
+                    "client_created_at": moment,
+                    "sent_at": moment,
+                    "received_at": moment,
+                    "page_host": "shop.ru",
+                    "page_path": "/",
+                    "payload": payload,
+                }
+            )
     return events
 
 

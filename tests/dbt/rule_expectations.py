@@ -94,7 +94,7 @@ ORDERS: dict[str, list[Order]] = {
     "webhook only": [Order("w", 700, "RUB", True, "Unassigned", status="paid")],
     # "refunds": full or partial, by order ID, from API and webhook; never more than the order.
     "refunds": [
-        Order("partly", 1000, "RUB", False, "Direct", refunded=300),
+        Order("partly", 1000, "RUB", False, "Direct", refunded=300, status="partially_refunded"),
         Order("wholly", 1000, "RUB", False, "Direct", refunded=1000, status="refunded"),
         Order("twice", 1000, "RUB", False, "Direct", refunded=1000, status="refunded"),
         Order("not", 1000, "RUB", False, "Direct"),

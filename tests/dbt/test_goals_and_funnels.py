@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.dbt.conftest import Models, until
+from tests.dbt.conftest import Models
 from tests.dbt.dbt_project import PROJECT
 from tests.dbt.events import HOSTILE_SITES
 from tests.dbt.oracle.funnels import Goal, Step, conversions, funnel
@@ -62,7 +62,6 @@ def test_conversions_of_goals_match_the_recomputation(models: Models, goal: str,
         assert Counter((row["converted_at"], row["event_count"]) for row in modelled) == expected
 
 
-@until("a funnel is keyed by its site")
 def test_two_sites_may_use_one_funnel_id(models: Models) -> None:
     """Row "one funnel id on two sites": evaluates the compiled models with further rows of the seed."""
     folder = models.target / "compiled" / "tilda_analytics" / "models"

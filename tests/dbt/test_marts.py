@@ -59,20 +59,30 @@ def test_daily_pages_sum_to_page_views_and_sessions(models: Models) -> None:
     assert pages == views | landings
 
 
-def test_daily_acquisition_sums_to_sessions(models: Models) -> None:
-    sums = "sum(page_views)::int as page_views, sum(engaged_seconds) as engaged_seconds, sum(revenue) as revenue"
+def test_daily_acquisition_sums_to_sessions_and_conversions(models: Models) -> None:
+    origin = "coalesce(referrer_domain, '(none)') as referrer_domain, coalesce(utm_campaign, '(none)') as utm_campaign"
+    sums = "sum(page_views)::int as page_views, sum(engaged_seconds) as engaged_seconds"
     daily = models.rows(
         "select referrer_domain, utm_campaign, sum(sessions)::int as sessions, sum(new_visitors)::int as new_visitors,"
-        f" sum(conversions)::int as conversions, {sums} from marts.daily_acquisition group by 1, 2 order by 1, 2"
+        f" {sums} from marts.daily_acquisition group by 1, 2 having sum(sessions) > 0 order by 1, 2"
     )
     sessions = models.rows(
-        "select coalesce(referrer_domain, '(none)') as referrer_domain,"
-        " coalesce(utm_campaign, '(none)') as utm_campaign, count(*) as sessions,"
-        " count(*) filter (where is_new_visitor) as new_visitors, sum(conversion_count)::int as conversions,"
+        f"select {origin}, count(*) as sessions, count(*) filter (where is_new_visitor) as new_visitors,"
         f" {sums} from marts.sessions group by 1, 2 order by 1, 2"
     )
     assert len(sessions) > 3
     assert daily == sessions
+
+    daily = models.rows(
+        "select referrer_domain, utm_campaign, sum(conversions)::int as conversions, sum(revenue) as revenue"
+        " from marts.daily_acquisition group by 1, 2 having sum(conversions) > 0 order by 1, 2"
+    )
+    conversions = models.rows(
+        f"select {origin}, count(*) as conversions, coalesce(sum(revenue), 0) as revenue"
+        " from marts.conversions group by 1, 2 order by 1, 2"
+    )
+    assert len(conversions) > 3
+    assert daily == conversions
 
 
 def test_analyst_reads_only_the_marts(models: Models) -> None:

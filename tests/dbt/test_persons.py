@@ -1,61 +1,65 @@
-"""Persons match independently computed connected components. Identifiers of too many visitors join nobody."""
+"""Persons: devices with one account are joined, accounts never are, and each session belongs to the active account."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from datetime import timedelta
 
-from tests.dbt.conftest import Models, until
-from tests.dbt.events import BOUND, CROWDED_SITE, HOSTILE_SITES, TIDY_SITES, WRONG_CLOCK, of_sites
-from tests.dbt.oracle.persons import persons
-from tests.dbt.oracle.sessions import prepare, sessionise
+import pytest
 
+from tests.dbt.conftest import Models
+from tests.dbt.events import BEGIN, BOUND, CROWDED_SITE, SHARED_DEVICES_SITE, WRONG_CLOCK
 
-@until("different accounts are different persons")
-def test_persons_match_the_recomputation(models: Models) -> None:
-    """Two sessions have one person in the marts if and only if they have one in the recomputation."""
-    for site in (*HOSTILE_SITES, CROWDED_SITE):
-        events = prepare(models.rows(f"select * from public.events where site_id = '{site}'"))
-        sessions = sessionise(events)
-        person_of = persons(events)
-        expected: dict[str, set[object]] = defaultdict(set)
-        for session in sessions:
-            expected[person_of[str(session[0]["event_id"])]].add(session[0]["session"])
-        modelled: dict[str, set[object]] = defaultdict(set)
-        for row in models.rows(f"select session_id, person_id from marts.sessions where site_id = '{site}'"):
-            modelled[row["person_id"]].add(row["session_id"])
-        assert {frozenset(group) for group in modelled.values()} == {frozenset(group) for group in expected.values()}
+Sessions = dict[tuple[str, int], str]
 
 
-def test_shared_identifiers_join_visitors_into_one_person(models: Models) -> None:
-    """Replaced by the test above when different accounts are different persons."""
-    holders: dict[tuple[str, str, str], set[str]] = defaultdict(set)
-    for event in prepare(models.rows(f"select * from public.events where {of_sites(TIDY_SITES)}")):
-        for kind, value in (event["payload"] or {}).get("identity", {}).items():
-            holders[event["site_id"], kind, value].add(event["user"])
+@pytest.fixture(scope="module")
+def persons(models: Models) -> Sessions:
+    """Return the person of each session of `SHARED_DEVICES_SITE`, by device and day."""
+    rows = models.rows(f"select * from marts.sessions where site_id = '{SHARED_DEVICES_SITE}'")
+    assert rows
+    return {(row["user_id"], (row["started_at"] - BEGIN) // timedelta(days=1)): row["person_id"] for row in rows}
 
-    person: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for (site, _, _), users in holders.items():
-        if len(users) > BOUND:
-            continue
-        joined = {(site, user) for user in users}
-        for visitor in list(joined):
-            joined |= person.get(visitor, set())
-        for visitor in joined:
-            person[visitor] = joined
 
-    def expected(visitor: tuple[str, str]) -> str:
-        users = {user for _, user in person.get(visitor, {visitor})}
-        return min(users, key=lambda user: (user.startswith("anonymous:"), user.encode()))
+def test_devices_with_the_same_account_are_one_person(persons: Sessions) -> None:
+    assert persons["laptop", 0] == persons["telephone", 0]
 
-    modelled = {
-        (row["site_id"], row["user_id"]): row["person_id"]
-        for mart in ("visitors", "sessions", "page_views", "conversions")
-        for row in models.rows(
-            f"select distinct site_id, user_id, person_id from marts.{mart} where {of_sites(TIDY_SITES)}"
-        )
-    }
-    assert modelled == {visitor: expected(visitor) for visitor in modelled}
-    assert sum(user != who for (_, user), who in modelled.items()) > 5
+
+def test_sessions_before_the_first_account_belong_to_it(persons: Sessions) -> None:
+    assert persons["tablet", 0] == persons["tablet", 1] == persons["laptop", 0]
+
+
+def test_two_account_ids_are_never_one_person_and_each_session_belongs_to_the_active_one(persons: Sessions) -> None:
+    ann, bob = persons["laptop", 0], persons["bob's telephone", 0]
+    assert ann != bob
+    assert [persons["shared computer", day] for day in range(5)] == [ann, ann, bob, bob, ann]
+
+
+def test_an_email_address_belongs_to_the_account_id_it_was_sent_with(persons: Sessions) -> None:
+    assert persons["ann's other telephone", 0] == persons["laptop", 0]
+
+
+def test_an_email_address_of_two_account_ids_joins_neither(persons: Sessions) -> None:
+    assert len({persons["family, ann", 0], persons["family, bob", 0], persons["family, letter", 0]}) == 3
+
+
+def test_a_kiosk_does_not_join_its_customers(persons: Sessions) -> None:
+    at_home = [persons[f"customer {number}", 0] for number in range(4)]
+    assert len(set(at_home)) == 4
+    assert [persons["kiosk", day] for day in range(4)] == at_home
+
+
+def test_a_visitor_without_an_account_is_a_person(persons: Sessions) -> None:
+    assert persons["nobody", 0] == "nobody"
+
+
+def test_visitors_and_conversions_have_the_person_of_their_time(models: Models) -> None:
+    rows = models.rows(
+        "select visitors.user_id, visitors.person_id, sessions.person_id as of_last_session"
+        " from marts.visitors inner join marts.sessions using (site_id, user_id)"
+        f" where site_id = '{SHARED_DEVICES_SITE}' and sessions.ended_at = visitors.last_seen_at"
+    )
+    assert len(rows) > 10
+    assert all(row["person_id"] == row["of_last_session"] for row in rows)
 
 
 def test_identifier_shared_by_too_many_visitors_joins_nobody(models: Models) -> None:
@@ -74,21 +78,16 @@ def test_identifier_shared_by_too_many_visitors_joins_nobody(models: Models) -> 
     }
 
 
-def test_order_number_shared_by_too_many_visitors_is_counted_per_visitor(models: Models) -> None:
+def test_the_number_of_visitors_who_share_an_order_number_does_not_matter(models: Models) -> None:
     found = models.rows(
         "select coalesce(order_id, transaction_id) as identifier, event_count::int,"
         " is_confirmed_by_webhook as confirmed from marts.conversions"
         f" where site_id = '{CROWDED_SITE}' and coalesce(order_id, transaction_id) is not null"
-        " order by 1, 2 desc"
+        " order by 1"
     )
-    few, many = BOUND, BOUND + 1
-    one_row = [{"event_count": 2 * (few - 1) + 1, "confirmed": True}]
-    # Each visitor's order is one conversion, however often it is sent. The webhook's order has no visitor.
-    many_rows = [*[{"event_count": 2, "confirmed": False}] * (many - 1), {"event_count": 1, "confirmed": True}]
-    expected = [
-        {"identifier": f"{kind} {visitors}", **row}
+    # Each visitor sends the order or form twice within an hour, and the webhook once.
+    assert found == [
+        {"identifier": f"{kind} {visitors}", "event_count": 2 * (visitors - 1) + 1, "confirmed": True}
         for kind in ("order", "transaction")
-        for visitors, rows in ((few, one_row), (many, many_rows))
-        for row in rows
+        for visitors in (BOUND, BOUND + 1)
     ]
-    assert found == expected

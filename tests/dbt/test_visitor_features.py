@@ -57,7 +57,7 @@ def _recomputed(stored: list[dict[str, Any]], site: str, day: date) -> dict[str,
             "add_to_carts_28d": sum(event["event_type"] == "add_to_cart" for event in recent_events),
             "evening_share_28d": sum(start.hour >= 18 for start in recent) / len(recent) if recent else None,
             "weekend_share_28d": sum(start.weekday() >= 5 for start in recent) / len(recent) if recent else None,
-            "last_utm_source": starts[-1]["utm_source"] if starts else None,
+            "last_utm_source": (starts[-1]["inherits"] or starts[-1])["utm_source"] if starts else None,
         }
     return rows
 

@@ -14,8 +14,8 @@ import psycopg
 from tests.embedded import migrated_database, running_postgres
 from warehouse.kit.database import INGEST_LOGIN, PRIVACY_LOGIN, READER_LOGIN, connect
 
-ROLES = ("anon", "authenticated", "service_role", "analyst", INGEST_LOGIN, READER_LOGIN, PRIVACY_LOGIN)
-SCHEMAS = ("public", "archive", "ops", "staging", "intermediate", "marts", "ml")
+ROLES = ("anon", "authenticated", "service_role", "analyst", "modeller", INGEST_LOGIN, READER_LOGIN, PRIVACY_LOGIN)
+SCHEMAS = ("public", "archive", "ops", "staging", "intermediate", "marts", "ml", "custom")
 VERBS = ("select", "insert", "update", "delete", "truncate")
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 
@@ -27,39 +27,74 @@ Rights = dict[str, dict[str, set[str]]]
 
 # Every table must be named here or match a pattern below; test_row_level_security.py fails otherwise.
 DECISIONS: Rights = {
-    "public.sites": {"authenticated": ALL, "service_role": ALL, PRIVACY_LOGIN: READ},
+    "public.sites": {"authenticated": ALL, "service_role": ALL, "modeller": READ, PRIVACY_LOGIN: READ},
     "public.users": {"anon": {"insert"}, "authenticated": ALL, "service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
     "public.sessions": {"anon": {"insert"}, "authenticated": ALL, "service_role": ALL, PRIVACY_LOGIN: ALL},
-    "public.events": {"anon": {"insert"}, "authenticated": ALL, "service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "public.events": {
+        "anon": {"insert"},
+        "authenticated": ALL,
+        "service_role": ALL,
+        "modeller": READ,
+        PRIVACY_LOGIN: SHOW_AND_ERASE,
+    },
     "public.event_claims": {"service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
     "public.rejected_events": {"service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
-    "archive.events": {"service_role": ALL, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "archive.events": {"service_role": ALL, "modeller": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
     "archive.all_events": {"service_role": ALL, PRIVACY_LOGIN: READ},
-    "archive.cold_files": {"service_role": ALL, PRIVACY_LOGIN: ALL},
+    "archive.cold_files": {"service_role": ALL, "modeller": READ, PRIVACY_LOGIN: ALL},
     "archive.files_to_delete": {PRIVACY_LOGIN: ALL},
     "ops.erased_visitors": {PRIVACY_LOGIN: {"select", "insert"}},
     "ops.erasure_key": {PRIVACY_LOGIN: READ},
     "ops.erasures": {PRIVACY_LOGIN: {"select", "insert", "update"}},
     "ops.shared_sessions": {PRIVACY_LOGIN: SHOW_AND_ERASE},
-    "ops.rebuild_days": {PRIVACY_LOGIN: {"select", "insert"}},
-    "ops.visitors_to_rebuild": {PRIVACY_LOGIN: {"select", "insert"}},
-    "ops.days_to_rebuild": NOBODY,
-    "ops.site_settings": NOBODY,
+    "ops.rebuild_days": {"modeller": READ, PRIVACY_LOGIN: {"select", "insert"}},
+    "ops.visitors_to_rebuild": {"modeller": READ, PRIVACY_LOGIN: {"select", "insert"}},
+    "ops.days_to_rebuild": {"modeller": READ},
+    "ops.site_settings": {"modeller": READ},
     "ops.refused_origins": NOBODY,
     "ops.daily_salts": NOBODY,
-    "ops.watermarks": NOBODY,
+    "ops.watermarks": {"modeller": READ},
     "ops.months": NOBODY,
     "ops.yoyo_lock": NOBODY,
-    "ml.model_versions": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: READ},
-    "ml.propensity_scores": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    "ml.model_versions": {
+        "analyst": READ,
+        "modeller": READ,
+        READER_LOGIN: READ,
+        "service_role": READ,
+        PRIVACY_LOGIN: READ,
+    },
+    "ml.propensity_scores": {
+        "analyst": READ,
+        "modeller": READ,
+        READER_LOGIN: READ,
+        "service_role": READ,
+        PRIVACY_LOGIN: SHOW_AND_ERASE,
+    },
 }
 PATTERNS: dict[str, dict[str, set[str]]] = {
     # No role may query a partition by its own name, not even while the partition moves.
     r"(public|archive)\.(events_default|events_\d{4}_\d{2}|restoring_\d{4}_\d{2})": NOBODY,
     r"ops\._yoyo_\w+": NOBODY,
     r"staging\.\w+": NOBODY,
+    # the tables behind the views of the marts
+    r"intermediate\.fct_\w+|intermediate\.int_persons": {
+        "analyst": READ,
+        "modeller": READ,
+        READER_LOGIN: READ,
+        "service_role": READ,
+        PRIVACY_LOGIN: SHOW_AND_ERASE,
+    },
+    # a view that calls functions which only the owner may execute
+    r"intermediate\.int_known_sessions": {PRIVACY_LOGIN: {"delete"}},
     r"intermediate\.\w+": {PRIVACY_LOGIN: SHOW_AND_ERASE},
-    r"marts\.\w+": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    r"custom\.\w+": {"analyst": READ, READER_LOGIN: READ, "service_role": READ, PRIVACY_LOGIN: SHOW_AND_ERASE},
+    r"marts\.\w+": {
+        "analyst": READ,
+        "modeller": READ,
+        READER_LOGIN: READ,
+        "service_role": READ,
+        PRIVACY_LOGIN: SHOW_AND_ERASE,
+    },
 }
 FUNCTIONS: dict[str, set[str]] = {
     "anon": {"ops.is_erased", "ops.is_recent", "ops.site_exists"},
@@ -74,6 +109,7 @@ FUNCTIONS: dict[str, set[str]] = {
     },
     READER_LOGIN: set(),
     "analyst": set(),
+    "modeller": set(),
     "service_role": {
         "public.land_events",
         "public.land_profiles",

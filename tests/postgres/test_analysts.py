@@ -116,3 +116,25 @@ def test_a_database_owner_without_superuser_adds_and_removes_analysts(
                 anna.execute("select 1")
     finally:
         owner.execute("drop role managed")
+
+
+@pytest.mark.usefixtures("owner")
+def test_a_modeller_reads_raw_events_and_writes_only_schemas_of_its_own(database_url: str) -> None:
+    access = add_analyst(database_url, "mark", modeller=True)
+    assert [(one.name, one.role) for one in list_analysts(database_url)] == [("mark", "modeller")]
+    with connect(access.url) as mark:
+        for table in ("public.events", "public.sites", "archive.events", "archive.cold_files", "marts.sessions"):
+            mark.execute(f"select count(*) from {table}".encode())
+        mark.execute("create schema dev_marts; create table dev_marts.sessions as table marts.sessions")
+        mark.execute("create table dev_marts.state (like ops.watermarks including all)")
+        for statement in (
+            "delete from public.events",
+            "insert into marts.sessions values (1)",
+            "drop table marts.sessions",
+            "create table marts.mine ()",
+            "create table ops.mine ()",
+            "update ops.watermarks set build = 0",
+        ):
+            with pytest.raises(errors.InsufficientPrivilege):
+                mark.execute(statement.encode())
+        mark.execute("drop schema dev_marts cascade")

@@ -115,6 +115,13 @@ def test_invalid_settings_in_the_database_do_not_break_a_site(url: str) -> None:
     assert "consent: tilda\nshop: yes\nquery: size\n" in printed("site", "show", "shop")
 
 
+def test_the_currency_of_reports_can_be_chosen() -> None:
+    printed("site", "add", "shop", "--domain", "shop.example", "--currency", "kzt")
+    assert json.loads(printed("site", "show", "shop", "--json"))["reporting_currency"] == "KZT"
+    assert "reporting currency: KZT → EUR" in printed("site", "set", "shop", "--currency", "EUR")
+    assert "'rubles' is not a currency code" in refused("site", "set", "shop", "--currency", "rubles")
+
+
 def test_one_flag_allows_tildas_preview_domain() -> None:
     printed("site", "add", "shop", "--domain", "shop.example", "--allow-tilda-preview")
     assert "shop.example, tilda.ws" in printed("site", "show", "shop")

@@ -19,7 +19,7 @@ from warehouse.kit.errors import UserError
         ("group:staging or +key:ml/propensty_scores", "'ml/propensty_scores'", """'key:"ml/propensity_scores"'"""),
         ("not key:mindsdb/propensit", "'mindsdb/propensit'", """'key:"mindsdb/propensity"'"""),
         ("marts", "No asset is named 'marts'", "'group:marts'"),
-        ("group:zzz", "No group", "events, intermediate, marts, ml, staging"),
+        ("group:zzz", "No group", "custom, events, intermediate, marts, ml, staging"),
         ("group:", "is invalid", "'group:marts'"),
     ],
 )
@@ -52,4 +52,4 @@ def test_every_valid_dagster_selection_is_accepted(selection: str) -> None:
 
 
 def test_known_assets_list_every_group() -> None:
-    assert set(known_assets().values()) == {"default", "events", "intermediate", "marts", "ml", "staging"}
+    assert set(known_assets().values()) == {"custom", "default", "events", "intermediate", "marts", "ml", "staging"}

@@ -7,8 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.lib.dbt import PROJECT_DIR, dbt_environment, is_stale, macros_hash, sources_hash
+from orchestration.lib.dbt import (
+    PROJECT_DIR,
+    add_templates,
+    dbt_environment,
+    is_stale,
+    link_project,
+    project_folder,
+    sources_hash,
+)
 from orchestration.lib.metadata import table
+from warehouse.kit.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,6 @@ def test_dbt_gets_the_parts_of_a_url() -> None:
         "DBT_PASSWORD": "p/w",
         "DBT_DATABASE": "main",
         "DBT_SSLMODE": "require",
-        "DBT_MACROS_HASH": macros_hash(PROJECT_DIR),
     }
     # The dbt profile has no field for these parameters; libpq reads them from the environment.
     assert given["PGSSLROOTCERT"] == "/ca.crt"
@@ -72,3 +80,25 @@ def test_a_manifest_is_stale_when_a_model_changed_regardless_of_mtime(tmp_path: 
     model.write_text("select 2")
     os.utime(model, (1_000_000_000, 1_000_000_000))
     assert is_stale(manifest, tmp_path)
+
+
+def test_templates_of_custom_models_replace_no_file_of_the_owner(tmp_path: Path) -> None:
+    add_templates(tmp_path)
+    goals = tmp_path / "seeds" / "own_goals.csv"
+    header = goals.read_text()
+    goals.write_text(header + "prices,Price list,,page_view,/prices%,,\n")
+    (tmp_path / "seeds" / "own_funnels.csv").unlink()
+    add_templates(tmp_path)
+    assert goals.read_text().count("\n") == 2
+    assert (tmp_path / "seeds" / "own_funnels.csv").exists()
+
+
+def test_the_linked_project_has_the_product_and_the_owners_models(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path)  # pyright: ignore[reportCallIssue]
+    (project_folder(settings)).mkdir(parents=True)
+    (project_folder(settings) / "models").symlink_to(tmp_path)  # of a former version in another folder
+    link_project(settings)
+    linked = project_folder(settings)
+    assert (linked / "models").resolve() == PROJECT_DIR / "models"
+    assert (linked / "custom").resolve() == (tmp_path / "custom").resolve()
+    assert (linked / "dbt_project.yml").exists()

@@ -19,15 +19,19 @@ def analyst() -> None:
 
 @analyst.command("add")
 @click.argument("name")
+@click.option(
+    "--modeller", is_flag=True, help="Also let the login read raw events and create schemas, to develop models."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def add(name: str, *, as_json: bool) -> None:
+def add(name: str, *, modeller: bool, as_json: bool) -> None:
     """Create a login and print its connection data. The password is printed once and not stored."""
     with running_database(load_settings()) as url:
-        access = analysts.add_analyst(url, name)
+        access = analysts.add_analyst(url, name, modeller=modeller)
     if as_json:
         console.print_json(access)
         return
-    click.echo(f"The analyst {name} can read the schemas marts and ml. The password is printed only once:\n")
+    who, what = ("modeller", "raw events and create schemas") if modeller else ("analyst", "the schemas marts and ml")
+    click.echo(f"The {who} {name} can read {what}. The password is printed only once:\n")
     for label, value in (
         ("host", access.host),
         ("port", access.port),

@@ -65,6 +65,7 @@ def site() -> None:
 @click.option("--domain", "domains", multiple=True, help="Host name of the site's pages; may be repeated.")
 @_preview_option
 @click.option("--timezone", default="UTC", show_default=True, help="IANA time zone for the site's days.")
+@click.option("--currency", default="RUB", show_default=True, help="Currency of the site's reports (ISO 4217).")
 @click.option("--name", help="Display name; default: SITE.")
 @_collector_options
 @_json_option
@@ -74,6 +75,7 @@ def add(
     domains: tuple[str, ...],
     tilda_preview: bool,
     timezone: str,
+    currency: str,
     name: str | None,
     as_json: bool,
     **collector: object,
@@ -86,7 +88,15 @@ def add(
     if "consent" not in chosen and not as_json and _is_interactive():
         chosen["consent"] = _ask_for_consent()
     with running_database(load_settings()) as url:
-        added = registry.add_site(url, site_id, _with_preview(domains, tilda_preview), timezone, name, collector=chosen)
+        added = registry.add_site(
+            url,
+            site_id,
+            _with_preview(domains, tilda_preview),
+            timezone,
+            name,
+            currency=currency,
+            collector=chosen,
+        )
     if as_json:
         console.print_json(added)
         return
@@ -111,6 +121,7 @@ def show(site_id: str, *, as_json: bool) -> None:
         ("state", _shown("is_open", found.is_open)),
         ("domains", _shown("domains", found.domains)),
         ("timezone", found.timezone),
+        ("currency", found.reporting_currency),
         ("key", found.public_key),
         ("added", f"{found.created_at:%Y-%m-%d %H:%M %Z}"),
         *_shown_settings(found.collector),
@@ -122,21 +133,31 @@ def show(site_id: str, *, as_json: bool) -> None:
 @click.argument("site_id", metavar="SITE")
 @click.option("--name", help="Display name.")
 @click.option("--timezone", help="IANA time zone for the site's days; rebuilds the reports of all days.")
+@click.option("--currency", help="Currency of the site's reports (ISO 4217); rebuilds the reports of all days.")
 @click.option("--reopen", is_flag=True, help="Accept events again, after `tilda site remove --keep-data`.")
 @_collector_options
 @_json_option
 def set_(
-    site_id: str, name: str | None, timezone: str | None, *, reopen: bool, as_json: bool, **collector: object
+    *,
+    site_id: str,
+    name: str | None,
+    timezone: str | None,
+    currency: str | None,
+    reopen: bool,
+    as_json: bool,
+    **collector: object,
 ) -> None:
-    """Change a site's name, time zone or collector settings, or reopen it.
+    """Change a site's name, time zone, currency or collector settings, or reopen it.
 
     An attribute of the script tag in a page takes precedence over the setting.
     """
     chosen = _given(collector)
-    if name is None and timezone is None and not reopen and not chosen:
+    if name is None and timezone is None and currency is None and not reopen and not chosen:
         raise click.UsageError("Use at least one option; `tilda site set --help` lists them.")
     _change(
-        lambda url: registry.set_site(url, site_id, name=name, timezone=timezone, reopen=reopen, collector=chosen),
+        lambda url: registry.set_site(
+            url, site_id, name=name, timezone=timezone, currency=currency, reopen=reopen, collector=chosen
+        ),
         as_json=as_json,
     )
 
@@ -277,8 +298,8 @@ def _change(work: Callable[[str], registry.Change], *, as_json: bool) -> None:
         click.echo(f"  {label}: {_shown(field, values.old)} → {_shown(field, values.new)}")
     if change.changes.keys() & {"domains", "is_open"}:
         click.echo("The ingest API applies the change within a minute.")
-    if change.changes.keys() & {"domains", "timezone"}:
-        click.echo("The next run of the models rebuilds the sessions of this site.")
+    if change.changes.keys() & {"domains", "timezone", "reporting_currency"}:
+        click.echo("The next run of the models rebuilds the sessions and orders of this site.")
     if change.changes.keys() & {setting.name for setting in fields(CollectorSettings)}:
         click.echo("Visitors' browsers load the changed collector within an hour.")
     if "consent" in change.changes:

@@ -1,4 +1,8 @@
-"""Analysts' logins for psql and BI tools: roles that may read only the schemas `marts` and `ml`."""
+"""Logins of analysts and modellers.
+
+An analyst uses psql and BI tools and may read only the schemas `marts`, `ml` and `custom`. A modeller develops dbt
+models: the login may also read the raw events, and creates and writes schemas of its own.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from warehouse.kit.errors import UserError
 from warehouse.kit.secret_store import new_secret
 
 ROLE = "analyst"
+MODELLER_ROLE = "modeller"
 CONNECTIONS = 10
 STATEMENT_TIMEOUT = "60s"
 IDLE_TIMEOUT = "10min"
@@ -34,11 +39,13 @@ class Analyst:
         name: Name of the role and of the user.
         connections: Number of open connections.
         connection_limit: Maximum number of open connections.
+        role: `analyst` or `modeller`.
     """
 
     name: str
     connections: int
     connection_limit: int
+    role: str = ROLE
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,14 @@ class Access:
     jdbc: str | None
 
 
-def add_analyst(url: str, name: str) -> Access:
-    """Create a login that may read `marts` and `ml`, with limits on its statements and connections.
+def add_analyst(url: str, name: str, *, modeller: bool = False) -> Access:
+    """Create the login of an analyst, with limits on its statements and connections, or of a modeller.
 
     Args:
-        url: The owner's address, past a pooler.
+        url: The owner's address, not through a pooler.
         name: 1 to 63 of a-z, 0-9 and `_`, beginning with a letter.
+        modeller: Whether the login may also read raw events and create schemas. Its statements have no time limit,
+            because a build of the models takes minutes.
 
     Raises:
         UserError: The name is invalid or taken, or the owner may not create roles.
@@ -79,37 +88,44 @@ def add_analyst(url: str, name: str) -> Access:
         try:
             connection.execute(
                 sql.SQL("create role {} login in role {} connection limit {}").format(
-                    role, sql.Identifier(ROLE), sql.Literal(CONNECTIONS)
+                    role, sql.Identifier(MODELLER_ROLE if modeller else ROLE), sql.Literal(CONNECTIONS)
                 )
             )
         except errors.DuplicateObject as error:
             raise UserError(
                 f"There is a role {name} already.", f"Choose another name, or `tilda analyst remove {name}`."
             ) from error
-        for setting, value in (
-            ("default_transaction_read_only", "on"),
-            ("statement_timeout", STATEMENT_TIMEOUT),
-            ("idle_in_transaction_session_timeout", IDLE_TIMEOUT),
-        ):
+        limits = {"idle_in_transaction_session_timeout": IDLE_TIMEOUT}
+        if not modeller:
+            limits |= {"default_transaction_read_only": "on", "statement_timeout": STATEMENT_TIMEOUT}
+        for setting, value in limits.items():
             connection.execute(sql.SQL("alter role {} set {} = {}").format(role, sql.Identifier(setting), value))
+        if modeller:
+            # a privilege of the database, which neither a copy of the database nor a restored backup keeps
+            database = sql.Identifier(connection.info.dbname)
+            connection.execute(
+                sql.SQL("grant create on database {} to {}").format(database, sql.Identifier(MODELLER_ROLE))
+            )
         set_password(connection, name, password)
     return _access(replace_in_url(url, user=name, password=password))
 
 
 def list_analysts(url: str) -> list[Analyst]:
-    """Return the analysts' logins, ordered by name."""
+    """Return the logins of analysts and modellers, ordered by name."""
     with connect(url) as connection:
         rows = connection.execute(
             """
-            select r.rolname, (select count(*) from pg_stat_activity as a where a.usesysid = r.oid), r.rolconnlimit
+            select
+                r.rolname, (select count(*) from pg_stat_activity as a where a.usesysid = r.oid), r.rolconnlimit,
+                granted.rolname
             from pg_auth_members as m
             inner join pg_roles as r on r.oid = m.member
             inner join pg_roles as granted on granted.oid = m.roleid
-            where granted.rolname = %s and r.rolcanlogin and not r.rolsuper and r.rolname <> all(%s)
-            group by r.rolname, r.oid, r.rolconnlimit
+            where granted.rolname = any(%s) and r.rolcanlogin and not r.rolsuper and r.rolname <> all(%s)
+            group by r.rolname, r.oid, r.rolconnlimit, granted.rolname
             order by r.rolname
             """,
-            [ROLE, [*PASSWORDS]],
+            [[ROLE, MODELLER_ROLE], [*PASSWORDS]],
         ).fetchall()
     return [Analyst(*row) for row in rows]
 
@@ -169,7 +185,7 @@ def _check_name(name: str) -> None:
             f"{name!r} cannot be the name of an analyst.",
             "Use 1 to 63 lower-case letters, digits and '_', beginning with a letter.",
         )
-    if _RESERVED.match(name) or name in {"anon", "authenticated", "service_role", "authenticator", "modeller", ROLE}:
+    if _RESERVED.match(name) or name in {"anon", "authenticated", "service_role", "authenticator", MODELLER_ROLE, ROLE}:
         raise UserError(f"The name {name} is reserved.", "Choose another one.")
 
 

@@ -182,7 +182,8 @@ def _load(admin: psycopg.Connection, job: _Restore, progress: Progress, say: Say
     admin.execute(sql.SQL("create database {} template template0").format(sql.Identifier(names.loading)))
     with connect(url, application="tilda-backup") as copy:
         say("Loading the backup")
-        copy.execute((migrations.SQL_DIR / "0000_roles.sql").read_bytes())
+        for roles in migrations.ROLE_FILES:
+            copy.execute(roles.read_bytes())
         steps = Steps(progress, {table: content.rows + 1 for table, content in manifest.tables.items()}, 2)
         command = ["pg_restore", f"--jobs={backups.JOBS}", "--exit-on-error", "--no-owner", "--verbose"]
         backups.run_program(copy, url, command, steps, [job.folder / backups.DUMP])

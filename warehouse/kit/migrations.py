@@ -18,6 +18,8 @@ from warehouse.kit.installation import shipped
 from warehouse.kit.partitioned_indexes import complete_indexes
 
 SQL_DIR = shipped("sql")
+ROLE_FILES = (SQL_DIR / "0000_roles.sql", SQL_DIR / "0023_modeller_role.sql")
+"""Migrations that create roles. They can be repeated: a restore runs them on a server without the roles."""
 LOCK = "tilda.migrate"
 
 

@@ -15,7 +15,7 @@ from warehouse.privacy.catalogue import columns_of, tables_of
 from warehouse.privacy.person import SQL_DIR, Person, event_keys
 
 BATCH = 5000
-MODEL_SCHEMAS = ("intermediate", "marts", "ml")
+MODEL_SCHEMAS = ("intermediate", "marts", "ml", "custom")
 
 
 class Place(Protocol):
@@ -199,6 +199,11 @@ def _condition(columns: dict[str, str]) -> sql.Composable | None:
     """Return the condition for a person's rows in a table of the models; None without an identifying column."""
     if "site_id" not in columns:
         return None
+    if {"user_id", "session_id", "conversion_id", "touch_number"} <= columns.keys():
+        # attribution: the visitor who converted and the visitor of the session may be different persons' devices
+        return sql.SQL(
+            "t.site_id = %(site)s and (t.user_id = any(%(ids)s) or t.session_id = any(%(all_sessions)s::uuid[]))"
+        )
     for column, values in _IDENTIFYING_COLUMNS:
         if column in columns:
             return sql.SQL("t.site_id = %(site)s and t.{} = any({}::{}[])").format(

@@ -30,7 +30,7 @@ TILDA_PREVIEW = "tilda.ws"
 _SELECT: LiteralString = """
     select
         site_id, name, domains, timezone, coalesce(public_key, closed_key) as public_key, created_at,
-        public_key is not null as is_open, collector
+        public_key is not null as is_open, collector, reporting_currency
     from public.sites
 """
 
@@ -52,6 +52,7 @@ class Site:
         public_key: Identifies the site in the snippet; not a secret.
         is_open: True if the API accepts events with the key.
         collector: Settings of the collector.
+        reporting_currency: ISO 4217 code; revenue is reported in it, and an order without a currency has it.
     """
 
     site_id: str
@@ -62,6 +63,7 @@ class Site:
     created_at: datetime
     is_open: bool = True
     collector: CollectorSettings = DEFAULTS
+    reporting_currency: str = "RUB"
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def add_site(
     timezone: str,
     name: str | None = None,
     *,
+    currency: str = "RUB",
     collector: Mapping[str, object] | None = None,
 ) -> Site:
     """Add a site with a new key.
@@ -117,6 +120,7 @@ def add_site(
         domains: Host names whose pages may send events, at least one.
         timezone: IANA name, such as Europe/Moscow.
         name: What people call the site; by default its id.
+        currency: ISO 4217 code of the currency of the site's reports.
         collector: Settings of the collector by name (`CollectorSettings`); the others keep their defaults.
 
     Raises:
@@ -131,14 +135,15 @@ def add_site(
     if not hosts:
         raise UserError(f"The site {site_id} needs a domain.", "Name it: --domain example.com.")
     _check_name(site_id if name is None else name)
+    code = _currency_code(currency)
     chosen = DEFAULTS.changed(collector or {}).as_json()
     key = f"pk_{secrets.token_urlsafe(18)}"
     with connect(url) as connection:
         _check_timezone(connection, timezone)
         inserted = connection.execute(
-            "insert into public.sites (site_id, name, domains, timezone, public_key, collector)"
-            " values (%s, %s, %s, %s, %s, %s) on conflict (site_id) do nothing",
-            [site_id, site_id if name is None else name, hosts, timezone, key, Jsonb(chosen)],
+            "insert into public.sites (site_id, name, domains, timezone, public_key, reporting_currency, collector)"
+            " values (%s, %s, %s, %s, %s, %s, %s) on conflict (site_id) do nothing",
+            [site_id, site_id if name is None else name, hosts, timezone, key, code, Jsonb(chosen)],
         ).rowcount
         site = find_site(connection, site_id)
     if not inserted:
@@ -212,6 +217,7 @@ def set_site(
     *,
     name: str | None = None,
     timezone: str | None = None,
+    currency: str | None = None,
     reopen: bool = False,
     collector: Mapping[str, object] | None = None,
 ) -> Change:
@@ -222,6 +228,7 @@ def set_site(
         site_id: The site.
         name: Display name.
         timezone: IANA name.
+        currency: ISO 4217 code of the currency of the reports.
         reopen: True to open a closed site.
         collector: Settings of the collector to change, by name (`CollectorSettings`).
 
@@ -240,6 +247,7 @@ def set_site(
                 site,
                 name=site.name if name is None else name,
                 timezone=site.timezone if timezone is None else timezone,
+                reporting_currency=site.reporting_currency if currency is None else _currency_code(currency),
                 is_open=site.is_open or reopen,
                 collector=site.collector.changed(collector or {}),
             ),
@@ -323,7 +331,8 @@ def _save(connection: psycopg.Connection, before: Site, after: Site) -> Change:
         """
         update public.sites
         set
-            name = %(name)s, domains = %(domains)s, timezone = %(timezone)s, collector = %(collector)s,
+            name = %(name)s, domains = %(domains)s, timezone = %(timezone)s,
+            reporting_currency = %(reporting_currency)s, collector = %(collector)s,
             public_key = case when %(is_open)s then %(public_key)s end,
             closed_key = case when not %(is_open)s then %(public_key)s end
         where site_id = %(site_id)s
@@ -367,6 +376,13 @@ def _host_names(domains: Iterable[str]) -> list[str]:
 def _check_name(name: str) -> None:
     if not (name.isprintable() and 1 <= len(name.strip()) <= 200):
         raise UserError("The name of a site has 1 to 200 printable characters.", "Choose another --name.")
+
+
+def _currency_code(currency: str) -> str:
+    """Return an ISO 4217 code in upper case."""
+    if not re.fullmatch(r"[A-Za-z]{3}", currency):
+        raise UserError(f"{currency!r} is not a currency code.", "Use a code of ISO 4217, such as RUB or EUR.")
+    return currency.upper()
 
 
 def _check_timezone(connection: psycopg.Connection, timezone: str) -> None:

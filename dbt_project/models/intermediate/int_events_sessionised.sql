@@ -1,55 +1,26 @@
 {{ config(unique_key=['event_id', 'created_at', 'site_id'], indexes=[
-    {'columns': ['site_id', 'user_id']},
+    {'columns': ['site_id', 'user_id', 'occurred_at']},
     {'columns': ['event_id']},
 ]) }}
 
-{%- set columns -%}
-        event_id,
-        site_id,
-        user_id,
-        client_session_id,
-        page_view_id,
-        occurred_at,
-        received_at,
-        created_at,
-        event_type,
-        source,
-        is_anonymous,
-        is_activity,
-        event_rank,
-        page_host,
-        page_path,
-        page_title,
-        referrer_host,
-        utm_source,
-        utm_medium,
-        utm_campaign,
-        utm_term,
-        utm_content,
-        click_id,
-        device_type,
-        browser,
-        os,
-        scroll_percent,
-        engaged_seconds,
-        time_on_page_seconds,
-        form_id,
-        transaction_id,
-        order_id,
-        order_amount,
-        order_currency,
-        external_id,
-        email_sha256
-{%- endset %}
+{%- set columns = [
+    'event_id', 'site_id', 'user_id', 'client_session_id', 'page_view_id', 'occurred_at', 'received_at',
+    'created_at', 'event_type', 'source', 'is_anonymous', 'is_activity', 'is_detached', 'event_rank', 'page_host', 'page_path',
+    'page_title', 'referrer_host', 'utm_source', 'utm_medium', 'utm_campaign', 'utm_term', 'utm_content',
+    'click_id', 'device_type', 'browser', 'os', 'scroll_percent', 'engaged_seconds', 'time_on_page_seconds',
+    'form_id', 'transaction_id', 'order_id', 'order_amount', 'order_currency', 'order_status',
+    'order_item_count', 'external_id', 'email_sha256',
+] %}
 
 with
 
--- Events of an affected visitor that this model has are read from itself: it keeps every copy of every event.
+-- New events of the affected visitors, and the stored events of the time to recompute. This model keeps every copy of
+-- every event, because a copy that does not count may count after another copy arrives late.
 events as {{ '' if is_partial() else 'not ' }}materialized (
 
-    select {{ columns }}
+    select {{ columns | join(', ') }}
     from {{ ref('stg_events') }}
-    where not is_bot and {{ of_affected_visitors() }} {% if is_partial() %}
+    where not is_bot and {{ of_affected_visitors(with_changed_events=true) }} {% if is_partial() %}
         and {{ is_newly_loaded() }}
         and not exists (
             select from {{ this }} as stored
@@ -59,9 +30,9 @@ events as {{ '' if is_partial() else 'not ' }}materialized (
                 and stored.site_id = stg_events.site_id
         )
     union all
-    select {{ columns }}
-    from {{ this }}
-    where {{ of_affected_visitors() }} {% endif %}
+    select {{ columns | join(', ') }}
+    from {{ this }} as stored
+    where {{ in_scope('stored') }} {% endif %}
     {{ kept_cold_events(columns) }}
 
 ),
@@ -78,7 +49,7 @@ referrer_exclusions as (
 
 ),
 
--- Sessions need few columns of an event. The wide rows are fetched once, at the end.
+-- The session rules need few columns. The wide rows are joined at the end.
 copies as materialized (
 
     select
@@ -91,8 +62,9 @@ copies as materialized (
         occurred_at,
         event_rank,
         event_type,
-        source,
         is_activity,
+        -- rows of months that are only files may be older than the column
+        coalesce(is_detached, source = 'webhook' and client_session_id is null) as is_detached,
         page_host,
         referrer_host,
         {{ campaign_key() }} as campaign
@@ -111,7 +83,7 @@ crowded as (
 
 ),
 
-orderly as not materialized (
+uncrowded as not materialized (
 
     select * from copies
     where
@@ -128,39 +100,39 @@ repeated as (
         site_id,
         event_id,
         count(*)::integer as copy_count
-    from orderly
+    from uncrowded
     group by site_id, event_id
     having count(*) > 1
 
 ),
 
--- A site stores an event once for each created_at, so an event whose sender changed the time on a resend is stored
--- twice: the first copy to arrive counts.
+-- A site stores one copy of an event for each created_at, and a sender may change that time on a resend: the first copy
+-- to arrive counts.
 numbered as materialized (
 
     select
-        orderly.site_id,
-        orderly.event_id,
-        orderly.created_at,
+        uncrowded.site_id,
+        uncrowded.event_id,
+        uncrowded.created_at,
         repeated.copy_count,
         row_number() over (
-            partition by orderly.event_id, orderly.site_id order by orderly.received_at, orderly.created_at
+            partition by uncrowded.event_id, uncrowded.site_id order by uncrowded.received_at, uncrowded.created_at
         ) as copy_number
-    from orderly
-    inner join repeated on orderly.site_id = repeated.site_id and orderly.event_id = repeated.event_id
+    from uncrowded
+    inner join repeated on uncrowded.site_id = repeated.site_id and uncrowded.event_id = repeated.event_id
 
 ),
 
 deduplicated as (
 
-    select * from orderly
+    select * from uncrowded
     where
         not exists (
             select from numbered
             where
-                numbered.site_id = orderly.site_id
-                and numbered.event_id = orderly.event_id
-                and numbered.created_at = orderly.created_at
+                numbered.site_id = uncrowded.site_id
+                and numbered.event_id = uncrowded.event_id
+                and numbered.created_at = uncrowded.created_at
                 and numbered.copy_number > 1
         )
 
@@ -183,36 +155,37 @@ prepared as (
 ),
 
 {{ sessionised('prepared', keep=[
-    'site_id', 'event_id', 'created_at', 'user_id', 'client_session_id', 'source', 'occurred_at', 'event_rank',
-    'is_activity', 'referrer_domain',
+    'site_id', 'event_id', 'created_at', 'user_id', 'client_session_id', 'occurred_at', 'event_rank', 'is_activity',
+    'is_detached', 'referrer_domain',
 ]) }},
 
--- A webhook that knows a visitor but no session belongs to the session in which the visitor was active just before.
-webhooks as (
+-- An event that a server sent belongs to the session in which the visitor was active last.
+detached as (
 
     select * from sessionised
-    where source = 'webhook' and client_session_id is null
+    where is_detached
 
 ),
 
-webhook_sessions as materialized (
+sessions_before_detached as materialized (
 
-    select distinct on (webhooks.site_id, webhooks.event_id)
-        webhooks.site_id,
-        webhooks.event_id,
+    select distinct on (detached.site_id, detached.event_id)
+        detached.site_id,
+        detached.event_id,
         active.session_start_id,
         active.session_started_at
-    from webhooks
+    from detached
     inner join sessionised as active
         on
-            webhooks.site_id = active.site_id
-            and webhooks.user_id = active.user_id
+            detached.site_id = active.site_id
+            and detached.user_id = active.user_id
             and active.is_activity
-            and active.occurred_at between webhooks.occurred_at - interval '30 minutes' and webhooks.occurred_at
+            and active.occurred_at
+            between detached.occurred_at - interval '{{ var("attribution_days") }} days' and detached.occurred_at
             and (active.occurred_at, active.event_rank, active.event_id)
-            < (webhooks.occurred_at, webhooks.event_rank, webhooks.event_id)
+            < (detached.occurred_at, detached.event_rank, detached.event_id)
     order by
-        webhooks.site_id asc, webhooks.event_id asc,
+        detached.site_id asc, detached.event_id asc,
         active.occurred_at desc, active.event_rank desc, active.event_id desc
 
 ),
@@ -229,67 +202,95 @@ attached as not materialized (
         sessionised.page_view_sequence,
         sessionised.referrer_domain,
         case
-            when sessionised.source = 'webhook' and sessionised.client_session_id is null
-                then webhook_sessions.session_start_id
+            when sessionised.is_detached then sessions_before_detached.session_start_id
             else sessionised.session_start_id
-        end as belongs_to,
+        end as session_start_id,
         case
-            when sessionised.source = 'webhook' and sessionised.client_session_id is null
-                then webhook_sessions.session_started_at
+            when sessionised.is_detached then sessions_before_detached.session_started_at
             else sessionised.session_started_at
         end as session_started_at
     from sessionised
-    left join webhook_sessions
-        on sessionised.site_id = webhook_sessions.site_id and sessionised.event_id = webhook_sessions.event_id
+    left join sessions_before_detached
+        on
+            sessionised.site_id = sessions_before_detached.site_id
+            and sessionised.event_id = sessions_before_detached.event_id
 
 ),
 
--- Nobody is at work for so long without half an hour's rest.
+-- No person is active for so long without a break of 30 minutes.
 endless as (
 
     select distinct
         site_id,
-        belongs_to
+        session_start_id
     from attached
     where is_activity and occurred_at > session_started_at + interval '{{ var("session_hours_bound") }} hours'
-
-),
-
-beginnings as (
-
-    select
-        site_id,
-        user_id,
-        event_id,
-        client_session_id,
-        event_rank,
-        session_started_at
-    from sessionised
-    where is_session_start
 
 ),
 
 starts as (
 
     select
-        event_id as session_start_id,
         site_id,
-        -- The client's id goes to the first piece of its session; any other is named by visitor and first event, which
-        -- no event of another session can change.
+        user_id,
+        event_id as session_start_id,
+        client_session_id,
+        event_rank,
+        session_started_at
+    from sessionised
+    where
+        is_session_start
+        and not exists (
+            select from endless
+            where endless.site_id = sessionised.site_id and endless.session_start_id = sessionised.event_id
+        )
+
+),
+{% if is_partial() %}
+-- starts that come after a session of the same client session that this build does not recompute
+later_starts as (
+
+    select distinct
+        starts.site_id,
+        starts.session_start_id
+    from starts
+    inner join {{ as_last_built('int_session_starts') }} as known
+        on
+            starts.site_id = known.site_id
+            and starts.client_session_id = known.client_session_id
+            and (starts.session_started_at, starts.event_rank, starts.session_start_id)
+            > (known.started_at, known.event_rank, known.event_id)
+    where not {{ in_scope('known', 'started_at') }}
+
+),
+{% endif %}
+-- The client's ID belongs to the first session of a client session. Any other session is named after its visitor and
+-- first event, which no event of another session can change.
+named_sessions as (
+
+    select
+        starts.site_id,
+        starts.session_start_id,
         case
             when
-                client_session_id is not null and row_number() over (
-                    partition by site_id, client_session_id order by session_started_at, event_rank, event_id
+                starts.client_session_id is not null
+                {%- if is_partial() %}
+                and later_starts.session_start_id is null
+                {%- endif %}
+                and row_number() over (
+                    partition by starts.site_id, starts.client_session_id
+                    order by starts.session_started_at, starts.event_rank, starts.session_start_id
                 ) = 1
-                then client_session_id
-            else intermediate.uuid_v5(md5(site_id || chr(31) || user_id)::uuid, event_id::text)
+                then starts.client_session_id
+            else {{ function_schema() }}.uuid_v5(
+                md5(starts.site_id || chr(31) || starts.user_id)::uuid, starts.session_start_id::text
+            )
         end as session_id
-    from beginnings
-    where
-        not exists (
-            select from endless
-            where endless.site_id = beginnings.site_id and endless.belongs_to = beginnings.event_id
-        )
+    from starts
+    {%- if is_partial() %}
+    left join later_starts
+        on starts.site_id = later_starts.site_id and starts.session_start_id = later_starts.session_start_id
+    {%- endif %}
 
 ),
 
@@ -299,15 +300,17 @@ placed as (
         attached.site_id,
         attached.event_id,
         attached.created_at,
-        attached.belongs_to,
         attached.is_session_start,
         attached.page_view_sequence,
         attached.referrer_domain,
         attached.session_started_at,
-        starts.session_id,
-        attached.belongs_to is not null and starts.session_id is null as is_endless
+        named_sessions.session_id,
+        attached.session_start_id is not null and named_sessions.session_id is null as is_endless
     from attached
-    left join starts on attached.belongs_to = starts.session_start_id and attached.site_id = starts.site_id
+    left join named_sessions
+        on
+            attached.session_start_id = named_sessions.session_start_id
+            and attached.site_id = named_sessions.site_id
 
 ),
 
@@ -316,8 +319,6 @@ final as (
     select
         events.*,
         placed.session_id,
-        placed.belongs_to as session_start_id,
-        placed.session_started_at,
         coalesce(placed.is_session_start, false) as is_session_start,
         placed.page_view_sequence,
         placed.referrer_domain,
@@ -325,6 +326,7 @@ final as (
             when crowded.user_id is not null then 'visitor'
             when placed.is_endless then 'session'
         end as quarantine,
+        case when placed.is_endless then placed.session_started_at end as quarantined_session_started_at,
         placed.event_id is not null and not placed.is_endless as is_counted,
         numbered.copy_count
     from events

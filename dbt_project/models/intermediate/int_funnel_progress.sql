@@ -1,15 +1,20 @@
 {{ config(
     unique_key=['site_id', 'entry_id', 'funnel_id', 'step'],
     indexes=[{'columns': ['site_id', 'user_id']}, {'columns': ['site_id', 'entry_date']}],
-    meta={'notes_days': {'column': 'entry_date', 'models': ['funnel_daily']}},
+    meta={
+        'moment': 'window_ends_at',
+        'notes_days': {'column': 'entry_date', 'models': ['funnel_daily']},
+    },
 ) }}
 
 with
 
+{{ open_entries() }}
+
 events as (
 
-    select * from {{ ref('int_events') }}
-    where {{ of_affected_visitors() }}
+    select * from {{ ref('int_events') }} as events
+    where {{ may_reach_a_step('events') }}
 
 ),
 
@@ -19,15 +24,15 @@ funnels as (
         *,
         first_value(window_hours) over funnel * interval '1 hour' as time_window,
         first_value(step_order) over funnel = 'strict' as is_strict
-    from {{ ref('funnels') }}
-    window funnel as (partition by funnel_id order by step)
+    from {{ ref('stg_funnels') }}
+    window funnel as (partition by site_id, funnel_id order by step)
 
 ),
 
 starts as (
 
     select * from {{ ref('int_session_starts') }}
-    where {{ of_affected_visitors() }}
+    where {{ of_affected_visitors(with_changed_events=true) }}
 
 ),
 
@@ -50,7 +55,7 @@ matched as (
         funnels.step,
         funnels.time_window,
         funnels.is_strict,
-        -- one short key is quicker to sort by than three texts
+        -- one short key: sorting by several texts takes longer
         md5(concat_ws(chr(31), events.site_id, funnels.funnel_id, events.user_id))::uuid as visitor_funnel
     from events
     inner join funnels
@@ -58,10 +63,11 @@ matched as (
             events.event_type = funnels.event_type
             and (funnels.site_id is null or events.site_id = funnels.site_id)
             and (funnels.page_path is null or events.page_path like funnels.page_path)
+    where {{ may_reach_a_step_of('funnels', 'events') }}
 
 ),
 
--- An event that could take several steps takes one: the furthest comes first, and the one before it is not taken yet.
+-- An event that matches several steps reaches one of them: the furthest whose preceding step has been reached.
 ordered as (
 
     select
@@ -69,7 +75,7 @@ ordered as (
         row_number() over (
             partition by visitor_funnel order by occurred_at asc, event_rank asc, event_id asc, step desc
         ) as ordinal,
-        -- where order is strict: the place of an event among those that take any step
+        -- for strict order: the position of the event among those that match any step
         dense_rank() over (partition by visitor_funnel order by occurred_at, event_rank, event_id) as place
     from matched
 
@@ -79,7 +85,7 @@ stated as (
 
     select
         *,
-        intermediate.funnel_state(ordinal, occurred_at, step, place, time_window, is_strict) over (
+        {{ function_schema() }}.funnel_state(ordinal, occurred_at, step, place, time_window, is_strict) over (
             partition by visitor_funnel order by occurred_at asc, event_rank asc, event_id asc, step desc
             rows between unbounded preceding and current row
         ) as funnel_state
@@ -87,7 +93,7 @@ stated as (
 
 ),
 
-taken as (
+reached as (
 
     select
         *,
@@ -108,8 +114,9 @@ progress as (
         first_value(event_id) over entry as entry_id,
         first_value(session_id) over entry as session_id,
         first_value(occurred_at) over entry as entered_at,
+        first_value(occurred_at) over entry + time_window as window_ends_at,
         extract(epoch from lead(occurred_at) over entry - occurred_at)::double precision as seconds_to_next
-    from taken
+    from reached
     window entry as (partition by visitor_funnel, entry_ordinal order by step)
 
 ),
@@ -123,6 +130,7 @@ final as (
         progress.step,
         progress.user_id,
         progress.entered_at,
+        progress.window_ends_at,
         progress.reached_at,
         progress.seconds_to_next,
         (progress.entered_at at time zone coalesce(sites.timezone, 'UTC'))::date as entry_date,

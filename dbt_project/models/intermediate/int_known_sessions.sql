@@ -1,6 +1,6 @@
-{{ config(materialized='table', tags=['daily'], indexes=[{'columns': ['site_id', 'user_id']}]) }}
+{{ config(materialized='view', tags=['daily']) }}
 
-with
+with recursive
 
 visitor_cutoffs as not materialized (
 
@@ -11,14 +11,14 @@ visitor_cutoffs as not materialized (
 events as (
 
     select * from {{ ref('int_events') }}
-    where not is_anonymous
+    where not is_anonymous and not {{ is_cookieless('user_id') }}
 
 ),
 
 starts as (
 
     select * from {{ ref('int_session_starts') }}
-    where not is_anonymous
+    where not is_anonymous and not {{ is_cookieless('user_id') }}
 
 ),
 
@@ -34,8 +34,9 @@ channel_sources as (
 
 ),
 
--- An event's session depends on earlier events only. So the sessions known at a cut-off are those of today, but for
--- visitors of whom something came in after it that had happened before: these are sessionised anew without it.
+-- The session of an event and its source depend only on earlier events. So the sessions known at a cutoff are today's
+-- sessions, except for visitors with events that happened before the cutoff and arrived after it: their sessions are
+-- computed again without these events.
 unchanged as (
 
     select
@@ -72,6 +73,7 @@ known_events as (
         events.event_rank,
         events.is_activity,
         events.occurred_at,
+        events.referrer_host,
         events.referrer_domain,
         {{ campaign_key() }} as campaign,
         events.utm_source,
@@ -94,9 +96,17 @@ known_events as (
 ),
 
 {{ sessionised('known_events', also_by='as_of', keep=[
-    'site_id', 'user_id', 'as_of', 'event_id', 'occurred_at', 'referrer_domain', 'utm_source', 'utm_medium',
-    'utm_campaign', 'utm_term', 'utm_content', 'click_id', 'device_type', 'browser', 'os',
+    'site_id', 'user_id', 'as_of', 'event_id', 'event_type', 'event_rank', 'is_activity', 'occurred_at', 'referrer_host',
+    'referrer_domain', 'utm_source', 'utm_medium', 'utm_campaign', 'utm_term', 'utm_content', 'click_id',
+    'device_type', 'browser', 'os',
 ]) }},
+
+known_activity as (
+
+    select * from sessionised
+    where is_activity
+
+),
 
 known_starts as (
 
@@ -107,23 +117,31 @@ known_starts as (
 
 {{ acquired('known_starts') }},
 
+{{ sourced('acquired', 'known_activity', key='session_start_id', keys=['site_id', 'user_id', 'as_of']) }},
+
 final as (
 
     select * from unchanged
     union all
     select
-        site_id,
-        user_id,
-        as_of,
-        event_id,
-        occurred_at as started_at,
-        channel,
-        utm_source,
-        utm_campaign,
-        coalesce(device_type, 'unknown') as device_type,
-        coalesce(browser, 'unknown') as browser,
-        coalesce(os, 'unknown') as os
-    from acquired
+        sourced.site_id,
+        sourced.user_id,
+        sourced.as_of,
+        sourced.event_id,
+        sourced.occurred_at as started_at,
+        sources.channel,
+        sources.utm_source,
+        sources.utm_campaign,
+        coalesce(sourced.device_type, 'unknown') as device_type,
+        coalesce(sourced.browser, 'unknown') as browser,
+        coalesce(sourced.os, 'unknown') as os
+    from sourced
+    inner join acquired as sources
+        on
+            sourced.site_id = sources.site_id
+            and sourced.user_id = sources.user_id
+            and sourced.as_of = sources.as_of
+            and sourced.source_id = sources.session_start_id
 
 )
 

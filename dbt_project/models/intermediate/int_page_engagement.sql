@@ -1,20 +1,24 @@
-{{ config(unique_key=['site_id', 'session_id'], indexes=[{'columns': ['site_id', 'user_id']}]) }}
+{{ config(
+    unique_key=['site_id', 'session_id'],
+    indexes=[{'columns': ['site_id', 'user_id']}],
+    meta={'moment': 'first_reported_at'},
+) }}
 
 with
 
 events as (
 
-    select * from {{ ref('int_events') }}
+    select * from {{ ref('int_events') }} as events
     where
         session_id is not null
-        and {{ of_affected_visitors() }}
+        and {{ in_scope('events') }}
         and (scroll_percent is not null or engaged_seconds is not null or time_on_page_seconds is not null)
 
 ),
 
--- A page reports its totals each time that it is hidden: the largest is the last. A page that names no view belongs to
--- the latest view of its session.
-pieces as (
+-- A page reports its totals each time that it is hidden, so the largest is the latest. A report without a page view ID
+-- belongs to the latest page view of its session.
+reported as (
 
     select
         site_id,
@@ -23,15 +27,40 @@ pieces as (
         page_view_id,
         case when page_view_id is null then page_view_sequence end as page_view_sequence,
         min(occurred_at) as first_reported_at,
-        max(engaged_seconds) as engaged_seconds,
-        max(time_on_page_seconds) as time_on_page_seconds,
+        max(engaged_seconds) as reported_engaged_seconds,
+        max(time_on_page_seconds) as reported_time_on_page_seconds,
         max(scroll_percent) as max_scroll_percent
     from events
     group by 1, 2, 3, 4, 5
 
 ),
 
--- A page left open over the end of a session goes on counting: the later session has only what came on top.
+-- with the reports of the same page views in sessions that this build does not recompute
+with_earlier_reports as (
+
+    select
+        *,
+        true as is_in_scope
+    from reported
+    {{ earlier_reports() }}
+
+),
+
+-- A page that is open when a session ends continues its totals in the next session, which gets the difference.
+with_earlier_totals as (
+
+    select
+        *,
+        coalesce(max(reported_engaged_seconds) over earlier, 0) as earlier_engaged_seconds,
+        coalesce(max(reported_time_on_page_seconds) over earlier, 0) as earlier_time_on_page_seconds
+    from with_earlier_reports
+    window earlier as (
+        partition by site_id, user_id, page_view_id order by first_reported_at, session_id
+        rows between unbounded preceding and 1 preceding
+    )
+
+),
+
 final as (
 
     select
@@ -40,20 +69,20 @@ final as (
         session_id,
         page_view_id,
         page_view_sequence,
+        first_reported_at,
+        reported_engaged_seconds,
+        reported_time_on_page_seconds,
         max_scroll_percent,
         case
-            when page_view_id is null then engaged_seconds
-            else greatest(engaged_seconds - coalesce(max(engaged_seconds) over earlier, 0), 0)
+            when page_view_id is null then reported_engaged_seconds
+            else greatest(reported_engaged_seconds - earlier_engaged_seconds, 0)
         end as engaged_seconds,
         case
-            when page_view_id is null then time_on_page_seconds
-            else greatest(time_on_page_seconds - coalesce(max(time_on_page_seconds) over earlier, 0), 0)
+            when page_view_id is null then reported_time_on_page_seconds
+            else greatest(reported_time_on_page_seconds - earlier_time_on_page_seconds, 0)
         end as time_on_page_seconds
-    from pieces
-    window earlier as (
-        partition by site_id, user_id, page_view_id order by first_reported_at, session_id
-        rows between unbounded preceding and 1 preceding
-    )
+    from with_earlier_totals
+    where is_in_scope
 
 )
 

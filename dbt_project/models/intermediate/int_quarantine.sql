@@ -1,11 +1,15 @@
-{{ config(unique_key=['site_id', 'user_id', 'reason'], indexes=[{'columns': ['site_id', 'user_id']}]) }}
+{{ config(
+    unique_key=['site_id', 'user_id', 'reason', 'started_at'],
+    indexes=[{'columns': ['site_id', 'user_id']}],
+    meta={'moment': 'started_at'},
+) }}
 
 with
 
 events as (
 
-    select * from {{ ref('int_events_sessionised') }}
-    where quarantine is not null and {{ of_affected_visitors() }}
+    select * from {{ ref('int_events_sessionised') }} as events
+    where quarantine is not null and {{ in_scope('events') }}
 
 ),
 
@@ -15,7 +19,7 @@ aggregated as (
         site_id,
         user_id,
         quarantine as reason,
-        case when quarantine = 'session' then session_start_id end as session_start_id,
+        coalesce(quarantined_session_started_at, '-infinity') as started_at,
         count(*) as event_count,
         min(occurred_at) as first_event_at,
         max(occurred_at) as last_event_at

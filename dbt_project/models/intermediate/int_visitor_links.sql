@@ -1,20 +1,45 @@
-{{ config(unique_key=['site_id', 'user_id', 'link'], indexes=[
-    {'columns': ['site_id', 'user_id', 'link'], 'unique': true},
-    {'columns': ['site_id', 'link']},
-]) }}
+{{ config(unique_key=['site_id', 'user_id', 'unit_started_at', 'link'], indexes=[
+    {'columns': ['site_id', 'user_id', 'unit_started_at']},
+    {'columns': ['site_id', 'link', 'user_id']},
+], meta={'moment': 'unit_started_at'}) }}
 
 with
 
--- Copies and events that were set apart, too: by how many a link is shared must never become fewer, or everybody who
--- shares it would have to be built again.
-events as (
+-- With copies and quarantined events: the number of visitors who share a link must never fall, or all of them would
+-- have to be recomputed.
+identifying_events as (
 
-    select * from {{ ref('int_events_sessionised') }}
-    where {{ of_affected_visitors() }}
+    select * from {{ ref('int_events_sessionised') }} as events
+    where
+        {{ in_scope('events') }}
+        and (
+            copy_count > 1
+            or coalesce(external_id, email_sha256, order_id, transaction_id) is not null
+        )
 
 ),
 
-said as (
+starts as (
+
+    select * from {{ ref('int_session_starts') }} as session_starts
+    where {{ in_scope('session_starts', 'started_at') }}
+
+),
+
+events as (
+
+    select
+        identifying_events.*,
+        coalesce(
+            starts.started_at, identifying_events.quarantined_session_started_at, identifying_events.occurred_at
+        ) as unit_started_at
+    from identifying_events
+    left join starts
+        on identifying_events.site_id = starts.site_id and identifying_events.session_id = starts.session_id
+
+),
+
+sent as (
 
     {{ links_of('events', is_counted='events.is_counted') }}
 
@@ -25,18 +50,22 @@ repeated as (
     select distinct
         site_id,
         user_id,
+        unit_started_at,
         'event:' || event_id as link,
         false as is_identity,
-        true as is_counted
+        true as is_counted,
+        null::timestamptz as last_sent_at
     from events
     where copy_count > 1
 
 ),
 
--- Visitors who were set apart are on no list, so what they say now is not among the events above.
-set_apart as (
+-- The events of quarantined visitors are read once, into no other model.
+quarantined_events as (
 
-    select stg_events.*
+    select
+        stg_events.*,
+        stg_events.occurred_at as unit_started_at
     from {{ ref('stg_events') }} as stg_events
     inner join {{ ref('int_quarantine') }} as quarantine
         on stg_events.site_id = quarantine.site_id and stg_events.user_id = quarantine.user_id
@@ -47,20 +76,20 @@ set_apart as (
 
 ),
 
-said_apart as (
+sent_in_quarantine as (
 
-    {{ links_of('set_apart') }}
+    {{ links_of('quarantined_events') }}
 
 ),
 
 final as (
 
-    select * from said
+    select * from sent
     union all
     select * from repeated
     union all
-    select * from said_apart
-    where not {{ of_affected_visitors() }}
+    select * from sent_in_quarantine
+    where {{ is_new_link('sent_in_quarantine') }}
 
 )
 

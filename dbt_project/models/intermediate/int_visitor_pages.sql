@@ -10,7 +10,7 @@ events as (
         (events.received_at at time zone coalesce(sites.timezone, 'UTC'))::date as received_date
     from {{ ref('int_events') }} as events
     left join {{ ref('stg_sites') }} as sites on events.site_id = sites.site_id
-    where not events.is_anonymous
+    where not events.is_anonymous and not {{ is_cookieless('events.user_id') }}
 
 ),
 

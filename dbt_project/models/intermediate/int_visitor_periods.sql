@@ -1,15 +1,17 @@
 {{ config(
     unique_key=['site_id', 'user_id', 'period', 'period_start'],
     indexes=[{'columns': ['site_id', 'user_id']}, {'columns': ['site_id', 'period_start']}],
-    meta={'notes_days': {'column': 'period_start', 'models': ['int_retention']}},
+    meta={'built_by': 'visitor', 'with_changed_events': true, 'notes_days': {'column': 'period_start', 'models': ['int_retention']}},
 ) }}
 
 with
 
 sessions as (
 
-    select * from {{ ref('sessions') }}
-    where {{ of_affected_visitors() }}
+    select * from {{ ref('fct_sessions') }}
+    where
+        not is_anonymous and not {{ is_cookieless('user_id') }}
+        and {{ of_affected_visitors(with_changed_events=true) }}
 
 ),
 
@@ -27,7 +29,7 @@ visits as (
 
 ),
 
--- Visitors are of the period in which they were first seen.
+-- The cohort of a visitor is the period of the first session.
 final as (
 
     select

@@ -1,87 +1,35 @@
-{{ config(
-    unique_key=['site_id', 'conversion_id'],
-    indexes=[
-        {'columns': ['site_id', 'conversion_id'], 'unique': true},
-        {'columns': ['site_id', 'conversion_date']},
-        {'columns': ['site_id', 'user_id']},
-    ],
-    meta={'notes_days': {'column': 'conversion_date', 'models': ['daily_metrics', 'daily_totals']}},
-) }}
+{{ config(materialized='view', post_hook="alter view {{ this }} set (security_invoker = true)") }}
 
-with
-
-conversions as (
-
-    select * from {{ ref('int_conversions') }}
-    where {{ of_affected_visitors() }}
-
-),
-
-starts as (
-
-    select * from {{ ref('int_session_starts') }}
-    where {{ of_affected_visitors() }}
-
-),
-
-persons as (
-
-    select * from {{ ref('int_persons') }}
-    where {{ of_affected_visitors() }}
-
-),
-
-sites as (
-
-    select * from {{ ref('stg_sites') }}
-
-),
-
-joined as (
-
-    select
-        ---------- ids
-        conversions.conversion_id,
-        conversions.site_id,
-        conversions.goal_id,
-        conversions.event_id,
-        conversions.session_id,
-        conversions.user_id,
-        coalesce(persons.person_id, conversions.user_id) as person_id,
-        conversions.order_id,
-        conversions.transaction_id,
-
-        ---------- what
-        conversions.goal_name,
-        conversions.event_type,
-        conversions.page_path,
-        conversions.form_id,
-        conversions.is_confirmed_by_webhook,
-        conversions.event_count,
-
-        ---------- worth
-        -- an order without an amount is worth something, nobody knows what
-        case
-            when conversions.event_type = 'purchase' then conversions.amount
-            else coalesce(conversions.amount, 0)
-        end::numeric(18, 2) as value, -- noqa: RF04
-        conversions.currency,
-        case when conversions.goal_id = 'purchase' then conversions.amount else 0 end::numeric(18, 2) as revenue,
-        conversions.event_type = 'purchase' and conversions.amount is null as amount_is_unknown,
-
-        ---------- where from and what with
-        coalesce(starts.channel, 'Unassigned') as channel,
-        coalesce(starts.device_type, 'unknown') as device_type,
-
-        ---------- times
-        conversions.converted_at,
-        (conversions.converted_at at time zone coalesce(sites.timezone, 'UTC'))::date as conversion_date
-    from conversions
-    left join starts
-        on conversions.site_id = starts.site_id and conversions.session_id = starts.session_id
-    left join persons on conversions.site_id = persons.site_id and conversions.user_id = persons.user_id
-    left join sites on conversions.site_id = sites.site_id
-
-)
-
-select * from joined
+select
+    facts.conversion_id,
+    facts.site_id,
+    facts.goal_id,
+    facts.event_id,
+    facts.session_id,
+    facts.user_id,
+    {{ person_id('facts', 'converted_at') }} as person_id,
+    facts.order_key,
+    facts.order_id,
+    facts.transaction_id,
+    facts.goal_name,
+    facts.event_type,
+    facts.page_path,
+    facts.form_id,
+    facts.is_confirmed_by_webhook,
+    facts.event_count,
+    facts.value, -- noqa: RF04
+    facts.currency,
+    facts.reporting_currency,
+    facts.revenue,
+    facts.refunded,
+    facts.net_revenue,
+    facts.amount_is_unknown,
+    facts.channel,
+    facts.device_type,
+    facts.referrer_domain,
+    facts.utm_source,
+    facts.utm_medium,
+    facts.utm_campaign,
+    facts.converted_at,
+    facts.conversion_date
+from {{ ref('fct_conversions') }} as facts

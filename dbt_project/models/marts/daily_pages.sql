@@ -8,14 +8,14 @@ with
 
 page_views as (
 
-    select * from {{ ref('page_views') }}
+    select * from {{ ref('fct_page_views') }}
     where {{ of_changed_days('view_date') }}
 
 ),
 
 sessions as (
 
-    select * from {{ ref('sessions') }}
+    select * from {{ ref('fct_sessions') }}
     where page_views > 0 and {{ of_changed_days('session_date') }}
 
 ),
@@ -27,7 +27,7 @@ viewed as (
         view_date as date, -- noqa: RF04
         coalesce(page_path, '(none)') as page_path,
         count(*) as page_views,
-        count(distinct user_id) as visitors,
+        count(distinct user_id) filter (where not is_anonymous) as visitors,
         count(*) filter (where is_exit) as exits,
         sum(engaged_seconds)::numeric(18, 1) as engaged_seconds,
         count(time_on_page_seconds) as timed_views,

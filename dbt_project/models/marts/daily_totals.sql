@@ -8,6 +8,12 @@ with
 
 {{ daily_facts() }},
 
+sites as (
+
+    select * from {{ ref('stg_sites') }}
+
+),
+
 aggregated as (
 
     select
@@ -20,6 +26,16 @@ aggregated as (
     from facts
     group by 1, 2
 
+),
+
+with_currency as (
+
+    select
+        aggregated.*,
+        sites.reporting_currency as currency
+    from aggregated
+    left join sites on aggregated.site_id = sites.site_id
+
 )
 
-select * from aggregated
+select * from with_currency

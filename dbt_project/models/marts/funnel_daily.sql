@@ -18,7 +18,7 @@ progress as (
 
 funnels as (
 
-    select * from {{ ref('funnels') }}
+    select * from {{ ref('stg_funnels') }}
 
 ),
 

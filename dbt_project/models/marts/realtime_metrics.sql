@@ -26,7 +26,7 @@ aggregated as (
 
     select
         site_id,
-        count(distinct user_id) filter (where is_activity) as visitors,
+        count(distinct user_id) filter (where is_activity and not is_anonymous) as visitors,
         count(*) filter (where event_type = 'page_view') as page_views,
         count(*) filter (where event_type in ('form_submit', 'signup', 'purchase')) as conversion_events,
         count(*) as events,

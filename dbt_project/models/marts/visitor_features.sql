@@ -24,7 +24,7 @@ visitor_pages as (
 
 ),
 
-known_sessions as not materialized (
+known_sessions as materialized (
 
     select
         known.*,

@@ -1,116 +1,35 @@
-{{ config(unique_key=['site_id', 'user_id'], indexes=[
-    {'columns': ['site_id', 'user_id'], 'unique': true},
-    {'columns': ['site_id', 'first_seen_date']},
-]) }}
+{{ config(materialized='view', post_hook="alter view {{ this }} set (security_invoker = true)") }}
 
-with
-
-sessions as not materialized (
-
-    select * from {{ ref('sessions') }}
-    where {{ of_affected_visitors() }}
-
-),
-
-conversions as (
-
-    select * from {{ ref('conversions') }}
-    where {{ of_affected_visitors() }}
-
-),
-
-first_touches as (
-
-    select distinct on (site_id, user_id) *
-    from sessions
-    order by site_id, user_id, started_at, session_id
-
-),
-
-last_touches as (
-
-    select distinct on (site_id, user_id) *
-    from sessions
-    order by site_id asc, user_id asc, started_at desc, session_id desc
-
-),
-
-visits as (
-
-    select
-        site_id,
-        user_id,
-        max(ended_at) as last_seen_at,
-        count(*) as session_count,
-        count(distinct session_date) as active_days,
-        sum(page_views)::bigint as page_views,
-        sum(engaged_seconds)::numeric(18, 1) as engaged_seconds
-    from sessions
-    group by site_id, user_id
-
-),
-
-outcomes as (
-
-    select
-        site_id,
-        user_id,
-        count(*) as conversion_count,
-        count(*) filter (where goal_id = 'purchase') as purchase_count,
-        sum(revenue) as revenue,
-        min(converted_at) as first_converted_at,
-        max(converted_at) as last_converted_at
-    from conversions
-    group by site_id, user_id
-
-),
-
-joined as (
-
-    select
-        ---------- ids
-        visits.site_id,
-        visits.user_id,
-        first_touches.person_id,
-
-        ---------- first touch
-        first_touches.started_at as first_seen_at,
-        first_touches.session_date as first_seen_date,
-        first_touches.channel as first_channel,
-        first_touches.referrer_domain as first_referrer_domain,
-        first_touches.utm_source as first_utm_source,
-        first_touches.utm_medium as first_utm_medium,
-        first_touches.utm_campaign as first_utm_campaign,
-        first_touches.landing_page as first_landing_page,
-
-        ---------- last touch
-        visits.last_seen_at,
-        last_touches.session_date as last_seen_date,
-        last_touches.channel as last_channel,
-        last_touches.utm_source as last_utm_source,
-        last_touches.utm_medium as last_utm_medium,
-        last_touches.utm_campaign as last_utm_campaign,
-        last_touches.device_type,
-        last_touches.browser,
-        last_touches.os,
-
-        ---------- counts
-        visits.session_count,
-        visits.active_days,
-        visits.page_views,
-        visits.engaged_seconds,
-
-        ---------- outcome
-        coalesce(outcomes.conversion_count, 0) as conversion_count,
-        coalesce(outcomes.purchase_count, 0) as purchase_count,
-        coalesce(outcomes.revenue, 0)::numeric(18, 2) as lifetime_revenue,
-        outcomes.first_converted_at,
-        outcomes.last_converted_at
-    from visits
-    inner join first_touches on visits.site_id = first_touches.site_id and visits.user_id = first_touches.user_id
-    inner join last_touches on visits.site_id = last_touches.site_id and visits.user_id = last_touches.user_id
-    left join outcomes on visits.site_id = outcomes.site_id and visits.user_id = outcomes.user_id
-
-)
-
-select * from joined
+select
+    facts.site_id,
+    facts.user_id,
+    {{ person_id('facts', 'last_seen_at') }} as person_id,
+    facts.is_cookieless,
+    facts.first_seen_at,
+    facts.first_seen_date,
+    facts.first_channel,
+    facts.first_referrer_domain,
+    facts.first_utm_source,
+    facts.first_utm_medium,
+    facts.first_utm_campaign,
+    facts.first_landing_page,
+    facts.last_seen_at,
+    facts.last_seen_date,
+    facts.last_channel,
+    facts.last_utm_source,
+    facts.last_utm_medium,
+    facts.last_utm_campaign,
+    facts.device_type,
+    facts.browser,
+    facts.os,
+    facts.session_count,
+    facts.visits,
+    facts.active_days,
+    facts.page_views,
+    facts.engaged_seconds,
+    facts.conversion_count,
+    facts.purchase_count,
+    facts.lifetime_revenue,
+    facts.first_converted_at,
+    facts.last_converted_at
+from {{ ref('fct_visitors') }} as facts

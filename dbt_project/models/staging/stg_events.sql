@@ -1,5 +1,7 @@
 {%- set reports_attention = "event_type in ('scroll', 'page_leave')" -%}
 {%- set has_outcome = "event_type not in ('page_view', 'scroll', 'page_leave', 'click', 'web_vitals')" -%}
+{%- set is_outcome = "event_type in ('identify', 'form_submit', 'signup', 'purchase', 'refund')" %}
+
 with
 
 live as (
@@ -65,8 +67,12 @@ renamed as (
         source,
         is_bot,
         user_id is null as is_anonymous,
-        event_type not in ('page_leave', 'web_vitals', 'form_abandon', 'refund') and source <> 'webhook' as is_activity,
-        -- Events of one millisecond stand in the order in which they can happen.
+        coalesce({{ is_cookieless('user_id') }}, false) as is_cookieless,
+        event_type not in ('page_leave', 'web_vitals', 'form_abandon', 'refund') and source <> 'webhook'
+        and (session_id is not null or not {{ is_outcome }}) as is_activity,
+        -- sent by a server, which has no session: belongs to the visitor's latest session
+        session_id is null and (source = 'webhook' or {{ is_outcome }}) as is_detached,
+        -- events of the same millisecond are in the order in which they can happen
         case event_type
             when 'page_view' then 0
             when 'add_to_cart' then 2
@@ -81,7 +87,7 @@ renamed as (
         ---------- page
         page_host,
         page_path,
-        page_title,
+        case when event_type = 'page_view' then page_title end as page_title,
 
         ---------- where from
         referrer_host,
@@ -117,10 +123,17 @@ renamed as (
         ---------- form, order and identity
         {{ payload_text('form,id', only=has_outcome) }} as form_id,
         -- the browser knows a transaction as "project:transaction", the webhook as "transaction"
-        regexp_replace({{ payload_text('form,tranid', only=has_outcome) }}, '^.*:', '') as transaction_id,
-        {{ payload_text('order,id', only=has_outcome) }} as order_id,
+        -- Tilda sends 0 for "none"
+        nullif(nullif(regexp_replace({{ payload_text('form,tranid', only=has_outcome) }}, '^.*:', ''), ''), '0')
+            as transaction_id,
+        nullif({{ payload_text('order,id', only=has_outcome) }}, '0') as order_id,
         {{ payload_number('order,amount', 0, 1000000000000, only=has_outcome) }}::numeric(18, 2) as order_amount,
         upper({{ payload_text('order,currency', 3, only=has_outcome) }}) as order_currency,
+        lower({{ payload_text('order,status', 20, only=has_outcome) }}) as order_status,
+        case
+            when {{ has_outcome }} and jsonb_typeof(payload #> '{order,items}') = 'array'
+                then jsonb_array_length(payload #> '{order,items}')
+        end::smallint as order_item_count,
         {{ payload_text('identity,external_id', only=has_outcome) }} as external_id,
         lower({{ payload_text('identity,email_sha256', 64, only=has_outcome) }}) as email_sha256
     from timed

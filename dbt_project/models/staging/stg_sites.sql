@@ -18,7 +18,10 @@ renamed as (
 
         ---------- time zone: a name that Postgres does not know would stop every model
         case when timezone in (select zones.name from pg_timezone_names as zones) then timezone else 'UTC' end
-            as timezone
+            as timezone,
+
+        ---------- money
+        reporting_currency
     from source
 
 )

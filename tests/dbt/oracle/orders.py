@@ -8,14 +8,16 @@ The rules:
 - Records of different visitors with a common key are one order if at most 2 hours lie between them and amount and
   currency are equal, or if a webhook confirms both: it has the transaction ID of both, or the order number of both and
   is of the visitor of each.
-- A webhook that has only the order number in common, and no visitor, confirms one order: one with its amount and
-  currency if there is one, the nearest in time of these.
+- A webhook without a visitor whose transaction ID no purchase with its order number has confirms the nearest purchase
+  with its order number, of its amount and currency if there is one.
 - A record without any key belongs to the order of its session at the same amount within 10 minutes, the nearest in
   time.
 - The number of visitors who use an order number does not matter.
 - An amount of the webhook goes before one of the browser. A missing currency is that of any other record, else the
   site's.
-- A refund names an order. One without an amount refunds what is left of the order. A refund never exceeds the order.
+- A sent form with an order counts as a purchase.
+- A refund names an order. One without an amount refunds what is left of the order. A refund never exceeds the order. It
+  belongs to the latest order before it, or without one to the next, because a server's clock may be slow.
 """
 
 from __future__ import annotations
@@ -59,10 +61,10 @@ def orders(events: list[Event], currency: str | None = None) -> pd.DataFrame:
         currency: The site's currency.
 
     Columns: order_id, transaction_id, user_id and session_id (of the earliest record with a session), ordered_at,
-    amount, currency, record_count, is_confirmed (by a webhook), refunded, net, status (`pending`, `paid` or
-    `refunded`).
+    amount, currency, record_count, is_confirmed (by a webhook), refunded, net, status (`pending`, `paid`,
+    `partially_refunded` or `refunded`).
     """
-    records = [_record(event) for event in events if event["event_type"] == "purchase"]
+    records = [_record(event) for event in events if _is_purchase(event)]
     records.sort(key=lambda record: record["order"])
     rows = [_merged(records, group, currency) for group in _group(records)]
     for refund in (_record(event) for event in events if event["event_type"] == "refund"):
@@ -70,7 +72,8 @@ def orders(events: list[Event], currency: str | None = None) -> pd.DataFrame:
     for row in rows:
         row["net"] = None if row["amount"] is None else row["amount"] - row["refunded"]
         is_refunded = row["refunded"] > 0 and row["refunded"] == row["amount"]
-        row["status"] = "refunded" if is_refunded else "paid" if row["is_confirmed"] else "pending"
+        unrefunded = "paid" if row["is_confirmed"] else "pending"
+        row["status"] = "refunded" if is_refunded else "partially_refunded" if row["refunded"] else unrefunded
     columns = ["order_id", "transaction_id", "user_id", "session_id", "ordered_at", "amount", "currency"]
     columns += ["record_count", "is_confirmed", "refunded", "net", "status"]
     return pd.DataFrame(rows, columns=pd.Index(columns), dtype=object)
@@ -80,6 +83,12 @@ def revenue(table: pd.DataFrame) -> dict[str, Decimal]:
     """Return the net revenue of orders by currency. Amounts of different currencies are never added."""
     known = table.dropna(subset=["net", "currency"])
     return {str(name): sum(group["net"], Decimal(0)) for name, group in known.groupby("currency")}
+
+
+def _is_purchase(event: Event) -> bool:
+    order = (event["payload"] or {}).get("order")
+    has_order = isinstance(order, dict) and (order.get("id") or order.get("amount") is not None)
+    return event["event_type"] == "purchase" or (event["event_type"] == "form_submit" and bool(has_order))
 
 
 def _record(event: Event) -> dict[str, Any]:
@@ -98,6 +107,7 @@ def _record(event: Event) -> dict[str, Any]:
         "user_id": event["user"],
         "session_id": event["session"],
         "is_webhook": event["source"] == "webhook",
+        "event_id": event["event_id"],
         "at": event["at"],
         "order": event["order"],
     }
@@ -142,6 +152,14 @@ def _join_confirmed(records: list[dict[str, Any]], groups: Groups) -> None:
     for number, record in enumerate(records):
         if not record["is_webhook"] or record["visitor"] is not None or record["order_id"] is None:
             continue
+        if any(
+            not other["is_webhook"]
+            and other["order_id"] == record["order_id"]
+            and record["transaction_id"] is not None
+            and other["transaction_id"] == record["transaction_id"]
+            for other in records
+        ):
+            continue
         _join_nearest(
             records,
             groups,
@@ -174,8 +192,6 @@ def _join_nearest(
     """Join a record with the nearest of the fitting records, of which those with equal money come first."""
     record = records[number]
     fitting = [other for other in range(len(records)) if other != number and fits(records[other])]
-    if any(groups.find(other) == groups.find(number) for other in fitting):
-        return
     nearest = min(
         fitting,
         key=lambda other: (
@@ -207,6 +223,7 @@ def _merged(records: list[dict[str, Any]], group: list[int], currency: str | Non
         "record_count": len(found),
         "is_confirmed": any(record["is_webhook"] for record in found),
         "refunded": Decimal(0),
+        "order_key": found[0]["event_id"],
         "keys": {record[key] for record in found for key in ("order_id", "transaction_id") if record[key]},
         "visitors": {record["visitor"] for record in found if record["visitor"]},
     }
@@ -215,11 +232,17 @@ def _merged(records: list[dict[str, Any]], group: list[int], currency: str | Non
 def _refund(rows: list[dict[str, Any]], refund: dict[str, Any]) -> None:
     """Add a refund to its order: one of the same visitor if there is one, of these the latest before the refund."""
     named = {refund["order_id"], refund["transaction_id"]} - {None}
-    fitting = [
-        row for row in rows if row["keys"] & named and row["ordered_at"] <= refund["at"] and row["amount"] is not None
-    ]
+    fitting = [row for row in rows if row["keys"] & named and row["amount"] is not None]
     if not fitting:
         return
-    row = max(fitting, key=lambda row: (refund["visitor"] in row["visitors"], row["ordered_at"]))
+    row = min(
+        fitting,
+        key=lambda row: (
+            row["ordered_at"] > refund["at"],
+            refund["visitor"] not in row["visitors"],
+            abs(row["ordered_at"] - refund["at"]),
+            str(row["order_key"]),
+        ),
+    )
     left = row["amount"] - row["refunded"]
     row["refunded"] += left if refund["amount"] is None else min(left, refund["amount"])

@@ -7,9 +7,10 @@ The rules:
   start nor extend a session.
 - A visit is the same without the rule of the tab.
 - The first event of a session decides its source. A session without a source of its own that begins on a page opened
-  from the site, within 30 minutes of the visitor's activity in another session, has the source of that session.
-- A webhook belongs to the session in which its visitor was active in the 30 minutes before it; a server-side order (a
-  purchase or refund of a visitor without a client session) to the visitor's latest session of the 90 days before it.
+  from the site or a payment page, within 30 minutes of the visitor's activity in another session, has the source of
+  that session.
+- A server-side event (a webhook, or a form, sign-up, purchase, refund or identity without a client session) belongs to
+  the visitor's latest session of the 90 days before it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
 IDLE = timedelta(minutes=30)
 ATTRIBUTION_WINDOW = timedelta(days=90)
 PASSIVE = ("page_leave", "web_vitals", "form_abandon", "refund")
-MONEY = ("purchase", "refund")
+OUTCOMES = ("identify", "form_submit", "signup", "purchase", "refund")
 
 Event = dict[str, Any]
 
@@ -74,16 +75,16 @@ def prepare(rows: Iterable[Mapping[str, Any]], domains: Mapping[str, list[str]] 
         own = [row["page_host"]] if host == row["page_host"] else domains[row["site_id"]]
         is_own = host is not None and any(_within(host, domain) for domain in own)
         is_payment = host is not None and any(_within(host, domain) for domain in excluded)
-        is_server_side = row["event_type"] in MONEY and row["session_id"] is None and row["user_id"] is not None
+        is_server_side = row["session_id"] is None and (row["source"] == "webhook" or row["event_type"] in OUTCOMES)
         campaign = tuple(row[name] for name in UTM)
         event = dict(row) | {
             "at": min(row["received_at"], at),
             "user": row["user_id"] or f"anonymous:{row['session_id'] or row['event_id']}",
             "active": row["event_type"] not in PASSIVE and row["source"] != "webhook" and not is_server_side,
-            "is_server_side": is_server_side and row["source"] != "webhook",
+            "is_server_side": is_server_side,
             "campaign": campaign if row["event_type"] == "page_view" and any(campaign) else None,
             "referrer": None if is_own or is_payment else host,
-            "is_internal": is_own,
+            "is_internal": is_own or is_payment,
             "session": None,
         }
         event["order"] = (event["at"], RANK.get(event["event_type"], 1), event["event_id"])
@@ -107,9 +108,9 @@ def sessionise(events: list[Event]) -> list[list[Event]]:
     newest: dict[tuple[str, str], tuple[Any, list[Event]]] = {}
     for event in events:
         visitor = (event["site_id"], event["user"])
-        if (event["source"] == "webhook" and event["session_id"] is None) or event["is_server_side"]:
+        if event["is_server_side"]:
             known = newest.get(visitor)
-            if known and event["at"] - known[0] <= (ATTRIBUTION_WINDOW if event["is_server_side"] else IDLE):
+            if known and event["at"] - known[0] <= ATTRIBUTION_WINDOW:
                 known[1].append(event)
             continue
         stream = (*visitor, event["session_id"])
@@ -161,7 +162,7 @@ def session_rows(sessions: list[list[Event]]) -> dict[tuple[str, UUID], Event]:
             "page_views": len(views),
             "landing_page": views[0] if views else None,
             "exit_page": views[-1] if views else None,
-            "is_new_visitor": visitor not in seen,
+            "is_new_visitor": first["user_id"] is not None and visitor not in seen,
             "session_date": first["at"].astimezone(zone(first["site_id"])).date(),
         }
         seen.add(visitor)
@@ -183,7 +184,7 @@ def source_rows(sessions: list[list[Event]]) -> dict[tuple[str, UUID], dict[str,
 
 
 def daily_rows(sessions: list[list[Event]]) -> dict[tuple[str, Any], dict[str, int]]:
-    """Return the numbers of sessions, page views and visitors, by site and day."""
+    """Return the numbers of sessions, page views and visitors with an ID, by site and day."""
     facts: list[dict[str, Any]] = []
     for session in sessions:
         for number, event in enumerate(session):
@@ -195,7 +196,7 @@ def daily_rows(sessions: list[list[Event]]) -> dict[tuple[str, Any], dict[str, i
                         "day": event["at"].astimezone(zone(event["site_id"])).date(),
                         "sessions": int(number == 0),
                         "page_views": int(is_view),
-                        "user": event["user"],
+                        "user": event["user_id"],
                     }
                 )
     if not facts:

@@ -1,4 +1,4 @@
--- Complete 0030: validate the constraint. This is a separate transaction, so that writers do not wait for the validation.
+-- Complete 0026: validate the constraint. This is a separate transaction, so that writers do not wait for the validation.
 -- Earlier custom events with the name `refund` may violate it. Then it stays not validated and binds new events only.
 
 -- This lock does not block writers. Autovacuum releases its lock only after a second, so the timeout is long.

@@ -15,7 +15,7 @@ begin
 end
 $$;
 
--- NOT VALID reads no row under the lock. 0031 validates the constraint in another transaction.
+-- NOT VALID reads no row under the lock. 0027 validates the constraint in another transaction.
 do $$
 declare
     parent regclass;

@@ -1,0 +1,41 @@
+with
+
+shipped as (
+
+    select * from {{ ref('exchange_rates') }}
+
+),
+
+own as (
+
+    select * from {{ ref('own_exchange_rates') }}
+
+),
+
+united as (
+
+    select
+        *,
+        1 as preference
+    from own
+    union all
+    select
+        *,
+        2 as preference
+    from shipped
+
+),
+
+-- a rate of the installation replaces the product's rate of the same day
+final as (
+
+    select distinct on (currency, date)
+        date,
+        upper(currency) as currency,
+        rate
+    from united
+    order by currency, date, preference
+
+)
+
+select * from final
