@@ -125,19 +125,19 @@ def test_passwords_are_stored_as_scram_hashes(owner_url: str, server: EmbeddedPo
 def test_the_password_of_an_embedded_server_can_be_reset(tmp_path: Path) -> None:
     lost, found = (Secrets.load_or_create(tmp_path / name).postgres_password for name in ("lost", "found"))
     server = EmbeddedPostgres(tmp_path / "data", password=lost, options=NOT_DURABLE)
-    server.start(55490)
+    server.start(25490)
     server.ensure_database("tilda")
     server.stop()
     again = EmbeddedPostgres(tmp_path / "data", password=found, options=NOT_DURABLE)
     try:
-        again.start(55490)
+        again.start(25490)
         with pytest.raises(UserError, match=r"secrets.json.*tilda db logins --rotate"):
             again.ensure_database("tilda")
         with pytest.raises(UserError, match="tilda down"):
             again.reset_password()
         again.stop()
         again.reset_password()
-        again.start(55490)
+        again.start(25490)
         again.ensure_database("tilda")
         connect(again.url("tilda")).close()
     finally:
