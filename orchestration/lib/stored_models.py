@@ -19,7 +19,7 @@ def load_champion(connection: psycopg.Connection, site_id: str, target: str) -> 
             of scikit-learn.
     """
     champion = store.champion(connection, site_id, target)
-    return None if champion is None else _load(connection, champion)
+    return None if champion is None else load(connection, champion)
 
 
 def roll_back(
@@ -40,7 +40,7 @@ def roll_back(
     earlier = versions.version_to_go_back_to(connection, site_id, target, version)
     stored = store.find_version(connection, site_id, target, earlier)
     try:
-        _load(connection, stored)
+        load(connection, stored)
     except ArtifactError as error:
         raise UserError(
             f"The model {earlier} cannot be used any more: {error}", "Choose another model with --to."
@@ -48,6 +48,11 @@ def roll_back(
     return versions.roll_back(connection, site_id, target, earlier, reason)
 
 
-def _load(connection: psycopg.Connection, version: store.ModelVersion) -> Propensity:
+def load(connection: psycopg.Connection, version: store.ModelVersion) -> Propensity:
+    """Return the model of a version.
+
+    Raises:
+        ArtifactError: The stored model cannot be loaded, as for `load_champion`.
+    """
     content = store.artifact(connection, version.site_id, version.target, version.version)
     return artifacts.loads(content, sha256=version.artifact_sha256)

@@ -70,7 +70,7 @@ def test_wheel_serves_the_collector_and_counts_an_event(environment: Path, stack
     stack.run("site", "add", "shop", "--domain", "shop.example")
     [site] = json.loads(stack.run("site", "list", "--json"))
     status = stack.status()
-    script = (ROOT / "collector" / "dist" / "collector.base.js").read_text()
+    script = (ROOT / "collector" / "dist" / "collector.shop.js").read_text()
     assert httpx.get(f"{status['ingest_url']}/collector.js").text == script
     with_settings = httpx.get(f"{status['ingest_url']}/collector.js", params={"key": site["public_key"]}).text
     assert '"consent":"tilda"' in with_settings

@@ -10,7 +10,7 @@ import psycopg
 from ml import mindsdb_publishing
 from ml.features import Target
 from ml.mindsdb_client import Server
-from orchestration.lib.stored_models import load_champion
+from orchestration.lib import stored_models
 from warehouse.kit.database import split_address, with_one_host
 from warehouse.propensity import mindsdb_queries, store
 from warehouse.propensity.mindsdb_server import view_name
@@ -73,9 +73,10 @@ def publish(
         MindsDBError: MindsDB is unreachable, returns an error, or returns scores that differ from scikit-learn. The
             version published before stays in use.
     """
-    model = load_champion(connection, site_id, target.name)
-    if model is None:
+    champion = store.champion(connection, site_id, target.name)
+    if champion is None:
         return None
+    model = stored_models.load(connection, champion)
     columns = [*model.numeric, *model.categorical]
     has_order_value = target.name == PURCHASE_TARGET
     sample = store.scoring_frame(connection, site_id).head(SAMPLE_ROWS)
@@ -83,7 +84,7 @@ def publish(
         server,
         database,
         name=view_name(site_id, target.name),
-        model_query=mindsdb_queries.model_query(connection, site_id, target.name, model.version),
+        model_query=mindsdb_queries.model_query(connection, site_id, target.name, champion.version),
         features_query=mindsdb_queries.features_query(connection, site_id, columns, with_order_value=has_order_value),
         value_column=mindsdb_queries.EXPECTED_ORDER_VALUE if has_order_value else None,
         sample=mindsdb_publishing.Sample(
@@ -94,7 +95,7 @@ def publish(
     return PublishedChampion(
         site_id,
         target.name,
-        model.version,
+        champion.version,
         published.action,
         published.view,
         published.compared,
