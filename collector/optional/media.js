@@ -13,7 +13,7 @@ window.tildaAnalytics.extend((record, listen) => {
   const STEPS = [25, 50, 75, 90];
   const LONGEST_STEP = 10; // seconds; a longer one is a jump of the visitor, which plays nothing
   const SEARCH_PAUSE = 1000; // milliseconds
-  const states = new WeakMap(); // of players: { position in seconds, done: Set of what was recorded }
+  const states = new WeakMap(); // by player: { position in seconds, done: Set of the recorded steps }
   const found = new Set(); // iframes with players that were greeted
 
   const addressOf = (element) => {

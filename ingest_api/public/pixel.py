@@ -29,8 +29,8 @@ _HEADERS = {
 class Query(msgspec.Struct):
     """Query parameters of the pixel.
 
-    Each is copied to the event field of the same name by `_record`; a value for the payload is set in `_record`
-    (unknown top-level fields are dropped).
+    `_record` copies each parameter to the event field of the same name. To store a value in the payload instead, set
+    it in `_record`: the API drops unknown fields at the top level of an event.
     """
 
     event_type: Annotated[str, Meta(description="`page_view` by default.")]

@@ -247,7 +247,7 @@ starts as (
 
 ),
 {% if is_partial() %}
--- starts that come after a session of the same client session that this build does not recompute
+-- Session starts whose client session ID an earlier session already has; this build does not recompute that session.
 later_starts as (
 
     select distinct

@@ -35,7 +35,7 @@ reported as (
 
 ),
 
--- with the reports of the same page views in sessions that this build does not recompute
+-- A page view may also have reports in sessions that this build does not recompute.
 with_earlier_reports as (
 
     select

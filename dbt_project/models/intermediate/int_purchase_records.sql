@@ -253,7 +253,7 @@ with_session_neighbours as (
 
 ),
 
--- A purchase without a key belongs to the nearest one of its session within 10 minutes.
+-- A purchase without a key belongs to the nearest purchase in its session within 10 minutes.
 joined_by_session as (
 
     select distinct on (nameless.site_id, nameless.member)
@@ -402,8 +402,8 @@ refundable as (
 
 ),
 
--- A refund belongs to the latest order with its number before it, of the same visitor if there is one. Without one it
--- belongs to the next order, because a server's clock may be slow.
+-- A refund belongs to the latest earlier order with the same order number, preferably of the same visitor. If there is no
+-- earlier order, the refund belongs to the next one, because a server's clock may be slow.
 refunded as (
 
     select distinct on (refunds.site_id, refunds.event_id)

@@ -72,7 +72,7 @@ renamed as (
         and (session_id is not null or not {{ is_outcome }}) as is_activity,
         -- sent by a server, which has no session: belongs to the visitor's latest session
         session_id is null and (source = 'webhook' or {{ is_outcome }}) as is_detached,
-        -- events of the same millisecond are in the order in which they can happen
+        -- orders events with the same time in milliseconds as they can follow each other in a visit
         case event_type
             when 'page_view' then 0
             when 'add_to_cart' then 2

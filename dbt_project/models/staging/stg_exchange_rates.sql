@@ -26,7 +26,7 @@ united as (
 
 ),
 
--- a rate of the installation replaces the product's rate of the same day
+-- a rate in the seed own_exchange_rates takes precedence over the rate in exchange_rates of the same day
 final as (
 
     select distinct on (currency, date)
