@@ -402,8 +402,8 @@ refundable as (
 
 ),
 
--- A refund belongs to the latest earlier order with the same order number, preferably of the same visitor. If there is no
--- earlier order, the refund belongs to the next one, because a server's clock may be slow.
+-- A refund belongs to the latest earlier order with the same order number, preferably of the same visitor. If there is
+-- no earlier order, the refund belongs to the next one, because a server's clock may be slow.
 refunded as (
 
     select distinct on (refunds.site_id, refunds.event_id)
