@@ -159,13 +159,17 @@ def test_temporary_refusal_drops_no_event(page: Page, stub_site: Site, stub_api:
     assert len(stub_api.requests) == 2
 
 
+def wait_for_pause(page: Page, api: StubApi) -> None:
+    """Wait until the collector has read a refusal. An urgent event before that starts a request of its own."""
+    wait_until(lambda: f"analytics_retry_at:{api.site_key}" in stored(page))
+
+
 def test_retry_after_is_respected_on_the_next_page(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     stub_api.answer = lambda request: Answer(429, {"Retry-After": "3"})
     url = stub_site.page("/")
     open_page(page, url)
+    wait_for_pause(page, stub_api)
     page.evaluate("tildaAnalytics.track('signup')")
-    wait_until(lambda: stub_api.requests)
-    wait_until(lambda: f"analytics_retry_at:{stub_api.site_key}" in stored(page))
     stub_api.answer = lambda request: Answer()
     open_page(page, url)
     page.evaluate("tildaAnalytics.track('signup')")
@@ -178,9 +182,8 @@ def test_retry_after_is_respected_on_the_next_page(page: Page, stub_site: Site, 
 def test_retry_delay_doubles_with_each_failure(page: Page, stub_site: Site, stub_api: StubApi) -> None:
     stub_api.answer = lambda request: Answer(500)
     open_page(page, stub_site.page("/"))
+    wait_for_pause(page, stub_api)
     page.evaluate("tildaAnalytics.track('signup')")
-    wait_until(lambda: stub_api.requests)
-    page.wait_for_timeout(100)
     track_many(page, 30)  # more than a batch must not trigger an earlier retry
     wait_until(lambda: len(stub_api.requests) == 3, seconds=20)
     waits = [b.at - a.at for a, b in zip(stub_api.requests, stub_api.requests[1:], strict=False)]
