@@ -124,8 +124,8 @@ status: .venv/.running ## Show the processes and addresses of the stack
 mindsdb-meanwhile: .venv/.running
 	@$(BIN)/python -m tilda.mindsdb_process >/dev/null 2>&1 </dev/null &
 
-# These tiers run in two processes in parallel. The others start servers and browsers, which use the CPUs by themselves.
-SIDE_BY_SIDE := unit postgres
+# These tiers run in two processes in parallel. The others start servers that use both CPUs by themselves.
+SIDE_BY_SIDE := unit postgres browser
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest
 run_tier = $(if $(2),@$(1) $(addprefix tests/,$(2)) $(PYTEST_ARGS) $(if $(PYTEST_ARGS),|| test $$? = 5))
 define run_tests
