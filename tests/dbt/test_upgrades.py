@@ -106,6 +106,18 @@ def test_an_upgrade_that_adds_a_column_keeps_the_rows_of_dropped_cold_months(ins
     assert found == (kept[0], 0)
 
 
+def test_an_upgrade_may_add_a_column_to_a_seed(installation: Installation) -> None:
+    connection = installation.connection
+    rows = connection.execute("select count(*) from staging.channel_sources").fetchone()
+    # as an earlier release left it
+    connection.execute("alter table staging.channel_sources drop column includes_subdomains cascade")
+    installation.build("--select", "channel_sources+1")
+    assert connection.execute("select count(*) from staging.channel_sources").fetchone() == rows
+    assert connection.execute(
+        "select includes_subdomains from staging.channel_sources where source = 'blogsearch.google.*'"
+    ).fetchone() == (False,)
+
+
 def test_an_edit_rebuilds_only_the_edited_model_and_its_descendants(installation: Installation) -> None:
     before = installation.tables()
     installation.build()
