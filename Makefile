@@ -124,13 +124,14 @@ status: .venv/.running ## Show the processes and addresses of the stack
 mindsdb-meanwhile: .venv/.running
 	@$(BIN)/python -m tilda.mindsdb_process >/dev/null 2>&1 </dev/null &
 
-# These tiers run in two processes in parallel. The others start servers that use both CPUs by themselves.
-SIDE_BY_SIDE := unit postgres browser
+# Tiers of one run share their servers. The browser tier is a run of its own: the event loop of Playwright stays in its process.
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH:$(NODE_BIN)" $(BIN)/pytest
+IN_PARALLEL := -n 2 --dist loadfile
 run_tier = $(if $(2),@$(1) $(addprefix tests/,$(2)) $(PYTEST_ARGS) $(if $(PYTEST_ARGS),|| test $$? = 5))
 define run_tests
-	$(call run_tier,OMP_NUM_THREADS=1 $(PYTEST) $(1) -n 2 --dist loadfile,$(filter $(SIDE_BY_SIDE),$(TIERS)))
-	$(call run_tier,$(PYTEST) $(1),$(filter-out $(SIDE_BY_SIDE),$(TIERS)))
+	$(call run_tier,OMP_NUM_THREADS=1 $(PYTEST) $(1) $(IN_PARALLEL),$(filter unit postgres,$(TIERS)))
+	$(call run_tier,$(PYTEST) $(1),$(filter dbt e2e,$(TIERS)))
+	$(call run_tier,$(PYTEST) $(1) $(IN_PARALLEL),$(filter browser,$(TIERS)))
 endef
 
 test: .venv/.development mindsdb-meanwhile browser servers lint ## Run all checks and tests, with the short form of long campaigns
